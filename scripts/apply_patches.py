@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Builds third_party/patched/<source> from the pinned source, the patch series and the overlay.
+
+Each patched tree is a git repository: the pristine source, then one commit for every patch of
+patches/<set>/series, then (XNNPACK only) one commit with the overlay kernels/, what its templates
+expand to, and XNNPACK's regenerated microkernel lists. The meson build uses these trees.
+
+To change a patch, work where it applies:
+  cd third_party/patched/xnnpack && $EDITOR ... && git commit
+  scripts/apply_patches.py --export        writes patches/ from the commits
+  scripts/apply_patches.py                 builds the tree from patches/ again
+New files do not belong in patches: put them in kernels/. See patches/README.md.
+
+A second run does nothing; a run that was interrupted leaves the old tree whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from nmpack_tools.console import ToolError, exclusive, run_main, say  # noqa: E402
+from nmpack_tools.gitrepo import Repo  # noqa: E402
+from nmpack_tools.patchtree import Layout, build, exported, refresh  # noqa: E402
+from nmpack_tools.pins import load_pins  # noqa: E402
+from nmpack_tools.series import label, load_series, missing_trailers, write_series  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# source -> (patch folder, overlay folder)
+TREES = {"xnnpack": ("xnnpack", "kernels"), "tensorflow": ("tflite", None)}
+
+
+def layouts(root: Path, only: list[str] | None) -> list[Layout]:
+    pins = {pin.name: pin for pin in load_pins(root / "third_party" / "pins.toml")}
+    chosen = []
+    for name, (patches, overlay) in TREES.items():
+        if only and name not in only:
+            continue
+        if name not in pins:
+            raise ToolError(f"third_party/pins.toml has no pin called {name}")
+        folder = root / overlay if overlay else None
+        chosen.append(
+            Layout(
+                pin=pins[name],
+                pristine=root / "third_party" / name,
+                patches=root / "patches" / patches,
+                overlay=folder if folder is not None and folder.is_dir() else None,
+                tree=root / "third_party" / "patched" / name,
+            )
+        )
+    return chosen
+
+
+def export(layout: Layout) -> None:
+    """Writes the series from the tree's commits."""
+    if not (layout.tree / ".git").is_dir():
+        raise ToolError(f"third_party/patched/{layout.name} does not exist yet; run this without --export")
+    repo = Repo(layout.tree)
+    if dirty := repo.dirty():
+        raise ToolError(
+            f"third_party/patched/{layout.name} has changes that are not committed ({dirty[0]}): commit them first"
+        )
+    series = load_series(layout.patches)
+    contents = exported(repo, series)
+    for name, content in contents.items():
+        if missing := missing_trailers(content):
+            raise ToolError(f"{name}: its message lacks the trailer '{missing[0]}:'; see patches/README.md")
+    changes = write_series(layout.patches, contents)
+    for change in changes:
+        say(f"{layout.name}: {change}")
+    say(f"{layout.name}: {len(contents)} patches, {len(changes)} files written")
+
+
+def check(layout: Layout) -> None:
+    """Proves, in a temporary folder, that the series is exact, applies, and round-trips."""
+    series = load_series(layout.patches)
+    for patch in series.patches:
+        if missing := missing_trailers(patch.read_bytes()):
+            raise ToolError(f"{label(patch)} lacks the trailer '{missing[0]}:'; see patches/README.md")
+    with tempfile.TemporaryDirectory(prefix="nmpack-check-") as tmp:
+        repo = build(layout, series, Path(tmp) / layout.name)
+        again = exported(repo, series)
+        for name, content in series.contents().items():
+            if again.get(name) != content:
+                raise ToolError(
+                    f"{label(layout.patches / name)} is not what its commit exports "
+                    f"({_first_difference(content, again.get(name, b''))}); run scripts/apply_patches.py --export"
+                )
+    say(f"{layout.name}: ok ({len(series.patches)} patches apply without fuzz and export unchanged)")
+
+
+def _first_difference(ours: bytes, theirs: bytes) -> str:
+    old, new = ours.split(b"\n"), theirs.split(b"\n")
+    for number, (a, b) in enumerate(zip(old, new, strict=False), 1):
+        if a != b:
+            return f"line {number}: file has {a.decode(errors='replace')!r}, export {b.decode(errors='replace')!r}"
+    return f"file has {len(old)} lines, export {len(new)}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--export", action="store_true", help="write patches/ from the trees' commits")
+    mode.add_argument(
+        "--check",
+        action="store_true",
+        help="prove in a temporary folder that the series are exact, apply without fuzz and export unchanged",
+    )
+    mode.add_argument(
+        "--force",
+        action="store_true",
+        help="build again even if nothing changed, throwing away edits made in the trees",
+    )
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", choices=sorted(TREES), help="just this tree"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=ROOT, help="the project's folder (default: where this script is)"
+    )
+    args = parser.parse_args()
+    if shutil.which("git") is None:
+        raise ToolError("git is missing; install it (Debian: apt-get install git)")
+    chosen = layouts(args.root.resolve(), args.only)
+    if args.check:
+        for layout in chosen:
+            check(layout)
+        return 0
+    with exclusive(args.root / "third_party" / ".lock", "run"):
+        for layout in chosen:
+            if args.export:
+                export(layout)
+            else:
+                refresh(layout, args.force)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

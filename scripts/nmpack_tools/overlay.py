@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Our own files in XNNPACK's tree: copied, expanded from templates, and entered in its lists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from .console import ToolError
+
+# XNNPACK's own tool leaves these out: no microkernels live there.
+_NOT_KERNELS = {"configs", "enums", "operators", "reference", "subgraph", "tables", "xnnpack"}
+_UKERNEL = re.compile(r"\bxnn_\w+_ukernel(?:_[a-z0-9]+)*__[a-z0-9_]+\b")
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_JUNK = ("*~", "*.swp", "*.orig", "*.rej", "*.tmp", ".*", "#*#")
+
+
+def overlay_files(overlay: Path) -> list[PurePosixPath]:
+    """Every file of the overlay's folders, relative; editors' leftovers and caches do not count."""
+    found = []
+    for folder in sorted(p for p in overlay.glob("*") if p.is_dir()):
+        for path in sorted(folder.rglob("*")):
+            relative = PurePosixPath(path.relative_to(overlay).as_posix())
+            if "__pycache__" in relative.parts or any(relative.match(junk) for junk in _JUNK):
+                continue
+            if path.is_symlink():
+                raise ToolError(f"{overlay.name}/{relative} is a symbolic link, expected a file")
+            if path.is_file():
+                found.append(relative)
+    return found
+
+
+def copy_overlay(overlay: Path, tree: Path) -> list[PurePosixPath]:
+    """Copies the overlay into the tree. It may only add files: edits are patches' business."""
+    files = overlay_files(overlay)
+    for relative in files:
+        target = tree / relative
+        if target.exists():
+            raise ToolError(
+                f"{overlay.name}/{relative} would overwrite a file of the tree; "
+                "the overlay only adds files, edit existing ones with a patch"
+            )
+        if "gen" in relative.parts[:-1]:
+            raise ToolError(
+                f"{overlay.name}/{relative} lies in a gen folder: those are generated, remove it"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(overlay / relative, target)
+        target.chmod(0o755 if target.stat().st_mode & 0o100 else 0o644)
+    return files
+
+
+def generate(tree: Path, files: list[PurePosixPath]) -> list[PurePosixPath]:
+    """Runs the overlay's generate scripts in the tree; returns the files they made."""
+    outputs: list[PurePosixPath] = []
+    with tempfile.TemporaryDirectory() as tools:
+        # XNNPACK's tools ask for "python", which not every machine has under that name.
+        python = Path(tools) / "python"
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -B "$@"\n')
+        python.chmod(0o755)
+        environment = os.environ | {"PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}"}
+        for script in (f for f in files if f.match("scripts/generate-*.sh")):
+            outputs += _run_script(tree, script, environment)
+    return outputs
+
+
+def _run_script(
+    tree: Path, script: PurePosixPath, environment: dict[str, str]
+) -> list[PurePosixPath]:
+    promised = _promised_outputs((tree / script).read_text(encoding="utf-8"))
+    if not promised:
+        raise ToolError(f"kernels/{script} generates nothing: no '-o FILE' was found in it")
+    taken = [path for path in promised if (tree / path).exists()]
+    if taken:
+        raise ToolError(f"kernels/{script} would overwrite {taken[0]}, a file of the tree")
+    for path in promised:
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        ["sh", str(script)], cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
+    # Such scripts run their steps in the background, so their exit status says little.
+    missing = [path for path in promised if not _has_text(tree / path)]
+    if done.returncode != 0 or missing:
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        what = f"{missing[0]} was not made" if missing else f"status {done.returncode}"
+        raise ToolError(f"kernels/{script} failed: {what} ({lines[-1] if lines else 'no message'})")
+    return promised
+
+
+def _promised_outputs(text: str) -> list[PurePosixPath]:
+    joined = text.replace("\\\n", " ")
+    lines = [line for line in joined.splitlines() if not line.lstrip().startswith("#")]
+    names = [name for line in lines for name in re.findall(r"\s(?:-o|--output)[ =]+(\S+)", line)]
+    return [PurePosixPath(name.strip("\"'")) for name in dict.fromkeys(names)]
+
+
+def _has_text(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def update_lists(tree: Path) -> str:
+    """Runs XNNPACK's list generator; returns what it printed (it exits 0 whatever happens)."""
+    tool = tree / "tools" / "update-microkernels.py"
+    done = subprocess.run(
+        [sys.executable, "-B", str(tool)], cwd=tree, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise ToolError(f"tools/update-microkernels.py failed: {lines[-1]}")
+    return done.stdout
+
+
+def check_lists(tree: Path, files: list[PurePosixPath], generated: list[PurePosixPath]) -> int:
+    """Fails unless every kernel of ours is in XNNPACK's lists; returns how many there are.
+
+    Ours are: each file that the overlay's scripts generated, each hand-written kernel file of the
+    overlay, and each name in an X-macro list (``src/<kind>/*.h``) of the overlay. The two must
+    agree: each listed name is defined by one of those files, each file has a listed name.
+    """
+    ours = [path for path in [*generated, *files] if _is_kernel(path)]
+    for suffix, pattern in (("cmake", "cmake/gen/*.cmake"), ("bzl", "gen/*.bzl")):
+        listed: set[str] = set()
+        for path in tree.glob(pattern):
+            listed.update(re.findall(r"\bsrc/[\w./-]+", path.read_text(encoding="utf-8")))
+        for kernel in ours:
+            if str(kernel) not in listed:
+                raise ToolError(
+                    f"{kernel} is in none of XNNPACK's {suffix} microkernel lists; "
+                    "its name must contain an ISA that tools/update-microkernels.py knows"
+                )
+    defined = {kernel: _ukernels(tree / kernel) for kernel in ours}
+    known = {name for names in defined.values() for name in names}
+    rows: dict[str, set[str]] = {}
+    for header in (f for f in files if f.match("src/*/*.h") and f.parts[1] not in _NOT_KERNELS):
+        names = _ukernels(tree / header)
+        rows[header.parts[1]] = rows.get(header.parts[1], set()) | names
+        if missing := names - known:
+            raise ToolError(f"kernels/{header} lists {min(missing)}, but no kernel file defines it")
+    for kernel, names in defined.items():
+        if not names:
+            raise ToolError(f"{kernel} defines no microkernel (no xnn_..._ukernel_...__... in it)")
+        if not names & rows.get(kernel.parts[1], names):
+            raise ToolError(f"{kernel} is in no X-macro list of kernels/src/{kernel.parts[1]}")
+    return len(ours)
+
+
+def _ukernels(path: Path) -> set[str]:
+    return set(_UKERNEL.findall(_COMMENT.sub(" ", path.read_text(encoding="utf-8"))))
+
+
+def _is_kernel(path: PurePosixPath) -> bool:
+    return (
+        path.suffix in (".c", ".S")
+        and len(path.parts) > 2
+        and path.parts[0] == "src"
+        and path.parts[1] not in _NOT_KERNELS
+    )
