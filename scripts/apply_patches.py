@@ -19,17 +19,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from nmpack_tools.console import ToolError, exclusive, run_main, say  # noqa: E402
-from nmpack_tools.gitrepo import Repo  # noqa: E402
-from nmpack_tools.patchtree import Layout, build, exported, refresh  # noqa: E402
-from nmpack_tools.pins import load_pins  # noqa: E402
-from nmpack_tools.series import label, load_series, missing_trailers, write_series  # noqa: E402
+from nmpack_tools.console import ToolError, exclusive, run_main, say
+from nmpack_tools.patchtree import Layout, build, export, exported, refresh
+from nmpack_tools.pins import load_pins
+from nmpack_tools.series import label, load_series, missing_trailers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,32 +54,14 @@ def layouts(root: Path, only: list[str] | None) -> list[Layout]:
     return chosen
 
 
-def export(layout: Layout) -> None:
-    """Writes the series from the tree's commits."""
-    if not (layout.tree / ".git").is_dir():
-        raise ToolError(f"third_party/patched/{layout.name} does not exist yet; run this without --export")
-    repo = Repo(layout.tree)
-    if dirty := repo.dirty():
-        raise ToolError(
-            f"third_party/patched/{layout.name} has changes that are not committed ({dirty[0]}): commit them first"
-        )
-    series = load_series(layout.patches)
-    contents = exported(repo, series)
-    for name, content in contents.items():
-        if missing := missing_trailers(content):
-            raise ToolError(f"{name}: its message lacks the trailer '{missing[0]}:'; see patches/README.md")
-    changes = write_series(layout.patches, contents)
-    for change in changes:
-        say(f"{layout.name}: {change}")
-    say(f"{layout.name}: {len(contents)} patches, {len(changes)} files written")
-
-
 def check(layout: Layout) -> None:
     """Proves, in a temporary folder, that the series is exact, applies, and round-trips."""
     series = load_series(layout.patches)
     for patch in series.patches:
         if missing := missing_trailers(patch.read_bytes()):
-            raise ToolError(f"{label(patch)} lacks the trailer '{missing[0]}:'; see patches/README.md")
+            raise ToolError(
+                f"{label(patch)} lacks the trailer '{missing[0]}:'; see patches/README.md"
+            )
     with tempfile.TemporaryDirectory(prefix="nmpack-check-") as tmp:
         repo = build(layout, series, Path(tmp) / layout.name)
         again = exported(repo, series)
@@ -91,16 +69,20 @@ def check(layout: Layout) -> None:
             if again.get(name) != content:
                 raise ToolError(
                     f"{label(layout.patches / name)} is not what its commit exports "
-                    f"({_first_difference(content, again.get(name, b''))}); run scripts/apply_patches.py --export"
+                    f"({_first_difference(content, again.get(name, b''))}); "
+                    "run scripts/apply_patches.py --export"
                 )
-    say(f"{layout.name}: ok ({len(series.patches)} patches apply without fuzz and export unchanged)")
+    say(
+        f"{layout.name}: ok ({len(series.patches)} patches apply without fuzz and export unchanged)"
+    )
 
 
-def _first_difference(ours: bytes, theirs: bytes) -> str:
-    old, new = ours.split(b"\n"), theirs.split(b"\n")
+def _first_difference(file: bytes, export: bytes) -> str:
+    old, new = file.split(b"\n"), export.split(b"\n")
     for number, (a, b) in enumerate(zip(old, new, strict=False), 1):
         if a != b:
-            return f"line {number}: file has {a.decode(errors='replace')!r}, export {b.decode(errors='replace')!r}"
+            ours, theirs = a.decode(errors="replace"), b.decode(errors="replace")
+            return f"line {number}: file has {ours!r}, export {theirs!r}"
     return f"file has {len(old)} lines, export {len(new)}"
 
 
@@ -109,11 +91,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--export", action="store_true", help="write patches/ from the trees' commits")
+    mode.add_argument(
+        "--export", action="store_true", help="write patches/ from the trees' commits"
+    )
     mode.add_argument(
         "--check",
         action="store_true",
-        help="prove in a temporary folder that the series are exact, apply without fuzz and export unchanged",
+        help="prove in a temporary folder that each series is exact, applies and exports unchanged",
     )
     mode.add_argument(
         "--force",
@@ -124,7 +108,10 @@ def main() -> int:
         "--only", metavar="NAME", action="append", choices=sorted(TREES), help="just this tree"
     )
     parser.add_argument(
-        "--root", type=Path, default=ROOT, help="the project's folder (default: where this script is)"
+        "--root",
+        type=Path,
+        default=ROOT,
+        help="the project's folder (default: where this script is)",
     )
     args = parser.parse_args()
     if shutil.which("git") is None:

@@ -22,31 +22,28 @@ import shutil
 import sys
 import tempfile
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from nmpack_tools import distribution  # noqa: E402
-from nmpack_tools.archive import unpack  # noqa: E402
-from nmpack_tools.console import ToolError, exclusive, run_main, say  # noqa: E402
-from nmpack_tools.download import Absent, Unreachable, download, reachable  # noqa: E402
-from nmpack_tools.githash import file_blob_id, fingerprint, tree_id  # noqa: E402
-from nmpack_tools.pins import Pin, load_pins  # noqa: E402
+from nmpack_tools import distribution
+from nmpack_tools.archive import ArchiveError, unpack
+from nmpack_tools.console import ToolError, exclusive, run_main, say
+from nmpack_tools.download import AbsentError, UnreachableError, download
+from nmpack_tools.githash import file_blob_id, fingerprint, tree_id
+from nmpack_tools.pins import Pin, load_pins
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class Fetcher:
-    """One run: where things go, and which hosts have already failed to answer."""
+    """One run: where things come from and where they go."""
 
     def __init__(self, destination: Path, cache: Path, offline: bool) -> None:
         self._destination = destination
         self._stamps = destination / ".stamps"
         self._cache = cache
         self._offline = offline
-        self._silent_hosts: dict[str, str] = {}
+        self._warned: set[str] = set()
 
     def ensure(self, pin: Pin) -> None:
         """Leaves ``third_party/<name>`` verified, fetching it only if it is not."""
@@ -68,14 +65,13 @@ class Fetcher:
                 say(f"{pin.name}: verified ({pin.identity.split()[0]}), from {source}")
                 return
             reasons.append(f"{source}: {problem}")
-            archive.unlink(missing_ok=True)
-            say(f"{pin.name}: {source} refused and removed: {problem}")
+            say(f"{pin.name}: {source} is refused: {problem}")
         names = [pin.upstream_archive]
         if pin.distribution:
             names.append(pin.distribution.archive)
         raise ToolError(
-            f"{pin.name} could not be fetched ({'; '.join(reasons)}); connect to the network, or put "
-            f"{' or '.join(names)} into {self._cache}, and run it again"
+            f"{pin.name} could not be fetched ({'; '.join(reasons)}); connect to the network, "
+            f"or put {' or '.join(names)} into {self._cache}, and run it again"
         )
 
     def _candidates(self, pin: Pin, reasons: list[str]) -> Iterator[tuple[Path, str]]:
@@ -91,35 +87,20 @@ class Fetcher:
             return
         host = urllib.parse.urlsplit(pin.url).netloc
         try:
-            self._probe(pin.url)
-            say(f"{pin.name}: downloading from {host}")
             download(pin.upstream_url, upstream, pin.name)
             yield upstream, f"the public upstream {host}"
-        except (Absent, ToolError) as error:
+        except (AbsentError, ToolError) as error:
             reasons.append(f"the public upstream {host}: {error}")
-        except Unreachable as error:
-            self._silent_hosts[host] = str(error)
-            reasons.append(f"the public upstream {host} is unreachable")
+        except UnreachableError as error:
+            reasons.append(f"the public upstream {host} is unreachable ({error})")
+            if host not in self._warned:
+                self._warned.add(host)
+                say(f"the public upstream {host} is unreachable ({error})")
         if pin.distribution and packaged is not None:
             try:
-                say(f"{pin.name}: downloading the distribution's {pin.distribution.archive}")
                 yield packaged, distribution.fetch(pin.distribution, packaged)
-            except (Absent, Unreachable, ToolError) as error:
+            except (AbsentError, UnreachableError, ToolError) as error:
                 reasons.append(f"the distribution: {error}")
-
-    def _probe(self, url: str) -> None:
-        """Fails fast, and only once a run, when an upstream host does not answer."""
-        parts = urllib.parse.urlsplit(url)
-        host = parts.netloc
-        if host in self._silent_hosts:
-            raise Unreachable(self._silent_hosts[host])
-        proxies = urllib.request.getproxies()
-        if parts.scheme in proxies and not urllib.request.proxy_bypass(host):
-            return  # only the proxy can tell
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        if not reachable(parts.hostname or "", port):
-            say(f"public upstream {host} is unreachable; using the distribution's archives")
-            raise Unreachable("no answer")
 
     def _install(self, pin: Pin, archive: Path, folder: Path) -> str | None:
         """Unpacks, verifies and moves into place; returns what was wrong, if anything."""
@@ -128,14 +109,17 @@ class Fetcher:
             fresh = Path(tmp) / "tree"
             try:
                 unpack(archive, fresh, set(pin.files) if pin.files is not None else None)
-            except ToolError as error:
+            except ArchiveError as error:
+                archive.unlink()
                 return str(error)
             problem = mismatch(pin, fresh)
             if problem is not None:
+                # Intact but not the pinned content: out of the way, kept for a look.
+                archive.replace(archive.with_name(archive.name + ".refused"))
                 return problem
             if folder.is_symlink() or folder.exists():
-                os.rename(folder, Path(tmp) / "old")
-            os.rename(fresh, folder)
+                folder.rename(Path(tmp) / "old")
+            fresh.rename(folder)
         self._write_stamp(pin, folder)
         return None
 
@@ -144,14 +128,14 @@ class Fetcher:
             stamp = json.loads((self._stamps / f"{pin.name}.json").read_text())
         except (OSError, ValueError):
             return False
-        return stamp == {"pin": pin.identity, "fingerprint": fingerprint(folder)}
+        return bool(stamp == {"pin": pin.identity, "fingerprint": fingerprint(folder)})
 
     def _write_stamp(self, pin: Pin, folder: Path) -> None:
         self._stamps.mkdir(parents=True, exist_ok=True)
         path = self._stamps / f"{pin.name}.json"
         fresh = path.with_suffix(".tmp")
         fresh.write_text(json.dumps({"pin": pin.identity, "fingerprint": fingerprint(folder)}))
-        os.replace(fresh, path)
+        fresh.replace(path)
 
 
 def mismatch(pin: Pin, folder: Path) -> str | None:
@@ -199,7 +183,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", metavar="NAME", action="append", help="just this source; repeatable")
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", help="just this source; repeatable"
+    )
     parser.add_argument("--offline", action="store_true", help="never touch the network")
     parser.add_argument(
         "--check", action="store_true", help="hash everything on disk again, fetch nothing"
@@ -222,7 +208,9 @@ def main() -> int:
         known = [pin.name for pin in pins]
         for name in args.only:
             if name not in known:
-                raise ToolError(f"--only {name}: no such source, expected one of {', '.join(known)}")
+                raise ToolError(
+                    f"--only {name}: no such source, expected one of {', '.join(known)}"
+                )
         pins = [pin for pin in pins if pin.name in args.only]
     if args.check:
         return check(pins, args.destination)

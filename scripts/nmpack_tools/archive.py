@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 import shutil
 import tarfile
 import zlib
@@ -12,6 +11,11 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from .console import ToolError
+
+
+class ArchiveError(ToolError):
+    """The archive itself is at fault: damaged, or not fit to be unpacked."""
+
 
 # Far above any source pinned here: a stop for archives made to fill the disk.
 _MAX_BYTES = 4 << 30
@@ -30,32 +34,32 @@ def unpack(archive: Path, target: Path, only: Collection[str] | None = None) -> 
     try:
         with tarfile.open(archive, "r|*") as tar:
             _extract(tar, archive.name, staging, only)
+    except tarfile.CompressionError as error:
+        raise ToolError(f"this Python cannot unpack {archive.name}: {error}") from None
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the archive's
-        raise ToolError(f"{archive.name} is truncated or damaged ({error})") from None
+        raise ArchiveError(f"{archive.name} is truncated or damaged ({error})") from None
     root = staging
     entries = list(staging.iterdir())
-    if len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink():
-        if only is None or not any((staging / name).is_file() for name in only):
-            root = entries[0]
+    one_folder = len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink()
+    if one_folder and not any((staging / name).is_file() for name in only or ()):
+        root = entries[0]
     for entry in list(root.iterdir()):
-        os.rename(entry, target / f".moving-{entry.name}")
+        entry.rename(target / f".moving-{entry.name}")
     shutil.rmtree(staging)
     for entry in list(target.iterdir()):
-        os.rename(entry, target / entry.name.removeprefix(".moving-"))
+        entry.rename(target / entry.name.removeprefix(".moving-"))
 
 
-def _extract(
-    tar: tarfile.TarFile, label: str, folder: Path, only: Collection[str] | None
-) -> None:
+def _extract(tar: tarfile.TarFile, label: str, folder: Path, only: Collection[str] | None) -> None:
     links: list[tuple[Path, str]] = []
     total = 0
     for count, member in enumerate(tar, 1):
         name = _safe_name(label, member, folder)
         total += member.size
         if total > _MAX_BYTES or count > _MAX_MEMBERS:
-            raise ToolError(f"{label} unpacks to more than {_MAX_BYTES >> 30} GiB: refused")
+            raise ArchiveError(f"{label} unpacks to more than {_MAX_BYTES >> 30} GiB: refused")
         if name is None or member.isdir():
             continue
         inner = str(PurePosixPath(*name.parts[1:]))
@@ -64,7 +68,7 @@ def _extract(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            raise ToolError(f"{label} holds {name} twice: refused")
+            raise ArchiveError(f"{label} holds {name} twice: refused")
         if member.issym():
             links.append((path, member.linkname))
             continue
@@ -73,25 +77,24 @@ def _extract(
         with path.open("wb") as out:
             shutil.copyfileobj(source, out, 1 << 20)
         if path.stat().st_size != member.size:
-            raise ToolError(f"{label} is truncated or damaged (inside {name})")
+            raise ArchiveError(f"{label} is truncated or damaged (inside {name})")
         path.chmod(0o755 if member.mode & 0o100 else 0o644)
-        os.utime(path, (member.mtime, member.mtime))
     # Links come last, so that no file is ever written through one.
     for path, link in links:
         if path.exists():
-            raise ToolError(f"{label} holds {path.name} twice: refused")
+            raise ArchiveError(f"{label} holds {path.name} twice: refused")
         path.symlink_to(link)
 
 
 def _safe_name(label: str, member: tarfile.TarInfo, folder: Path) -> PurePosixPath | None:
     """The member's path if it is of an accepted kind and stays inside; None for the root."""
     if not (member.isreg() or member.isdir() or member.issym()):
-        raise ToolError(f"{label} holds {member.name!r}, neither file, folder nor symbolic link")
+        raise ArchiveError(f"{label} holds {member.name!r}, neither file, folder nor symbolic link")
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
-        raise ToolError(f"{label} holds the path {member.name!r}, which leads outside: refused")
+        raise ArchiveError(f"{label} holds the path {member.name!r}, which leads outside: refused")
     try:
         tarfile.data_filter(member, str(folder))
     except tarfile.FilterError as error:
-        raise ToolError(f"{label} holds an unsafe member: {error}") from None
+        raise ArchiveError(f"{label} holds an unsafe member: {error}") from None
     return name if name.parts else None

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How the scripts speak: one error type, one line an event, a byte counter on long downloads."""
+"""How the scripts speak: one error type, one line an event, a byte counter on downloads."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 
 class ToolError(Exception):
-    """Anything the user can act on. The message is one sentence: what, expected, got, what to do."""
+    """Anything the user can act on: one sentence that says what, expected, got, what to do."""
 
 
 def say(text: str) -> None:
@@ -42,6 +43,10 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except shutil.Error as error:  # from copytree: a list of (source, target, reason)
+        source, _, reason = error.args[0][0]
+        print(f"{name}: cannot copy {source}: {reason}", file=sys.stderr)
+        status = 1
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         print(f"{name}: {error.strerror or error}{where}", file=sys.stderr)
@@ -67,7 +72,8 @@ class Progress:
         self._shown = True
         of = f" of {self._total / 1e6:.1f}" if self._total else ""
         print(
-            f"\r  {self._label}: {done / 1e6:.1f}{of} MB" if self._tty
+            f"\r  {self._label}: {done / 1e6:.1f}{of} MB"
+            if self._tty
             else f"  {self._label}: {done / 1e6:.1f}{of} MB",
             end="" if self._tty else "\n",
             flush=True,

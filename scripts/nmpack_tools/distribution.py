@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .console import ToolError, say
-from .download import Absent, Unreachable, download
+from .download import AbsentError, UnreachableError, download
 from .pins import Distribution
 
 _MOVING_SUITES = {"oldstable", "stable", "testing", "unstable", "sid"}
@@ -50,11 +50,11 @@ def mirrors(extra_suites: tuple[str, ...] = ()) -> list[str]:
 def fetch(pin: Distribution, target: Path) -> str:
     """Downloads the .orig archive to ``target``; returns the source used, in words.
 
-    Raises Absent or Unreachable with the reason when no mirror gave it.
+    Raises AbsentError or UnreachableError with the reason when no mirror gave it.
     """
     bases = mirrors(pin.suites)
     if not bases:
-        raise Unreachable("this machine's apt sources name no distribution mirror")
+        raise UnreachableError("this machine's apt sources name no distribution mirror")
     reasons = []
     for base in bases:
         url = f"{base}/{urllib.parse.quote(pin.pool_path, safe='/')}"
@@ -64,18 +64,18 @@ def fetch(pin: Distribution, target: Path) -> str:
             else:
                 _apt_helper(url, target)
             return f"the distribution's archive {pin.archive}"
-        except Absent:
+        except AbsentError:
             reasons.append("its mirror no longer holds " + pin.archive)
-        except Unreachable as error:
+        except UnreachableError as error:
             reasons.append(f"its mirror is unreachable ({error})")
-    raise Absent("; ".join(dict.fromkeys(reasons)))
+    raise AbsentError("; ".join(dict.fromkeys(reasons)))
 
 
 def _apt_helper(url: str, target: Path) -> None:
     """Lets apt resolve addresses such as mirror+file:, which only it understands."""
     helper = shutil.which("apt-helper") or "/usr/lib/apt/apt-helper"
     if not Path(helper).exists():
-        raise Unreachable("apt-helper is missing")
+        raise UnreachableError("apt-helper is missing")
     part = target.with_name(target.name + ".apt")
     target.parent.mkdir(parents=True, exist_ok=True)
     say(f"  {target.name}: downloading through apt")
@@ -88,7 +88,7 @@ def _apt_helper(url: str, target: Path) -> None:
     if done.returncode != 0 or not part.exists():
         part.unlink(missing_ok=True)
         lines = done.stderr.strip().splitlines() or ["no reason given"]
-        raise Absent(f"apt-helper: {lines[-1]}")
+        raise AbsentError(f"apt-helper: {lines[-1]}")
     part.replace(target)
 
 
@@ -150,7 +150,14 @@ def _apt_source_paths() -> tuple[Path, Path] | None:
     if shutil.which("apt-config") is None:
         return None
     done = subprocess.run(
-        ["apt-config", "shell", "MAIN", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"],
+        [
+            "apt-config",
+            "shell",
+            "MAIN",
+            "Dir::Etc::sourcelist/f",
+            "PARTS",
+            "Dir::Etc::sourceparts/d",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -164,7 +171,11 @@ def _apt_source_paths() -> tuple[Path, Path] | None:
 def _apt_proxy(url: str) -> str | None:
     """The proxy apt is told to use for this address, None if apt has no opinion."""
     scheme, host = urllib.parse.urlsplit(url).scheme, urllib.parse.urlsplit(url).hostname or ""
-    keys = (f"Acquire::{scheme}::Proxy::{host}", f"Acquire::{scheme}::Proxy", "Acquire::http::Proxy")
+    keys = (
+        f"Acquire::{scheme}::Proxy::{host}",
+        f"Acquire::{scheme}::Proxy",
+        "Acquire::http::Proxy",
+    )
     for key in keys:
         done = subprocess.run(
             ["apt-config", "shell", "PROXY", key], capture_output=True, text=True, check=False

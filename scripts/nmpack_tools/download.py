@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Downloads over HTTP that survive interruption: resumed where the server allows, else restarted."""
+"""Downloads over HTTP that survive interruption: resumed where the server lets us."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -20,29 +21,52 @@ ATTEMPTS = 4
 _CHUNK = 1 << 18
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No conversation with the host at all: no name, no route, no answer, a refused connection."""
 
 
-class Absent(Exception):
+class AbsentError(Exception):
     """The host answered that it does not have this file."""
 
 
-def reachable(host: str, port: int) -> bool:
-    """Whether something answers there within a few seconds."""
-    try:
-        socket.create_connection((host, port), CONNECT_TIMEOUT).close()
-    except OSError:
-        return False
-    return True
+_silent_hosts: dict[str, str] = {}
+
+
+def probe(url: str, proxy: str | None = None) -> None:
+    """Raises UnreachableError when nothing answers at the address; asks each host once a run."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.netloc
+    if host in _silent_hosts:
+        raise UnreachableError(_silent_hosts[host])
+    proxied = parts.scheme in urllib.request.getproxies()
+    if proxy not in (None, "DIRECT") or (proxied and not urllib.request.proxy_bypass(host)):
+        return  # only the proxy can tell
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    failure: list[str] = ["no answer"]
+
+    def connect() -> None:
+        try:
+            socket.create_connection((parts.hostname or "", port), CONNECT_TIMEOUT).close()
+            failure.clear()
+        except OSError as error:
+            failure[0] = error.strerror or str(error)
+
+    # In a thread, because looking up a name knows no timeout.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(CONNECT_TIMEOUT)
+    if failure:
+        _silent_hosts[host] = failure[0]
+        raise UnreachableError(failure[0])
 
 
 def download(url: str, target: Path, label: str, proxy: str | None = None) -> None:
     """Brings ``url`` to ``target``, whole or not at all.
 
     What has arrived is kept in ``target.part`` with the validator the server gave; the next call
-    asks for the rest. Raises Unreachable, Absent, or ToolError for anything else.
+    asks for the rest. Raises UnreachableError, AbsentError, or ToolError for anything else.
     """
+    probe(url, proxy)
     target.parent.mkdir(parents=True, exist_ok=True)
     opener = _opener(proxy)
     for attempt in range(1, ATTEMPTS + 1):
@@ -50,14 +74,16 @@ def download(url: str, target: Path, label: str, proxy: str | None = None) -> No
         try:
             _transfer(opener, url, target, label)
             return
-        except _Interrupted as error:
+        except _InterruptedError as error:
             progressed = _size(_part(target)) > before
             if attempt == ATTEMPTS:
-                raise ToolError(f"{label}: {error}, {ATTEMPTS} times; run it again to go on") from None
+                raise ToolError(
+                    f"{label}: {error}, {ATTEMPTS} times; run it again to go on"
+                ) from None
             time.sleep(0.2 if progressed else 0.5 * attempt)
 
 
-class _Interrupted(Exception):
+class _InterruptedError(Exception):
     """The connection ended before the file did."""
 
 
@@ -92,9 +118,7 @@ def _validator(target: Path, url: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _transfer(
-    opener: urllib.request.OpenerDirector, url: str, target: Path, label: str
-) -> None:
+def _transfer(opener: urllib.request.OpenerDirector, url: str, target: Path, label: str) -> None:
     part, state = _part(target), _state(target)
     headers = {"User-Agent": "nmpack-fetch-sources", "Accept-Encoding": "identity"}
     have = _size(part)
@@ -108,23 +132,23 @@ def _transfer(
         error.close()
         if error.code == 416:
             _discard(part, state)
-            raise _Interrupted("the partial download did not match") from None
+            raise _InterruptedError("the partial download did not match") from None
         if error.code in (404, 410):
-            raise Absent(f"HTTP {error.code}") from None
+            raise AbsentError(f"HTTP {error.code}") from None
         if error.code in (429, 500, 502, 503, 504):
-            raise _Interrupted(f"the server answered HTTP {error.code}") from None
-        raise Absent(f"HTTP {error.code} {error.reason}") from None
+            raise _InterruptedError(f"the server answered HTTP {error.code}") from None
+        raise AbsentError(f"HTTP {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
-        raise Unreachable(str(error.reason)) from None
+        raise UnreachableError(str(error.reason)) from None
     except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        raise _Interrupted(f"the server hung up ({type(error).__name__})") from None
+        raise _InterruptedError(f"the server hung up ({type(error).__name__})") from None
     with response:
         resumed = response.status == 206
         if resumed and not (response.headers.get("Content-Range") or "").startswith(
             f"bytes {have}-"
         ):
             _discard(part, state)
-            raise _Interrupted("the server sent another range than asked for")
+            raise _InterruptedError("the server sent another range than asked for")
         if not resumed:
             have = 0
             _discard(part, state)
@@ -136,8 +160,8 @@ def _transfer(
         total = have + int(length) if length and length.isdigit() else None
         got = _copy(response, part, have, total, label)
     if total is not None and got != total:
-        raise _Interrupted(f"the connection ended after {got} of {total} bytes")
-    os.replace(part, target)
+        raise _InterruptedError(f"the connection ended after {got} of {total} bytes")
+    part.replace(target)
     state.unlink(missing_ok=True)
 
 
@@ -153,7 +177,7 @@ def _copy(
                 done += len(chunk)
                 progress.update(done)
     except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        raise _Interrupted(
+        raise _InterruptedError(
             f"the connection broke after {done} bytes ({type(error).__name__})"
         ) from None
     finally:

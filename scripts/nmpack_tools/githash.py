@@ -16,7 +16,7 @@ def blob_id(content: bytes) -> str:
 def file_blob_id(path: Path) -> str:
     """The blob id of a regular file, or of a symbolic link's target."""
     if path.is_symlink():
-        return blob_id(os.fsencode(os.readlink(path)))
+        return blob_id(os.fsencode(path.readlink()))
     return blob_id(path.read_bytes())
 
 
@@ -62,12 +62,17 @@ def _tree(folder: Path, top: bool = False) -> str | None:
 def fingerprint(folder: Path) -> str:
     """A quick look at every file's name, size, mode and times, without reading the contents."""
     digest = hashlib.sha256()
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != ".git")
-        links = [name for name in folders if os.path.islink(os.path.join(root, name))]
-        for name in sorted(files + links):
-            path = os.path.join(root, name)
-            info = os.lstat(path)
-            row = f"{os.path.relpath(path, folder)}\0{info.st_size}\0{info.st_mode}\0{info.st_mtime_ns}\n"
+    stack = [folder]
+    while stack:
+        with os.scandir(stack.pop()) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != ".git":
+                    stack.append(Path(entry.path))
+                continue
+            info = entry.stat(follow_symlinks=False)
+            path = os.path.relpath(entry.path, folder)
+            row = f"{path}\0{info.st_size}\0{info.st_mode}\0{info.st_mtime_ns}\n"
             digest.update(os.fsencode(row))
     return digest.hexdigest()

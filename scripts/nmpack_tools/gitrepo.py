@@ -50,7 +50,7 @@ _FORMAT = (
 
 
 def git_environment() -> dict[str, str]:
-    """No user or system configuration, no variables of a surrounding git process, fixed identity."""
+    """No configuration or variables from outside, and a fixed identity."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     return kept | {
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -79,7 +79,12 @@ class Repo:
             raise ToolError("git is missing; install it (Debian: apt-get install git)")
         command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-C", str(self.path)]
         return subprocess.run(
-            [*command, *args], input=stdin, capture_output=True, env=git_environment(), check=False
+            [*command, *args],
+            input=stdin,
+            capture_output=True,
+            # Never the project's own repository, should this one have lost its .git.
+            env=git_environment() | {"GIT_CEILING_DIRECTORIES": str(self.path.parent)},
+            check=False,
         )
 
     def git(self, *args: str, stdin: bytes | None = None) -> str:
@@ -105,11 +110,14 @@ class Repo:
         # headers found by one rule for every file.
         info = self.path / ".git" / "info"
         info.mkdir(exist_ok=True)
-        (info / "attributes").write_text("* -text -ident -filter !diff !eol !working-tree-encoding\n")
+        (info / "attributes").write_text(
+            "* -text -ident -filter !diff !eol !working-tree-encoding\n"
+        )
 
     def commit_all(self, message: str) -> str:
         """Commits everything on disk, ignored files included; returns the commit id."""
-        self.git("add", "--force", "--all", ".")
+        # Below this size git writes a file a blob, above it one pack: ten thousand files fewer.
+        self.git("-c", "core.bigFileThreshold=1", "add", "--force", "--all", ".")
         self.git("commit", "--quiet", "--allow-empty", "--no-verify", "--message", message)
         return self.head()
 
@@ -175,12 +183,12 @@ class Repo:
 
     def format_mail(self, commit: str) -> bytes:
         """The commit as a patch file, the same bytes on every machine."""
-        done = self.try_git(
-            "-c", "diff.indentHeuristic=true", "-c", "format.pretty=email", "-c", "diff.noprefix=false",
-            "format-patch", "--stdout", "-1", *_FORMAT, *_DIFF, commit,
-        )  # fmt: skip
+        config = ("-c", "diff.indentHeuristic=true", "-c", "diff.noprefix=false")
+        done = self.try_git(*config, "format-patch", "--stdout", "-1", *_FORMAT, *_DIFF, commit)
         if done.returncode != 0:
-            raise ToolError(f"git format-patch failed: {done.stderr.decode(errors='replace').strip()}")
+            raise ToolError(
+                f"git format-patch failed: {done.stderr.decode(errors='replace').strip()}"
+            )
         return done.stdout
 
 

@@ -50,8 +50,8 @@ def copy_overlay(overlay: Path, tree: Path) -> list[PurePosixPath]:
                 f"{overlay.name}/{relative} lies in a gen folder: those are generated, remove it"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(overlay / relative, target)
-        target.chmod(0o755 if target.stat().st_mode & 0o100 else 0o644)
+        shutil.copyfile(overlay / relative, target)
+        target.chmod(0o755 if (overlay / relative).stat().st_mode & 0o100 else 0o644)
     return files
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""third_party/patched/<name>: pristine source, one commit a patch, then overlay and generated files.
+"""third_party/patched/<name>: pristine source, one commit a patch, overlay and generated files.
 
 The tree is built beside the old one and takes its place in one step, with a stamp inside that
 names everything it was made from. So a tree with a stamp is a whole tree.
@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .console import ToolError, say
@@ -20,7 +20,15 @@ from .githash import fingerprint
 from .gitrepo import BASE, GENERATED_TRAILER, TOP, Repo
 from .overlay import check_lists, copy_overlay, generate, overlay_files, update_lists
 from .pins import Pin
-from .series import Series, file_name, label, load_series, patch_subject
+from .series import (
+    Series,
+    file_name,
+    label,
+    load_series,
+    missing_trailers,
+    patch_subject,
+    write_series,
+)
 
 _STAMP = "nmpack-stamp.json"
 
@@ -40,15 +48,17 @@ class Layout:
         return self.pin.name
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a whole tree was made from, and how it looked when it was done."""
+
+    inputs: dict[str, str]
+    head: str | None
+    fingerprint: str
+
+
 def inputs(layout: Layout, series: Series) -> dict[str, str]:
     """Digests of all that decides the tree's content: source, patches, overlay, these tools."""
-
-    def digest(parts: list[tuple[str, bytes]]) -> str:
-        total = hashlib.sha256()
-        for name, content in parts:
-            total.update(f"{name}\0{len(content)}\0".encode() + content)
-        return total.hexdigest()
-
     files: list[tuple[str, bytes]] = []
     if layout.overlay is not None:
         for relative in overlay_files(layout.overlay):
@@ -57,19 +67,32 @@ def inputs(layout: Layout, series: Series) -> dict[str, str]:
     here = sorted(Path(__file__).parent.glob("*.py"))
     return {
         "source": layout.pin.identity,
-        "patches": digest(list(series.contents().items())),
-        "overlay": digest(files),
-        "tools": digest([(path.name, path.read_bytes()) for path in here]),
+        "patches": patches_digest(series),
+        "overlay": _digest(files),
+        "tools": _digest([(path.name, path.read_bytes()) for path in here]),
     }
+
+
+def patches_digest(series: Series) -> str:
+    return _digest(list(series.contents().items()))
+
+
+def _digest(parts: list[tuple[str, bytes]]) -> str:
+    total = hashlib.sha256()
+    for name, content in parts:
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()
 
 
 def build(layout: Layout, series: Series, tree: Path) -> Repo:
     """Builds the tree from scratch at ``tree``, which must not exist."""
     if not layout.pristine.is_dir():
         raise ToolError(
-            f"the pristine source third_party/{layout.name} is missing; run scripts/fetch_sources.py"
+            f"the source third_party/{layout.name} is missing; run scripts/fetch_sources.py"
         )
-    shutil.copytree(layout.pristine, tree, symlinks=True)
+    # Every file is as new as this build of the tree; _keep_times() turns back those that did not
+    # change. An old time on changed content would leave stale objects in a build folder.
+    shutil.copytree(layout.pristine, tree, symlinks=True, copy_function=shutil.copy)
     repo = Repo(tree)
     repo.create()
     pin = layout.pin
@@ -137,7 +160,9 @@ def exported(repo: Repo, known: Series) -> dict[str, bytes]:
             )
         touched = repo.touched(commit)
         if not touched:
-            raise ToolError(f"the commit '{subject}' changes no file: drop it, or commit its change")
+            raise ToolError(
+                f"the commit '{subject}' changes no file: drop it, or commit its change"
+            )
         if wrong := generated.intersection(touched):
             raise ToolError(
                 f"the commit '{subject}' touches {min(wrong)}, which comes from kernels/ or is "
@@ -145,7 +170,9 @@ def exported(repo: Repo, known: Series) -> dict[str, bytes]:
             )
         name = names.get(subject) or file_name(subject)
         if name in result:
-            raise ToolError(f"two commits are called '{subject}'; patches need subjects of their own")
+            raise ToolError(
+                f"two commits are called '{subject}'; patches need subjects of their own"
+            )
         result[name] = repo.format_mail(commit)
     return result
 
@@ -159,13 +186,13 @@ def refresh(layout: Layout, force: bool) -> None:
         shutil.rmtree(stale)
     stamp = _read_stamp(tree)
     if stamp is not None and not force:
-        untouched = stamp.get("fingerprint") == fingerprint(tree) and stamp.get("head") == _head(tree)
-        if untouched and stamp.get("inputs") == wanted:
+        untouched = stamp.fingerprint == fingerprint(tree) and stamp.head == _head(tree)
+        if untouched and stamp.inputs == wanted:
             say(f"{layout.name}: up to date")
             return
         if not untouched:
             _refuse_to_lose_work(layout, stamp, series)
-            if stamp.get("inputs") == wanted and stamp.get("head") == _head(tree):
+            if stamp.inputs == wanted and stamp.head == _head(tree):
                 _write_stamp(tree, wanted)  # only file times or ignored files differ
                 say(f"{layout.name}: up to date")
                 return
@@ -189,16 +216,43 @@ def refresh(layout: Layout, force: bool) -> None:
     say(f"{layout.name}: done")
 
 
-def _refuse_to_lose_work(layout: Layout, stamp: dict[str, object], series: Series) -> None:
+def export(layout: Layout) -> None:
+    """Writes the series from the tree's commits."""
+    where = f"third_party/patched/{layout.name}"
+    stamp = _read_stamp(layout.tree)
+    if stamp is None:
+        raise ToolError(f"{where} is missing or incomplete; run scripts/apply_patches.py first")
+    repo = Repo(layout.tree)
+    if dirty := repo.dirty():
+        raise ToolError(f"{where} has changes that are not committed ({dirty[0]}): commit them")
+    series = load_series(layout.patches)
+    contents = exported(repo, series)
+    if contents != series.contents() and stamp.inputs.get("patches") != patches_digest(series):
+        raise ToolError(
+            f"{label(layout.patches)} changed since {where} was built or exported, and an export "
+            "would undo that; put the tree's commits aside and run scripts/apply_patches.py first"
+        )
+    for name, content in contents.items():
+        if missing := missing_trailers(content):
+            raise ToolError(f"{name} lacks the trailer '{missing[0]}:'; see patches/README.md")
+    changes = write_series(layout.patches, contents)
+    stamp.inputs["patches"] = patches_digest(load_series(layout.patches))
+    _save_stamp(layout.tree, stamp)
+    for change in changes:
+        say(f"{layout.name}: {change}")
+    say(f"{layout.name}: {len(contents)} patches exported, {len(changes)} files written")
+
+
+def _refuse_to_lose_work(layout: Layout, stamp: Stamp, series: Series) -> None:
     repo = Repo(layout.tree)
     where = f"third_party/patched/{layout.name}"
     way_out = "or --force to throw it away"
     if dirty := repo.dirty():
         raise ToolError(
-            f"{where} was edited by hand ({dirty[0]}{', ...' if len(dirty) > 1 else ''}): commit the "
-            f"change there and run scripts/apply_patches.py --export, {way_out}"
+            f"{where} was edited by hand ({dirty[0]}{', ...' if len(dirty) > 1 else ''}): commit "
+            f"that there and run scripts/apply_patches.py --export, {way_out}"
         )
-    if repo.head() != stamp.get("head") and exported(repo, series) != series.contents():
+    if repo.head() != stamp.head and exported(repo, series) != series.contents():
         raise ToolError(
             f"{where} has commits that are not in {label(layout.patches / 'series')}: run "
             f"scripts/apply_patches.py --export, {way_out}"
@@ -209,19 +263,26 @@ def _head(tree: Path) -> str | None:
     return Repo(tree).resolve("HEAD")
 
 
-def _read_stamp(tree: Path) -> dict[str, object] | None:
+def _read_stamp(tree: Path) -> Stamp | None:
     try:
         stamp = json.loads((tree / ".git" / _STAMP).read_text())
     except (OSError, ValueError):
         return None
-    return stamp if isinstance(stamp, dict) else None
+    if not isinstance(stamp, dict) or set(stamp) != {"inputs", "head", "fingerprint"}:
+        return None
+    if not isinstance(stamp["inputs"], dict):
+        return None
+    return Stamp(stamp["inputs"], stamp["head"], stamp["fingerprint"])
 
 
 def _write_stamp(tree: Path, wanted: dict[str, str]) -> None:
+    _save_stamp(tree, Stamp(wanted, _head(tree), fingerprint(tree)))
+
+
+def _save_stamp(tree: Path, stamp: Stamp) -> None:
     path = tree / ".git" / _STAMP
-    stamp = {"inputs": wanted, "head": _head(tree), "fingerprint": fingerprint(tree)}
     fresh = path.with_suffix(".tmp")
-    fresh.write_text(json.dumps(stamp, indent=1))
+    fresh.write_text(json.dumps(asdict(stamp), indent=1))
     fresh.replace(path)
 
 
@@ -251,9 +312,7 @@ def _put_in_place(fresh: Path, tree: Path) -> None:
     at_fdcwd, exchange = -100, 2
     libc = ctypes.CDLL(None, use_errno=True)
     swap = getattr(libc, "renameat2", None)
-    if swap is None or swap(
-        at_fdcwd, os.fsencode(fresh), at_fdcwd, os.fsencode(tree), exchange
-    ):
+    if swap is None or swap(at_fdcwd, os.fsencode(fresh), at_fdcwd, os.fsencode(tree), exchange):
         # No such call, or a file system without it: two renames, the next best thing.
         old = tree.parent / f".{tree.name}.old"
         tree.rename(old)

@@ -34,7 +34,9 @@ def load_series(folder: Path) -> Series:
     """Reads ``series``; raises ToolError where it and the folder do not list the same files."""
     path = folder / "series"
     if not path.is_file():
-        raise ToolError(f"{label(path)} is missing: it lists the patches in order (it may be empty)")
+        raise ToolError(
+            f"{label(path)} is missing: it lists the patches in order (it may be empty)"
+        )
     names: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         name = line.split("#", 1)[0].strip()
@@ -64,10 +66,10 @@ def patch_subject(content: bytes) -> str:
 
 def missing_trailers(content: bytes) -> list[str]:
     """Which of the required trailers the patch's message lacks."""
-    message = content.split(b"\n---\n", 1)[0].split(b"\ndiff --git ", 1)[0].decode("utf-8", "replace")
-    return [
-        name for name in TRAILERS if not re.search(rf"^{name}: *\S", message, re.MULTILINE)
-    ]
+    message = (
+        content.split(b"\n---\n", 1)[0].split(b"\ndiff --git ", 1)[0].decode("utf-8", "replace")
+    )
+    return [name for name in TRAILERS if not re.search(rf"^{name}: *\S", message, re.MULTILINE)]
 
 
 def file_name(subject: str) -> str:
