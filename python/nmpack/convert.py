@@ -8,6 +8,7 @@ a model is pruned. Every file is written whole or not at all.
 from __future__ import annotations
 
 import copy
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from nmpack.tflite_file import TFLiteFile
 
 if TYPE_CHECKING:
     from torch import nn
+
+# Without it the converter leaves the kernels of a Keras 3 model as resource variables.
+_FREEZE = "tensorflow.python.framework.convert_to_constants"
 
 
 def torch_to_tflite(
@@ -79,9 +83,9 @@ def keras_to_tflite(model: Any, path: str | Path, *, batch: int | None = 1) -> P
         try:
             signature = [tf.TensorSpec((batch, *shape), model.inputs[0].dtype)]
             function = tf.function(lambda x: model(x, training=False), signature)
-            concrete = function.get_concrete_function()
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
-            content = converter.convert()
+            freeze = importlib.import_module(_FREEZE).convert_variables_to_constants_v2
+            frozen = freeze(function.get_concrete_function())
+            content = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
         except Exception as error:
             raise ModelError(
                 f"TensorFlow's converter cannot convert this model: {_brief(error)}"

@@ -6,10 +6,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from nmpack.errors import NmpackError
 
@@ -45,3 +48,10 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def write_arrays(file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays by name in numpy's ``.npz`` form; the names that savez reserves get a ``_``."""
+    reserved = {"file", "allow_pickle"}
+    named = {f"{name}_" if name in reserved else name: array for name, array in arrays.items()}
+    cast(Any, np.savez)(file, **named)

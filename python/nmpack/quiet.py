@@ -38,8 +38,11 @@ def import_module(name: str, extra: str) -> Any:
 
 def import_keras() -> Any:
     """Import Keras 3, its backend's start-up messages silenced."""
+    if (loaded := sys.modules.get("keras")) is not None:
+        return loaded
     _quieten()
-    return import_module("keras", "keras")
+    with silenced():
+        return import_module("keras", "keras")
 
 
 def import_tensorflow() -> Any:

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ``nmpack`` command: one subcommand for each verb; a bare call prints the map."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from nmpack import __version__
+from nmpack.cli import bench, convert, inspect, models, prune, run
+from nmpack.errors import NmpackError
+
+_MAP = """\
+nmpack: prune convolutional networks column-wise and run them faster on CPUs
+
+from a model to a fast one:
+  models    list the networks that need no file
+  prune     zero the weights that a pattern drops (PyTorch or Keras)      -> .pt, .keras
+  convert   write a portable TFLite file, channels last                   -> .tflite
+using a .tflite file:
+  run       run it through the delegate; compare with the stock interpreter; riscv64 under QEMU
+  inspect   explain each convolution: density, pattern, operator chosen, and why
+  bench     time the delegate against the interpreter's built-in XNNPACK
+
+a first round:
+  nmpack prune resnet50 --sparsity 0.75 --tile 32 -o r50.pt
+  nmpack convert r50.pt -o r50.tflite
+  nmpack inspect r50.tflite
+  nmpack bench r50.tflite
+
+'nmpack VERB --help' teaches a verb; --verbose before it shows the trace of an error.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0, 1 for an error, 130 when interrupted)."""
+    parser = argparse.ArgumentParser(
+        prog="nmpack", usage="nmpack [--verbose] VERB ...", add_help=False
+    )
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--version", action="version", version=f"nmpack {__version__}")
+    parser.add_argument("--verbose", action="store_true")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
+    for module in (models, prune, convert, run, inspect, bench):
+        module.add(verbs)
+    arguments = parser.parse_args(argv)
+    if arguments.verb is None:
+        print(_MAP, end="")
+        return 0
+    if arguments.verbose:
+        os.environ["NMPACK_VERBOSE"] = "1"
+    try:
+        arguments.execute(arguments)
+    except NmpackError as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        print(f"nmpack {arguments.verb}: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output went away, as head does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nnmpack {arguments.verb}: interrupted", file=sys.stderr)
+        return 130
+    return 0

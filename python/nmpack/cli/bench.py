@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``nmpack bench``."""
+
+from __future__ import annotations
+
+import argparse
+
+from nmpack.benchmark import bench
+from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
+from nmpack.errors import MissingError, NmpackError
+from nmpack.files import write_json
+from nmpack.interpreter import Engine, nmpack_engine
+from nmpack.tables import bench_table, console, progress
+
+
+def add(verbs: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = add_verb(
+        verbs,
+        "bench",
+        "Time the delegate against the same interpreter's built-in XNNPACK. Each engine has a\n"
+        "process of its own and rounds are interleaved, so that drift hits all alike; speed-ups\n"
+        "are ratios within a round, with their quartiles over the rounds. Outputs are compared\n"
+        "first. With several models, the first one is the baseline of the others.",
+        """
+        nmpack bench r50.tflite
+        nmpack bench r50-dense.tflite r50-50.tflite r50-75.tflite --rounds 20 --json bench.json
+        nmpack bench r50.tflite --threads 2 --extra unpatched=build/unpatched/delegate/libnmpack_delegate.so
+        """,  # noqa: E501
+        execute,
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL.tflite")
+    add_engine(parser)
+    parser.add_argument(
+        "--extra",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="another delegate to time, with nm unset; repeatable",
+    )
+    parser.add_argument(
+        "--rounds", type=positive, default=10, metavar="N", help="interleaved rounds (default 10)"
+    )
+    parser.add_argument(
+        "--repeat", type=positive, default=4, metavar="N", help="runs in a round (default 4)"
+    )
+    parser.add_argument(
+        "--warmup", type=int, default=3, metavar="N", help="unmeasured runs first (default 3)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random inputs (default 0)")
+    parser.add_argument(
+        "--tolerance", type=float, default=1e-4, metavar="X", help="see 'nmpack run --help'"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write every measured time there")
+
+
+def execute(arguments: argparse.Namespace) -> None:
+    """Measure and print."""
+    engines = [
+        Engine("built-in", arguments.interpreter, threads=arguments.threads),
+        nmpack_engine(
+            interpreter=arguments.interpreter,
+            library=arguments.delegate,
+            options=options(arguments.option),
+            threads=arguments.threads,
+        ),
+        *(_extra(text, arguments) for text in arguments.extra),
+    ]
+    with progress("timing", arguments.rounds) as (shown, task):
+        report = bench(
+            arguments.models,
+            engines,
+            rounds=arguments.rounds,
+            repeat=arguments.repeat,
+            warmup=arguments.warmup,
+            seed=arguments.seed,
+            tolerance=arguments.tolerance,
+            progress=lambda done, total: shown.update(task, completed=done, total=total),
+        )
+    console().print(bench_table(report))
+    if arguments.json:
+        write_json(arguments.json, report.to_dict())
+
+
+def _extra(text: str, arguments: argparse.Namespace) -> Engine:
+    name, equals, path = text.partition("=")
+    if not name or not equals:
+        raise NmpackError(f"--extra takes NAME=FILE, got {text!r}")
+    try:
+        return nmpack_engine(
+            interpreter=arguments.interpreter, library=path, threads=arguments.threads, name=name
+        )
+    except MissingError as error:
+        raise MissingError(f"--extra {name}: {error}") from error

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Arguments and helpers that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nmpack.errors import NmpackError
+from nmpack.interpreter import DEFAULT_INTERPRETER, INTERPRETERS
+
+Subparsers = Any
+
+
+def add_verb(
+    verbs: Subparsers,
+    name: str,
+    about: str,
+    examples: str,
+    execute: Callable[[argparse.Namespace], None],
+) -> argparse.ArgumentParser:
+    """Add a subcommand whose help ends in examples."""
+    lines = textwrap.indent(textwrap.dedent(examples).strip(), "  ")
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        description=about,
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(execute=execute)
+    return parser
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of :func:`nmpack.sources.load_source`."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a zoo name (see 'nmpack models'), keras:NAME of keras.applications, a .pt/.pth "
+        "checkpoint, or a .keras/.h5 file",
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="weights for a zoo name, torchvision's fit"
+    )
+    parser.add_argument("--arch", metavar="NAME", help="zoo name that a bare checkpoint belongs to")
+    parser.add_argument("--classes", type=positive, metavar="N", help="outputs of a fresh model")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random weights (default 0)")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how a model is executed."""
+    parser.add_argument(
+        "--interpreter",
+        choices=INTERPRETERS,
+        default=DEFAULT_INTERPRETER,
+        help=f"package whose interpreter runs the model (default {DEFAULT_INTERPRETER})",
+    )
+    parser.add_argument(
+        "--threads", type=positive, default=1, metavar="N", help="threads, 1 to 256 (default 1)"
+    )
+    parser.add_argument(
+        "--delegate", metavar="FILE", help="the delegate to load instead of the one built here"
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="delegate option, such as nm=off, nm=force or verbose=1; repeatable",
+    )
+
+
+def options(pairs: Sequence[str]) -> dict[str, str]:
+    """Split ``KEY=VALUE`` pairs.
+
+    Raises:
+        NmpackError: one has no ``=`` or no key, or a key is repeated.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise NmpackError(f"--option takes KEY=VALUE, got {pair!r}")
+        if key in found:
+            raise NmpackError(f"--option {key} is given twice")
+        found[key] = value
+    return found
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    value = int(text) if text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value

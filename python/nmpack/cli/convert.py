@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``nmpack convert``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nmpack import convert as conversion
+from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.errors import NmpackError
+from nmpack.sources import load_source
+from nmpack.tables import console, progress
+
+
+def add(verbs: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = add_verb(
+        verbs,
+        "convert",
+        "Write a portable .tflite file with channels last: PyTorch models through litert-torch,\n"
+        "Keras models through TensorFlow's converter. The file is written whole or not at all.",
+        """
+        nmpack convert r50.pt -o r50.tflite
+        nmpack convert resnet18 --checkpoint resnet18-f37072fd.pth -o r18.tflite
+        nmpack convert keras:ResNet50 -o keras-r50.tflite
+        nmpack convert weights.pth --arch resnet34 --input-shape 160,160,3 -o r34.tflite
+        """,
+        execute,
+    )
+    add_source(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the .tflite file")
+    parser.add_argument(
+        "--input-shape", metavar="H,W,C", help="input size of a PyTorch model (default: the zoo's)"
+    )
+    parser.add_argument(
+        "--batch", type=positive, default=1, metavar="N", help="fixed batch size (default 1)"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> None:
+    """Convert."""
+    shape = _shape(arguments.input_shape) if arguments.input_shape else None
+    if Path(arguments.output).suffix != ".tflite":
+        raise NmpackError(f"expected an output file ending in .tflite, got {arguments.output}")
+    with progress(f"converting {arguments.model}"):
+        source = load_source(
+            arguments.model,
+            arch=arguments.arch,
+            checkpoint=arguments.checkpoint,
+            num_classes=arguments.classes,
+            seed=arguments.seed,
+        )
+        if source.framework == "torch":
+            conversion.torch_to_tflite(
+                source.model,
+                arguments.output,
+                shape or source.input_shape,
+                batch=arguments.batch,
+            )
+        elif shape is not None:
+            raise NmpackError("--input-shape is for PyTorch models: a Keras model has its own")
+        else:
+            conversion.keras_to_tflite(source.model, arguments.output, batch=arguments.batch)
+    size = Path(arguments.output).stat().st_size / 1e6
+    console().print(f"wrote {arguments.output} ({size:.1f} MB)")
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise NmpackError(f"--input-shape takes H,W,C such as 224,224,3, got {text!r}")
+    return int(parts[0]), int(parts[1]), int(parts[2])

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``nmpack inspect``."""
+
+from __future__ import annotations
+
+import argparse
+
+from nmpack.cli.common import Subparsers, add_engine, add_verb, options
+from nmpack.files import write_json
+from nmpack.inspection import inspect
+from nmpack.interpreter import nmpack_engine
+from nmpack.tables import console, inspect_table, progress
+
+
+def add(verbs: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = add_verb(
+        verbs,
+        "inspect",
+        "Explain every convolution of a .tflite file: its shape, how many of its weights are not\n"
+        "zero, the N:M pattern and tile that fit them, and which operator the delegate chooses,\n"
+        "with its reason.",
+        """
+        nmpack inspect r50.tflite
+        nmpack inspect r50.tflite --json report.json --option nm=force
+        nmpack inspect r50.tflite --no-delegate     # the file alone, nothing is executed
+        """,
+        execute,
+    )
+    parser.add_argument("model", metavar="MODEL.tflite")
+    parser.add_argument("--json", metavar="FILE", help="write the report there")
+    parser.add_argument("--no-delegate", action="store_true", help="read the file only")
+    add_engine(parser)
+
+
+def execute(arguments: argparse.Namespace) -> None:
+    """Inspect and print."""
+    engine = None
+    if not arguments.no_delegate:
+        engine = nmpack_engine(
+            interpreter=arguments.interpreter,
+            library=arguments.delegate,
+            options=options(arguments.option),
+            threads=arguments.threads,
+            alone=True,
+        )
+    with progress(f"inspecting {arguments.model}"):
+        report = inspect(arguments.model, delegate=not arguments.no_delegate, engine=engine)
+    console().print(inspect_table(report))
+    if arguments.json:
+        write_json(arguments.json, report.to_dict())

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``nmpack prune``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.errors import PatternError
+from nmpack.files import write_json
+from nmpack.pattern import NMPattern
+from nmpack.selection import PruneReport
+from nmpack.sources import Source, load_source, save_source
+from nmpack.tables import console, progress, prune_table
+
+
+def add(verbs: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = add_verb(
+        verbs,
+        "prune",
+        "Prune a model once by magnitude: in every tile of output channels, keep the columns of\n"
+        "the weight matrix with the largest sum of |w|. Patterns count what is KEPT. Without\n"
+        "--select, every convolution but the stem, grouped ones and narrow ones is pruned.",
+        """
+        nmpack prune resnet50 --checkpoint resnet50.pth --sparsity 0.75 --tile 32 -o r50.pt
+        nmpack prune keras:ResNet50 --pattern 2:4 --tile 8 -o r50.keras
+        nmpack prune model.keras --pattern 25% --select '*block4*' -o pruned.keras
+        """,
+        execute,
+    )
+    add_source(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=".pt or .keras")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--sparsity", type=float, metavar="S", help="share of each whole row to prune, such as 0.75"
+    )
+    what.add_argument(
+        "--pattern", metavar="P", help="what to keep: N:M such as 2:4, or a share such as 25%%"
+    )
+    parser.add_argument(
+        "--tile", type=positive, default=32, metavar="T", help="output channels a tile (default 32)"
+    )
+    parser.add_argument(
+        "--select", action="append", metavar="GLOB", help="prune only these layers; repeatable"
+    )
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="GLOB", help="keep these dense"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the report there")
+
+
+def execute(arguments: argparse.Namespace) -> None:
+    """Prune and save."""
+    if arguments.pattern is not None:
+        pattern = NMPattern.parse(arguments.pattern, tile=arguments.tile)
+    elif 0.0 < arguments.sparsity < 1.0:
+        pattern = NMPattern.from_sparsity(arguments.sparsity, tile=arguments.tile)
+    else:
+        raise PatternError(f"--sparsity must be above 0 and below 1, got {arguments.sparsity}")
+    with progress(f"pruning {arguments.model}: {pattern}"):
+        source = load_source(
+            arguments.model,
+            arch=arguments.arch,
+            checkpoint=arguments.checkpoint,
+            num_classes=arguments.classes,
+            seed=arguments.seed,
+        )
+        report = _prune(source, pattern, arguments.select, arguments.exclude)
+        save_source(source, arguments.output)
+    console().print(prune_table(report))
+    if arguments.json:
+        layers = [asdict(row) | {"pattern": row.pattern and str(row.pattern)} for row in report]
+        write_json(arguments.json, {"schema": 1, "density": report.density, "layers": layers})
+    console().print(f"wrote {arguments.output}")
+
+
+def _prune(
+    source: Source, pattern: NMPattern, select: list[str] | None, exclude: list[str]
+) -> PruneReport:
+    if source.framework == "torch":
+        from nmpack import torch as torch_side
+
+        report = torch_side.prune_(source.model, pattern, select=select, exclude=exclude)
+        torch_side.finalize_(source.model)
+        return report
+    from nmpack import keras as keras_side
+
+    report = keras_side.prune_(source.model, pattern, select=select, exclude=exclude)
+    keras_side.finalize_(source.model)
+    return report

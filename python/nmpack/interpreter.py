@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The stock TFLite interpreters, and our delegate loaded into them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from nmpack.errors import InterpreterError, MissingError
+from nmpack.quiet import import_module, import_tensorflow
+
+#: Interpreters by the name of the package that brings them.
+INTERPRETERS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
+DEFAULT_INTERPRETER = "ai-edge-litert"
+RESOLVERS = ("auto", "plain", "reference")
+LIBRARY = "libnmpack_delegate.so"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A way to execute a model.
+
+    Attributes:
+        name: label in tables.
+        interpreter: one of :data:`INTERPRETERS`.
+        library: path of a delegate, or None for the interpreter alone.
+        options: the delegate's options.
+        resolver: ``auto`` is what users get (the interpreter's built-in XNNPACK takes whatever a
+            delegate leaves), ``plain`` switches that off, ``reference`` runs the reference kernels.
+        threads: threads of the interpreter; our delegate has an option of its own for that.
+    """
+
+    name: str
+    interpreter: str = DEFAULT_INTERPRETER
+    library: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    resolver: str = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the names and the thread count."""
+        for what, value, known in (
+            ("interpreter", self.interpreter, INTERPRETERS),
+            ("resolver", self.resolver, RESOLVERS),
+        ):
+            if value not in known:
+                raise InterpreterError(f"expected one of {', '.join(known)} as {what}: {value!r}")
+        if not 1 <= self.threads <= 256:
+            raise InterpreterError(f"expected 1 to 256 threads, got {self.threads}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self) | {"options": dict(self.options)}
+
+
+def find_delegate() -> Path:
+    """Return our delegate: ``$NMPACK_DELEGATE``, or the host build of this source tree.
+
+    Raises:
+        MissingError: neither exists.
+    """
+    if named := os.environ.get("NMPACK_DELEGATE"):
+        path = Path(named)
+        if not path.is_file():
+            raise MissingError(f"NMPACK_DELEGATE names {named}, which is not a file")
+        return path.resolve()
+    for root in (ROOT, Path.cwd()):
+        path = root / "build" / "host" / "delegate" / LIBRARY
+        if path.is_file():
+            return path
+    raise MissingError(
+        f"{LIBRARY} is not built: run ./scripts/setup.sh, or point NMPACK_DELEGATE at the file"
+    )
+
+
+def nmpack_engine(
+    *,
+    interpreter: str = DEFAULT_INTERPRETER,
+    library: str | Path | None = None,
+    options: Mapping[str, object] | None = None,
+    threads: int = 1,
+    alone: bool = False,
+    name: str = "nmpack",
+) -> Engine:
+    """Return our delegate as an engine; ``alone`` switches the interpreter's default delegate off.
+
+    Raises:
+        MissingError: the delegate is not built.
+    """
+    path = Path(library) if library is not None else find_delegate()
+    if not path.is_file():
+        raise MissingError(f"the delegate {path} is not a file")
+    values = {"num_threads": str(threads)} | option_strings(options)
+    resolver = "plain" if alone else "auto"
+    return Engine(name, interpreter, str(path.resolve()), values, resolver, threads)
+
+
+def option_strings(options: Mapping[str, object] | None) -> dict[str, str]:
+    """Turn every value into the string that a delegate takes; True and False become 1 and 0."""
+    return {
+        str(key): str(int(value)) if isinstance(value, bool) else str(value)
+        for key, value in (options or {}).items()
+    }
+
+
+def interpreter_module(name: str) -> Any:
+    """Import an interpreter; the result has Interpreter, load_delegate and OpResolverType.
+
+    Raises:
+        MissingError: it is not installed in this environment.
+        InterpreterError: no such interpreter.
+    """
+    if name == "ai-edge-litert":
+        return import_module("ai_edge_litert.interpreter", "interpreter")
+    if name == "tensorflow":
+        lite = import_tensorflow().lite
+        return SimpleNamespace(
+            Interpreter=lite.Interpreter,
+            load_delegate=lite.experimental.load_delegate,
+            OpResolverType=lite.experimental.OpResolverType,
+        )
+    if name != "tflite-runtime":
+        raise InterpreterError(
+            f"expected one of {', '.join(INTERPRETERS)} as interpreter: {name!r}"
+        )
+    try:
+        from tflite_runtime import interpreter
+    except ImportError as error:
+        raise MissingError(
+            "tflite-runtime cannot be imported here; it needs numpy < 2 and an environment of "
+            "its own (requirements/tflite-runtime.lock)"
+        ) from error
+    return interpreter
+
+
+def load_delegate(
+    interpreter: str = DEFAULT_INTERPRETER,
+    options: Mapping[str, object] | None = None,
+    *,
+    library: str | Path | None = None,
+) -> Any:
+    """Load our delegate for an interpreter of this process.
+
+    Pass the result in ``experimental_delegates=[...]`` of that package's ``Interpreter``, and keep
+    it alive as long as the interpreter.
+
+    Args:
+        interpreter: the package whose interpreter will use it.
+        options: ``num_threads`` (1 to 256), ``nm`` (auto, off or force), ``verbose`` (0 or 1),
+            ``report`` (path of a JSON file to write).
+        library: another delegate than :func:`find_delegate`'s.
+
+    Raises:
+        InterpreterError: the delegate refuses an option; the message is the delegate's own.
+        MissingError: the interpreter is not installed or the delegate not built.
+    """
+    path = Path(library) if library is not None else find_delegate()
+    module = interpreter_module(interpreter)
+    try:
+        return module.load_delegate(str(path), option_strings(options))
+    except (ValueError, OSError) as error:
+        raise InterpreterError(
+            f"the delegate {path.name} did not load: {one_line(error)}"
+        ) from error
+
+
+def open_interpreter(model: str | Path, engine: Engine) -> tuple[Any, Any]:
+    """Build an interpreter with its tensors allocated.
+
+    Returns:
+        ``(interpreter, delegate)``; keep both, the delegate may be None.
+
+    Raises:
+        InterpreterError: the interpreter refuses the model, or the delegate its options.
+        MissingError: see :func:`load_delegate`.
+    """
+    module = interpreter_module(engine.interpreter)
+    delegate = None
+    if engine.library is not None:
+        delegate = load_delegate(engine.interpreter, engine.options, library=engine.library)
+    resolvers = module.OpResolverType
+    resolver = {
+        "auto": resolvers.AUTO,
+        "plain": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        "reference": resolvers.BUILTIN_REF,
+    }[engine.resolver]
+    try:
+        interpreter = module.Interpreter(
+            model_path=str(model),
+            num_threads=engine.threads,
+            experimental_delegates=[delegate] if delegate is not None else None,
+            experimental_op_resolver_type=resolver,
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError, TypeError, MemoryError) as error:
+        raise InterpreterError(
+            f"{engine.interpreter} refuses {model}: {one_line(error)}"
+        ) from error
+    return interpreter, delegate
+
+
+def package_version(name: str) -> str:
+    """Return the installed version of a package, or 'not installed'."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def one_line(error: BaseException | str) -> str:
+    """Join the lines of a message, at most 400 characters."""
+    parts = [part.strip() for part in str(error).splitlines() if part.strip()]
+    return "; ".join(parts)[:400] or type(error).__name__

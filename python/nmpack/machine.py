@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a number was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "asimd", "asimdhp", "sve")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, its vector features, cores, memory, kernel and present load."""
+    info = _read("/proc/cpuinfo")
+    fields = {
+        key.strip(): value.strip()
+        for key, _, value in (line.partition(":") for line in info.split("\n\n")[0].splitlines())
+    }
+    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    memory = next((line for line in _read("/proc/meminfo").splitlines() if "MemTotal" in line), "")
+    return {
+        "processor": fields.get("model name") or fields.get("uarch") or platform.machine(),
+        "model": {key: fields[key] for key in ("cpu family", "model", "stepping") if key in fields},
+        "architecture": platform.machine(),
+        "features": [flag for flag in _FEATURES if flag in flags] or fields.get("isa", ""),
+        "cores": len(os.sched_getaffinity(0)),
+        "hypervisor": "hypervisor" in flags,
+        "memory_bytes": 1024 * int(memory.split()[1]) if memory else 0,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the command line's models come from, and how pruned ones are saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nmpack.errors import MissingError, ModelError, SelectionError
+from nmpack.files import written_whole
+from nmpack.models import ZOO, build
+from nmpack.quiet import import_keras, import_module, silenced
+
+_TORCH = (".pt", ".pth")
+_KERAS = (".keras", ".h5")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model in memory: ``framework`` is torch or keras; ``arch`` names a zoo model or is None."""
+
+    framework: str
+    model: Any
+    arch: str | None
+    num_classes: int
+    input_shape: tuple[int, int, int]
+
+
+def load_source(
+    text: str,
+    *,
+    arch: str | None = None,
+    checkpoint: str | Path | None = None,
+    num_classes: int | None = None,
+    seed: int = 0,
+) -> Source:
+    """Open what the command line names.
+
+    Args:
+        text: a zoo name (``resnet50``), ``keras:ResNet50`` (an architecture of
+            keras.applications), a ``.pt``/``.pth`` checkpoint or a ``.keras``/``.h5`` model.
+        arch: the zoo model that a bare checkpoint belongs to.
+        checkpoint: weights for a zoo name or an architecture of Keras.
+        num_classes: outputs, when neither the checkpoint nor the zoo's default says it.
+        seed: of random weights, where there is no checkpoint.
+
+    Raises:
+        ModelError, SelectionError, MissingError: it cannot be opened; the message says why.
+    """
+    suffix = Path(text).suffix.lower()
+    if suffix in _KERAS:
+        return _keras_source(_load_keras(text))
+    if text.startswith("keras:"):
+        return _keras_source(_keras_application(text, checkpoint, num_classes, seed))
+    if suffix in _TORCH:
+        if checkpoint is not None:
+            raise SelectionError(f"{text} is a checkpoint already; leave --checkpoint out")
+        return _torch_source(arch, text, num_classes, seed)
+    if text not in ZOO:
+        raise SelectionError(
+            f"expected a model of the zoo ({', '.join(ZOO)}), keras:NAME, or a file ending in "
+            f"{', '.join(_TORCH + _KERAS)}, got {text!r}"
+        )
+    return _torch_source(text, checkpoint, num_classes, seed)
+
+
+def save_source(source: Source, path: str | Path) -> None:
+    """Write a pruned model: a ``.pt`` with its architecture's name, or a ``.keras`` file."""
+    endings = _TORCH if source.framework == "torch" else _KERAS[:1]
+    if Path(path).suffix.lower() not in endings:
+        raise SelectionError(
+            f"a {source.framework} model is saved as {' or '.join(endings)}, got {path}"
+        )
+    with written_whole(path) as temporary:
+        if source.framework == "keras":
+            with silenced():
+                source.model.save(str(temporary))
+            return
+        torch = import_module("torch", "torch")
+        content = {
+            "arch": source.arch,
+            "num_classes": source.num_classes,
+            "state_dict": source.model.state_dict(),
+        }
+        torch.save(content, temporary)
+
+
+def _torch_source(
+    arch: str | None, checkpoint: str | Path | None, num_classes: int | None, seed: int
+) -> Source:
+    torch = import_module("torch", "torch")
+    state = None
+    if checkpoint is not None:
+        content = _load_torch(torch, checkpoint)
+        state = content.get("state_dict", content)
+        arch = arch or content.get("arch")
+        if arch is None:
+            raise SelectionError(f"{checkpoint} does not say its architecture: give --arch NAME")
+        classifier = state.get("fc.weight") if isinstance(state, dict) else None
+        num_classes = int(classifier.shape[0]) if classifier is not None else num_classes
+    assert arch is not None
+    torch.manual_seed(seed)
+    model = build(arch, num_classes=num_classes)
+    if state is not None:
+        try:
+            model.load_state_dict(state)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise ModelError(f"{checkpoint} does not fit {arch}: {said}") from error
+    spec = ZOO[arch]
+    return Source("torch", model, arch, num_classes or spec.num_classes, spec.input_shape)
+
+
+def _load_torch(torch: Any, path: str | Path) -> dict[str, Any]:
+    _require_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelError(f"{path}: not a checkpoint of plain tensors: {_first(error)}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: expected a state dict, got {type(content).__name__}")
+    return content
+
+
+def _load_keras(path: str) -> Any:
+    _require_file(path)
+    with silenced():
+        keras = import_keras()
+        try:
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:
+            raise ModelError(f"{path}: not a readable Keras model: {_first(error)}") from error
+
+
+def _keras_application(
+    text: str, weights: str | Path | None, num_classes: int | None, seed: int
+) -> Any:
+    name = text.removeprefix("keras:")
+    if weights is not None:
+        _require_file(weights)
+    with silenced():
+        keras = import_keras()
+        builder = getattr(keras.applications, name, None)
+        if builder is None or not callable(builder):
+            raise SelectionError(f"keras.applications has no {name!r}; ResNet50 is one it has")
+        keras.utils.set_random_seed(seed)
+        options = {"classes": num_classes} if num_classes else {}
+        try:
+            return builder(weights=None if weights is None else str(weights), **options)
+        except (ValueError, OSError, KeyError) as error:
+            raise ModelError(f"{text}: cannot be built: {_first(error)}") from error
+
+
+def _keras_source(model: Any) -> Source:
+    shape = tuple(model.input_shape[1:])
+    outputs = model.output_shape[-1]
+    return Source("keras", model, None, int(outputs or 0), shape)
+
+
+def _require_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise MissingError(f"{path} is not a file")
+
+
+def _first(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Results as tables on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from nmpack.benchmark import BenchReport
+from nmpack.inspection import ModelReport
+from nmpack.selection import PruneReport
+from nmpack.stats import Summary
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console: the terminal's width, or 150 columns in a file."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 150, highlight=False)
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a bar (or a spinner without ``total``) on stderr; yields it and its task."""
+    columns = [SpinnerColumn(), TextColumn("{task.description}")]
+    bar = [BarColumn(), MofNCompleteColumn()] if total is not None else []
+    terminal = console(stderr=True)
+    with Progress(
+        *columns,
+        *bar,
+        TimeElapsedColumn(),
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+    ) as shown:
+        yield shown, shown.add_task(what, total=total)
+
+
+def prune_table(report: PruneReport) -> Table:
+    """Tabulate what was pruned, what was not, and why."""
+    table = _table("layer", "weights OHWI", ">density", "pattern", "why not")
+    for row in report:
+        pattern = str(row.pattern) if row.pattern else "dense"
+        table.add_row(row.name, _shape(row.shape), _percent(row.density), pattern, row.reason)
+    table.caption = (
+        f"{len(report.pruned)} of {len(report.layers)} convolutions pruned; "
+        f"{_percent(report.density)} of all convolution weights are kept"
+    )
+    return table
+
+
+def inspect_table(report: ModelReport) -> Table:
+    """Tabulate the convolutions of a model."""
+    table = _table(
+        "convolution", "weights OHWI", "stride", ">non-zero", "pattern that fits", ">columns",
+        ">tile", "operator", ">predicted", "reason",
+    )  # fmt: skip
+    for row in report.convolutions:
+        grouped = f" /{row.groups}" if row.groups > 1 and not row.depthwise else ""
+        table.add_row(
+            row.name,
+            _shape(row.shape) + (" depthwise" if row.depthwise else grouped),
+            f"{row.stride[0]}x{row.stride[1]}",
+            _percent(row.fit.element_density) if row.fit else "?",
+            str(row.fit) if row.fit else "?",
+            _percent(row.column_density) if row.column_density is not None else "",
+            str(row.tile_height) if row.tile_height else "",
+            row.operator or "",
+            f"{row.predicted_speedup:.2f}x" if row.predicted_speedup is not None else "",
+            row.reason,
+        )
+    sparse = sum(row.operator == "nm" for row in report.convolutions)
+    caption = f"{len(report.convolutions)} convolutions among {report.operators} operators"
+    if report.partitions is not None:
+        caption += (
+            f"; the delegate takes {report.delegated} operators in {report.partitions} "
+            f"partition{'' if report.partitions == 1 else 's'}, {sparse} of them N:M sparse"
+        )
+    table.caption = caption
+    return table
+
+
+def bench_table(report: BenchReport) -> Table:
+    """Tabulate timings: medians with quartiles, and speed-ups with the spread over rounds."""
+    table = _table(
+        "model", "engine", ">median ms", ">quartiles", ">n", ">against its first engine",
+        ">against the first row", ">peak MiB",
+    )  # fmt: skip
+    first = f"{report.timings[0].model}/{report.timings[0].engine.name}"
+    for item in report.timings:
+        label = f"{item.model}/{item.engine.name}"
+        own = [r for r in report.ratios if r.contender == label and r.baseline != first]
+        top = [r for r in report.ratios if r.contender == label and r.baseline == first]
+        if item.model == report.timings[0].model:
+            own = top
+        seconds = item.seconds
+        table.add_row(
+            item.model,
+            item.engine.name,
+            f"{1e3 * seconds.median:.3f}",
+            f"{1e3 * seconds.q1:.3f} to {1e3 * seconds.q3:.3f}",
+            str(seconds.n),
+            _ratio(own[0].speedup) if own else "",
+            _ratio(top[0].speedup) if top else "",
+            f"{item.peak_memory / 2**20:.0f}",
+        )
+    threads = f"{report.threads} thread{'' if report.threads == 1 else 's'}"
+    versions = ", ".join(f"{key} {value}" for key, value in sorted(report.versions.items()))
+    table.caption = (
+        f"{report.machine['processor']}, {report.machine['cores']} cores, {threads}; {versions}; "
+        f"load average at the start {report.machine['load_average']}"
+    )
+    return table
+
+
+def _table(*headers: str) -> Table:
+    table = Table(caption_justify="left", header_style="bold")
+    for header in headers:
+        right = header.startswith(">")
+        table.add_column(header.lstrip(">"), justify="right" if right else "left")
+    return table
+
+
+def _ratio(summary: Summary) -> str:
+    return f"{summary.median:.2f}x ({summary.q1:.2f} to {summary.q3:.2f})"
+
+
+def _percent(value: float) -> str:
+    return f"{100.0 * value:.1f}%"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
