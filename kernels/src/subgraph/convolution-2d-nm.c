@@ -1,0 +1,174 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Which convolutions of a graph run on the N:M operator, and why the others do not.
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack/common.h"
+#include "xnnpack/config.h"
+#include "xnnpack/log.h"
+#include "xnnpack/nmconv.h"
+#include "xnnpack/node-type.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator.h"
+#include "xnnpack/subgraph.h"
+
+// Below this, the prediction may be wrong about which operator is faster.
+#define MIN_PREDICTED_SPEEDUP 1.1f
+
+const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
+{
+  switch (reason) {
+    case xnn_nm_reason_chosen:
+      return "chosen";
+    case xnn_nm_reason_disabled:
+      return "the runtime was created without the N:M hint";
+    case xnn_nm_reason_datatype:
+      return "only f32 is supported";
+    case xnn_nm_reason_dynamic_weights:
+      return "the weights are not static";
+    case xnn_nm_reason_layout:
+      return "only the NHWC layout is supported";
+    case xnn_nm_reason_depthwise:
+      return "depthwise filters have no columns to share";
+    case xnn_nm_reason_too_dense:
+      return "too few columns are zero in every row of a tile";
+    case xnn_nm_reason_no_kernel:
+      return "no micro-kernel supports this shape on this hardware";
+  }
+  return "unknown";
+}
+
+enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    size_t input_channel_stride,
+    size_t output_channel_stride,
+    const float* kernel,
+    const float* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    struct xnn_nm_convolution_info* info,
+    xnn_operator_t* convolution_op_out)
+{
+  const uint32_t nm_flags = flags & (XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE);
+  flags ^= nm_flags;
+  info->column_density = 1.0f;
+  if (nm_flags == 0) {
+    info->reason = xnn_nm_reason_disabled;
+  } else if ((flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0 ||
+             xnn_check_convolution2d_nm_nhwc_f32(
+               input_padding_top | input_padding_right | input_padding_bottom | input_padding_left,
+               kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
+               groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
+               output_min, output_max, flags) != xnn_status_success) {
+    // What is invalid is for the dense operator to refuse.
+    info->reason = (flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0 ? xnn_nm_reason_depthwise : xnn_nm_reason_no_kernel;
+  } else {
+    const struct xnn_gemm_config* gemm_config = xnn_init_f32_gemm_config();
+    struct xnn_nmconv_analysis analysis;
+    if (gemm_config == NULL || gemm_config->nr == 0 ||
+        xnn_analyze_f32_nmconv_w(
+          groups, group_output_channels, kernel_height * kernel_width, group_input_channels,
+          /*tile_height=*/0, gemm_config->nr, kernel, &analysis) != xnn_status_success) {
+      info->reason = xnn_nm_reason_no_kernel;
+    } else {
+      const double num_columns = (double) analysis.num_tiles * kernel_height * kernel_width * group_input_channels;
+      const double num_weights =
+        (double) groups * group_output_channels * kernel_height * kernel_width * group_input_channels;
+      info->element_density = (float) (analysis.num_nonzeroes / num_weights);
+      info->column_density = (float) (analysis.num_columns / num_columns);
+      info->tile_height = analysis.config->nr;
+      info->pixel_tile = analysis.config->mr;
+      info->predicted_speedup = analysis.predicted_speedup;
+      if ((nm_flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 ||
+          analysis.predicted_speedup >= MIN_PREDICTED_SPEEDUP) {
+        info->reason = xnn_nm_reason_chosen;
+        return xnn_create_analyzed_convolution2d_nm_nhwc_f32(
+          input_padding_top, input_padding_right, input_padding_bottom, input_padding_left,
+          kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
+          groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
+          kernel, bias, output_min, output_max, flags, &analysis, weights_cache, convolution_op_out);
+      }
+      info->reason = xnn_nm_reason_too_dense;
+    }
+  }
+  return xnn_create_convolution2d_nhwc_f32(
+    input_padding_top, input_padding_right, input_padding_bottom, input_padding_left,
+    kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
+    groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
+    kernel, bias, output_min, output_max, flags, code_cache, weights_cache, convolution_op_out);
+}
+
+// The reason that follows from the operator alone, for nodes that never came to choose.
+static enum xnn_nm_reason reason_from_operator(
+  const struct xnn_operator_data* opdata,
+  enum xnn_operator_type type)
+{
+  if (opdata->type == xnn_node_type_depthwise_convolution_2d) {
+    return xnn_nm_reason_depthwise;
+  }
+  switch (type) {
+    case xnn_operator_type_convolution_nm_nhwc_f32:
+    case xnn_operator_type_convolution_nhwc_f32:
+      return opdata->nm_info.reason;
+    case xnn_operator_type_convolution_nchw_f16:
+    case xnn_operator_type_convolution_nchw_f32:
+      return xnn_nm_reason_layout;
+    default:
+      return xnn_nm_reason_datatype;
+  }
+}
+
+enum xnn_status xnn_get_runtime_nm_convolution_info(
+  xnn_runtime_t runtime,
+  size_t* count,
+  struct xnn_nm_convolution_info* infos)
+{
+  const size_t capacity = infos == NULL ? 0 : *count;
+  size_t num_convolutions = 0;
+  for (size_t i = 0; i < runtime->num_ops; i++) {
+    const struct xnn_operator_data* opdata = &runtime->opdata[i];
+    const struct xnn_operator* op = opdata->operator_objects[0];
+    if (op == NULL || (opdata->type != xnn_node_type_convolution_2d &&
+                       opdata->type != xnn_node_type_depthwise_convolution_2d)) {
+      continue;
+    }
+    if (num_convolutions < capacity) {
+      struct xnn_nm_convolution_info* info = &infos[num_convolutions];
+      *info = opdata->nm_info;
+      info->node_id = opdata->id;
+      info->filter_id = opdata->inputs[1];
+      info->output_id = opdata->outputs[0];
+      info->groups = op->groups;
+      info->group_input_channels = (uint32_t) op->group_input_channels;
+      info->group_output_channels = (uint32_t) op->group_output_channels;
+      info->kernel_height = op->kernel_height;
+      info->kernel_width = op->kernel_width;
+      info->reason = reason_from_operator(opdata, op->type);
+    }
+    num_convolutions += 1;
+  }
+  *count = num_convolutions;
+  return infos != NULL && num_convolutions > capacity ? xnn_status_out_of_memory : xnn_status_success;
+}

@@ -1,0 +1,241 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Direct convolution with column-wise N:M sparse filters.
+//
+// The filter is a matrix W[output channels][K], K = kernel height * kernel width
+// * input channels. Its rows are cut into tiles of consecutive output channels;
+// a column of a tile is kept when any row of the tile holds a non-zero there.
+
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack/common.h"
+#include "xnnpack/microparams.h"
+
+#include <fxdiv.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Upper bound on the pixels that any micro-kernel computes at once.
+#define XNN_MAX_NMCONV_MR 16
+// Upper bound on the micro-kernels that a configuration offers.
+#define XNN_MAX_F32_NMCONV_UKERNELS 4
+
+// Computes nc output channels of mr pixels.
+//
+// a              mr pointers, one a pixel: its input at tap (0, 0), channel 0.
+// offsets        distance in bytes from there to each kept column, tile after tile.
+// column_starts  index of the first kept column of each tile, and one past the last.
+// w              per tile: nr biases, then nr weights for each kept column.
+// cm_stride      distance in bytes between output pixels.
+typedef void (*xnn_f32_nmconv_minmax_ukernel_fn)(
+    size_t mr,
+    size_t nc,
+    const float* const* a,
+    const int32_t* offsets,
+    const uint32_t* column_starts,
+    const float* w,
+    float* c,
+    size_t cm_stride,
+    const union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale) \
+    XNN_INTERNAL void ukernel(                             \
+        size_t mr_,                                        \
+        size_t nc,                                         \
+        const float* const* a,                             \
+        const int32_t* offsets,                            \
+        const uint32_t* column_starts,                     \
+        const float* w,                                    \
+        float* c,                                          \
+        size_t cm_stride,                                  \
+        const union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+#include "f32-nmconv/f32-nmconv-minmax.h"
+#undef XNN_UKERNEL
+
+struct xnn_nmconv_config {
+  xnn_f32_nmconv_minmax_ukernel_fn ukernel;
+  size_t (*init)(union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)], float output_min, float output_max);
+  // Pixels at once.
+  uint8_t mr;
+  // Output channels of a tile: 8 registers of 1024 bits hold 256, so not a byte.
+  uint16_t nr;
+  // Time for one weight of a kept column, in percent of the dense micro-kernel's for one weight.
+  uint16_t relative_cost;
+};
+
+// The micro-kernels for this hardware, XNN_MAX_F32_NMCONV_UKERNELS entries; those without a ukernel are unused.
+XNN_INTERNAL const struct xnn_nmconv_config* xnn_init_f32_nmconv_config();
+
+// What is known of a filter after looking for its kept columns.
+struct xnn_nmconv_analysis {
+  // The best micro-kernel for it.
+  const struct xnn_nmconv_config* config;
+  // Tiles in all groups.
+  size_t num_tiles;
+  // Kept columns, summed over all tiles.
+  size_t num_columns;
+  // Non-zero weights.
+  size_t num_nonzeroes;
+  // Dense time / N:M time, from relative costs. Above 1, N:M is predicted to be faster.
+  float predicted_speedup;
+};
+
+// Finds the micro-kernel that runs a GOKI (group, output channel, tap, input channel) filter fastest.
+//
+// tile_height limits the choice to micro-kernels whose tile divides it, if there is any such; 0 allows all.
+// Returns xnn_status_unsupported_hardware without any micro-kernel, and xnn_status_unsupported_parameter
+// when columns can't be indexed with 32 bits.
+XNN_INTERNAL enum xnn_status xnn_analyze_f32_nmconv_w(
+  size_t groups,
+  size_t group_output_channels,
+  size_t kernel_size,
+  size_t group_input_channels,
+  size_t tile_height,
+  size_t dense_nr,
+  const float* kernel,
+  struct xnn_nmconv_analysis* analysis);
+
+// Packs what xnn_analyze_f32_nmconv_w found.
+//
+// columns        num_columns indices into K, ascending in each tile.
+// column_starts  num_tiles + 1 indices into columns.
+// packed_w       nr * (num_tiles + num_columns) floats.
+XNN_INTERNAL void xnn_pack_f32_nmconv_w(
+  size_t groups,
+  size_t group_output_channels,
+  size_t kernel_size,
+  size_t group_input_channels,
+  size_t nr,
+  const float* kernel,
+  const float* bias,
+  uint32_t* columns,
+  uint32_t* column_starts,
+  float* packed_w);
+
+// Copies an image between zeros, so that no tap of the convolution leaves it.
+struct nmconv_pad_context {
+  const void* input;
+  void* output;
+  size_t input_batch_stride;
+  size_t input_row_stride;
+  size_t input_pixel_stride;
+  size_t output_batch_stride;
+  size_t output_row_stride;
+  // Bytes of the channels of one pixel.
+  size_t pixel_size;
+  size_t input_height;
+  size_t padding_top;
+  // Pixels of an output row: zeros, copies, zeros.
+  size_t left_pixels;
+  size_t input_pixels;
+  size_t right_pixels;
+};
+
+struct nmconv_context {
+  const void* input;
+  size_t input_batch_stride;
+  size_t input_group_stride;
+  // From one output pixel to the next, down and right.
+  size_t input_row_stride;
+  size_t input_pixel_stride;
+  struct fxdiv_divisor_size_t groups;
+  struct fxdiv_divisor_size_t output_width;
+  const int32_t* offsets;
+  const uint32_t* column_starts;
+  const float* packed_w;
+  // Tiles of one group.
+  size_t group_tiles;
+  void* output;
+  size_t output_batch_stride;
+  size_t output_group_stride;
+  size_t output_pixel_stride;
+  size_t mr;
+  size_t nr;
+  xnn_f32_nmconv_minmax_ukernel_fn ukernel;
+  union xnn_f32_minmax_params params;
+};
+
+// Whether the operator can be created with these parameters.
+XNN_INTERNAL enum xnn_status xnn_check_convolution2d_nm_nhwc_f32(
+    uint32_t any_padding,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    size_t input_channel_stride,
+    size_t output_channel_stride,
+    float output_min,
+    float output_max,
+    uint32_t flags);
+
+// Creates the operator from checked parameters and an analyzed filter.
+XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    size_t input_channel_stride,
+    size_t output_channel_stride,
+    const float* kernel,
+    const float* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags,
+    const struct xnn_nmconv_analysis* analysis,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out);
+
+// As xnn_create_convolution2d_nhwc_f32, but creates the N:M operator where flags ask for it and the filter rewards it.
+// Stores the choice and what is known of the filter in *info.
+XNN_INTERNAL enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    size_t input_channel_stride,
+    size_t output_channel_stride,
+    const float* kernel,
+    const float* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    struct xnn_nm_convolution_info* info,
+    xnn_operator_t* convolution_op_out);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif
