@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "convolutions.h"
+
+#include <vector>
+
+#include "tensorflow/lite/builtin_ops.h"
+#include "xnnpack.h"
+
+namespace nmpack {
+
+#if NMPACK_XNNPACK_HAS_NM
+
+namespace {
+
+std::string TensorName(const TfLiteContext& context, int tensor) {
+  const char* name = context.tensors[tensor].name;
+  return name == nullptr || *name == '\0' ? "tensor #" + std::to_string(tensor) : name;
+}
+
+// XNNPACK keeps the order of the model's nodes and the numbers of its tensors. `at` is where the node of
+// the last convolution was found.
+std::string OutputName(TfLiteContext* context, const TfLiteDelegateParams& params, uint32_t filter, int* at) {
+  for (int i = *at + 1; i < params.nodes_to_replace->size; i++) {
+    TfLiteNode* node = nullptr;
+    TfLiteRegistration* registration = nullptr;
+    if (context->GetNodeAndRegistration(context, params.nodes_to_replace->data[i], &node, &registration) !=
+        kTfLiteOk) {
+      break;
+    }
+    const bool convolution = registration->builtin_code == kTfLiteBuiltinConv2d ||
+                             registration->builtin_code == kTfLiteBuiltinDepthwiseConv2d;
+    if (convolution && node->inputs->size > 1 && node->inputs->data[1] == static_cast<int>(filter)) {
+      *at = i;
+      return TensorName(*context, node->outputs->data[0]);
+    }
+  }
+  return "filter #" + std::to_string(filter);
+}
+
+}  // namespace
+
+uint32_t RuntimeFlags(NMMode mode) {
+  switch (mode) {
+    case NMMode::kAuto:
+      return XNN_FLAG_HINT_NM_SPARSE_INFERENCE;
+    case NMMode::kForce:
+      return XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE;
+    case NMMode::kOff:
+      break;
+  }
+  return 0;
+}
+
+bool ReadConvolutions(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
+                      Partition* partition) {
+  partition->nodes = static_cast<size_t>(params.nodes_to_replace->size);
+  // Every convolution was a node of the model.
+  size_t count = partition->nodes;
+  std::vector<xnn_nm_convolution_info> infos(count);
+  if (xnn_get_runtime_nm_convolution_info(runtime, &count, infos.data()) != xnn_status_success ||
+      count > infos.size()) {
+    return false;
+  }
+  infos.resize(count);
+  int at = -1;
+  for (const xnn_nm_convolution_info& info : infos) {
+    Convolution c;
+    c.name = OutputName(context, params, info.filter_id, &at);
+    c.node_id = info.node_id;
+    c.filter_id = info.filter_id;
+    c.groups = info.groups;
+    c.group_input_channels = info.group_input_channels;
+    c.group_output_channels = info.group_output_channels;
+    c.kernel_height = info.kernel_height;
+    c.kernel_width = info.kernel_width;
+    c.element_density = info.element_density;
+    c.column_density = info.column_density;
+    c.tile_height = info.tile_height;
+    c.pixel_tile = info.pixel_tile;
+    c.predicted_speedup = info.predicted_speedup;
+    c.sparse = info.reason == xnn_nm_reason_chosen;
+    c.reason = xnn_nm_reason_to_string(info.reason);
+    partition->convolutions.push_back(c);
+  }
+  return true;
+}
+
+#else  // An XNNPACK without the N:M operator, to compare with.
+
+uint32_t RuntimeFlags(NMMode) { return 0; }
+
+bool ReadConvolutions(TfLiteContext*, const TfLiteDelegateParams& params, struct xnn_runtime*,
+                      Partition* partition) {
+  partition->nodes = static_cast<size_t>(params.nodes_to_replace->size);
+  return true;
+}
+
+#endif
+
+}  // namespace nmpack

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#ifndef NMPACK_DELEGATE_MODEL_CHECKS_H_
+#define NMPACK_DELEGATE_MODEL_CHECKS_H_
+
+#include <unordered_set>
+
+#include "tensorflow/lite/core/c/common.h"
+
+namespace nmpack {
+
+// A model is untrusted input. Neither TFLite's delegate nor XNNPACK checks all that they rely on, so
+// every node passes here first; one that is not beyond doubt is left to the interpreter.
+class ModelChecks {
+ public:
+  // To be called before the nodes of another graph are shown.
+  void Reset() { written_.clear(); }
+
+  // Null, or why the node must not be delegated.
+  const char* Refuse(const TfLiteContext& context, const TfLiteRegistration& registration,
+                     const TfLiteNode& node);
+
+ private:
+  std::unordered_set<int> written_;  // tensors that accepted nodes write
+};
+
+}  // namespace nmpack
+
+#endif  // NMPACK_DELEGATE_MODEL_CHECKS_H_

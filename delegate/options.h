@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#ifndef NMPACK_DELEGATE_OPTIONS_H_
+#define NMPACK_DELEGATE_OPTIONS_H_
+
+#include <cstddef>
+#include <string>
+
+namespace nmpack {
+
+enum class NMMode { kAuto, kOff, kForce };
+
+// What a user may ask of the delegate. README and docs/delegate.md list the same names.
+struct Options {
+  int num_threads = 1;
+  NMMode nm = NMMode::kAuto;
+  bool verbose = false;
+  std::string report;  // path of the JSON report; empty: none
+};
+
+// Fills `options` from `count` pairs of strings. Returns an empty string, or one sentence that names
+// the first option that is unknown, given twice or has a bad value.
+std::string ParseOptions(const char* const* keys, const char* const* values, size_t count,
+                         Options* options);
+
+}  // namespace nmpack
+
+#endif  // NMPACK_DELEGATE_OPTIONS_H_

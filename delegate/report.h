@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#ifndef NMPACK_DELEGATE_REPORT_H_
+#define NMPACK_DELEGATE_REPORT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace nmpack {
+
+// What became of one convolution. Fields are those of XNNPACK's struct xnn_nm_convolution_info.
+struct Convolution {
+  std::string name;  // of the tensor that the convolution writes in the model
+  uint32_t node_id = 0;
+  uint32_t filter_id = 0;
+  uint32_t groups = 0;
+  uint32_t group_input_channels = 0;
+  uint32_t group_output_channels = 0;
+  uint32_t kernel_height = 0;
+  uint32_t kernel_width = 0;
+  float element_density = 1.0f;
+  float column_density = 1.0f;
+  uint32_t tile_height = 0;
+  uint32_t pixel_tile = 0;
+  float predicted_speedup = 1.0f;
+  bool sparse = false;  // the N:M operator was chosen
+  std::string reason;
+};
+
+struct Partition {
+  size_t nodes = 0;  // of the model, that run as one
+  std::vector<Convolution> convolutions;
+};
+
+// One line for people: name, shape, decision, reason.
+std::string Describe(const Convolution& convolution);
+
+std::string ToJson(const std::vector<Partition>& partitions);
+
+// Replaces the file at `path` as a whole or leaves it alone. Returns an empty string or what went wrong.
+std::string WriteWhole(const std::string& path, const std::string& content);
+
+// Whether a file could be written there, by the same means. Leaves nothing behind.
+std::string CheckWritable(const std::string& path);
+
+}  // namespace nmpack
+
+#endif  // NMPACK_DELEGATE_REPORT_H_
