@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import lzma
 import shutil
 import tarfile
 import zlib
@@ -11,6 +10,11 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from .console import ToolError
+
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python built without it; tarfile says so when an archive needs it
+    from tarfile import CompressionError as LZMAError
 
 
 class ArchiveError(ToolError):
@@ -36,7 +40,7 @@ def unpack(archive: Path, target: Path, only: Collection[str] | None = None) -> 
             _extract(tar, archive.name, staging, only)
     except tarfile.CompressionError as error:
         raise ToolError(f"this Python cannot unpack {archive.name}: {error}") from None
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+    except (tarfile.TarError, LZMAError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the archive's
         raise ArchiveError(f"{archive.name} is truncated or damaged ({error})") from None
