@@ -52,7 +52,8 @@ class HoldMask(nn.Module):
 def weights(layer: nn.Conv2d) -> Array:
     """Return a layer's effective weights as float32 OHWI ``[Cout, kh, kw, Cin / groups]``."""
     value = layer.weight.detach().to(device="cpu", dtype=torch.float32)
-    return value.permute(0, 2, 3, 1).contiguous().numpy()
+    # A copy: the permuted view of a one-channel filter is the parameter's own memory.
+    return value.permute(0, 2, 3, 1).contiguous().clone().numpy()
 
 
 def prune_(
@@ -142,8 +143,12 @@ def _held(layer: nn.Module) -> HoldMask | None:
 
 
 def _finalize_layer(layer: nn.Module) -> None:
-    if _held(layer) is not None:
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    if _held(layer) is None:
+        return
+    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    # The weight comes back behind the bias; put the parameters into their first order again.
+    if "bias" in layer._parameters:
+        layer._parameters["bias"] = layer._parameters.pop("bias")
 
 
 def _row(layer: Layer, reason: str) -> LayerReport:
