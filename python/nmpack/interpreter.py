@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -162,6 +163,12 @@ def load_delegate(
     """
     path = Path(library) if library is not None else find_delegate()
     module = interpreter_module(interpreter)
+    try:
+        # The interpreters' own wrappers leave noise behind when a library is not a delegate.
+        plugin = ctypes.CDLL(str(path))
+        _ = plugin.tflite_plugin_create_delegate, plugin.tflite_plugin_destroy_delegate
+    except (OSError, AttributeError) as error:
+        raise InterpreterError(f"{path} is not a delegate: {one_line(error)}") from error
     try:
         return module.load_delegate(str(path), option_strings(options))
     except (ValueError, OSError) as error:

@@ -145,6 +145,10 @@ def _held(layer: nn.Module) -> HoldMask | None:
 def _finalize_layer(layer: nn.Module) -> None:
     if _held(layer) is None:
         return
+    # A deepcopy shares its class with the original, and removing deletes a property of the class.
+    shared = type(layer)
+    members = {k: v for k, v in vars(shared).items() if k not in ("__dict__", "__weakref__")}
+    layer.__class__ = type(shared.__name__, shared.__bases__, members)
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     # The weight comes back behind the bias; put the parameters into their first order again.
     if "bias" in layer._parameters:

@@ -88,5 +88,5 @@ def test_fashion_resnet_blocks_are_at_least_64_wide() -> None:
 
 
 def test_an_unknown_model_names_the_known_ones() -> None:
-    with pytest.raises(SelectionError, match="resnet18, .*got 'resnet51'"):
+    with pytest.raises(SelectionError, match=r"resnet18, .*got 'resnet51'"):
         build("resnet51")

@@ -33,7 +33,8 @@ def test_default_selection_is_every_residual_block_convolution() -> None:
     report = nmpack.torch.prune_(model, NMPattern.from_sparsity(0.75, tile=32))
     assert [row.name for row in report if row.pattern is None] == ["conv1"]
     assert len(report.pruned) == 52
-    assert all(row.density == pytest.approx(0.25) for row in report.pruned)
+    # Single weights are zero by chance.
+    assert all(row.density == pytest.approx(0.25, abs=1e-3) for row in report.pruned)
     assert report.layers[0].reason == "first convolution (stem)"
 
 
@@ -104,6 +105,16 @@ def test_finalize_bakes_the_zeros_in_and_restores_the_names() -> None:
     assert all(row.pattern is None for row in nmpack.torch.report(model))
 
 
+def test_finalizing_a_deepcopy_leaves_the_original_pruned() -> None:
+    model = small()
+    nmpack.torch.prune_(model, HALF)
+    clone = nmpack.torch.finalize_(copy.deepcopy(model))
+    assert isinstance(clone[2].weight, nn.Parameter)
+    assert model[2].parametrizations["weight"][0].mask is not None
+    images = torch.randn(2, 3, 9, 9)
+    assert torch.equal(model(images), clone(images))
+
+
 def test_pruning_twice_changes_nothing() -> None:
     model = small()
     first = nmpack.torch.prune_(model, HALF)
@@ -119,7 +130,7 @@ def test_selection_by_glob_type_and_predicate() -> None:
 
     assert pruned(select="[23]") == ["2", "3"]
     assert pruned(select=["2", "3"], exclude="3") == ["2"]
-    assert pruned(select=lambda name, layer: layer.kernel_size == (1, 1)) == ["3"]
+    assert pruned(select=lambda _, layer: layer.kernel_size == (1, 1)) == ["3"]
     with pytest.raises(PatternError, match="0: K must be a multiple of M=4, got K=27"):
         pruned(select=nn.Conv2d)
 

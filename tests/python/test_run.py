@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Conversion, execution in a process of its own, comparison: with the stock interpreter alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nmpack.torch
+from nmpack.convert import torch_to_tflite
+from nmpack.errors import InterpreterError, MismatchError, MissingError, ModelError, NmpackError
+from nmpack.interpreter import Engine, load_delegate, nmpack_engine, option_strings
+from nmpack.models import fashion_resnet
+from nmpack.pattern import NMPattern
+from nmpack.process import EngineProcess
+from nmpack.runner import compare, load_inputs, require_close, run, save_outputs
+
+pytestmark = pytest.mark.torch
+Models = Callable[[str], Path]
+STOCK = Engine("built-in")
+
+
+def test_conversion_keeps_the_function_and_leaves_the_model_alone(tmp_path: Path) -> None:
+    model = fashion_resnet()
+    nmpack.torch.prune_(model, NMPattern.from_sparsity(0.5, tile=16))
+    names = list(model.state_dict())
+    path = torch_to_tflite(model, tmp_path / "model.tflite", (28, 28, 1), batch=3)
+    assert list(model.state_dict()) == names
+    assert model.training
+    images = np.random.default_rng(0).normal(size=(3, 28, 28, 1)).astype(np.float32)
+    with torch.no_grad():
+        expected = model.eval()(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    result = run(path, images, engine=STOCK)
+    np.testing.assert_allclose(next(iter(result.outputs.values())), expected, atol=1e-5)
+
+
+def test_a_model_that_cannot_be_converted_writes_nothing(tmp_path: Path) -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[x > x.mean()]
+
+    with pytest.raises(ModelError, match="litert-torch cannot convert this model"):
+        torch_to_tflite(Odd(), tmp_path / "odd.tflite", (8, 8, 3))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 3), (8, 8), (8, 8, 3, 1)])
+def test_a_bad_input_shape_is_an_error(shape: tuple[int, ...], tmp_path: Path) -> None:
+    with pytest.raises(NmpackError, match="input shape"):
+        torch_to_tflite(fashion_resnet(), tmp_path / "model.tflite", shape)
+
+
+def test_many_samples_equal_single_ones(models: Models) -> None:
+    images = np.random.default_rng(2).normal(size=(5, 28, 28, 1)).astype(np.float32)
+    joined = run(models("pruned"), images, engine=STOCK)
+    assert joined.samples == 5
+    rows = [run(models("pruned"), images[i : i + 1], engine=STOCK).outputs for i in (0, 4)]
+    for name, array in joined.outputs.items():
+        assert np.array_equal(array[0], rows[0][name][0])
+        assert np.array_equal(array[4], rows[1][name][0])
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        Engine("plain", resolver="plain"),
+        Engine("reference", resolver="reference"),
+        Engine("threads", threads=2),
+    ],
+    ids=lambda engine: engine.name,
+)
+def test_engines_agree(models: Models, engine: Engine) -> None:
+    one = run(models("pruned"), 7, engine=STOCK)
+    two = run(models("pruned"), 7, engine=engine)
+    assert compare(one.outputs, two.outputs).relative < 1e-5
+
+
+def test_a_seed_gives_the_same_inputs(models: Models) -> None:
+    outputs = [run(models("dense"), seed, engine=STOCK).outputs for seed in (1, 1, 2)]
+    assert compare(outputs[0], outputs[1]).largest == 0.0
+    assert compare(outputs[0], outputs[2]).largest > 0.0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        (np.zeros((1, 28, 28), np.float32), r"expected shape \[1, 28, 28, 1\]"),
+        (np.zeros((1, 28, 28, 1), np.float64), "expected float32, got float64"),
+        (np.zeros((0, 28, 28, 1), np.float32), "expected shape"),
+        ([], "expected 1 inputs, got 0"),
+        ({"x": np.zeros((1, 28, 28, 1), np.float32)}, r"expected the inputs \["),
+    ],
+)
+def test_inputs_that_do_not_fit_are_errors(models: Models, inputs: object, says: str) -> None:
+    with pytest.raises(NmpackError, match=says):
+        run(models("dense"), inputs, engine=STOCK)
+
+
+def test_a_damaged_model_is_one_error(models: Models, tmp_path: Path) -> None:
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(models("dense").read_bytes()[:5000])
+    with pytest.raises(InterpreterError, match="ai-edge-litert refuses"):
+        run(path, engine=STOCK)
+    with pytest.raises(MissingError, match="not a file"):
+        run(tmp_path / "absent.tflite", engine=STOCK)
+
+
+def test_a_crash_of_the_child_is_one_error(models: Models) -> None:
+    with EngineProcess(models("dense"), STOCK) as child:
+        os.kill(child._child.pid, signal.SIGSEGV)
+        with pytest.raises(InterpreterError, match="crashed with SIGSEGV"):
+            child.time(1)
+
+
+def test_a_hanging_child_is_one_error(models: Models) -> None:
+    with EngineProcess(models("dense"), STOCK, timeout=0.5) as child:
+        os.kill(child._child.pid, signal.SIGSTOP)
+        with pytest.raises(InterpreterError, match=r"did not answer within 0\.5 s"):
+            child.time(1)
+
+
+def test_compare_and_require_close() -> None:
+    one = {"a": np.array([[1.0, 2.0], [5.0, 4.0]])}
+    two = {"b": np.array([[1.0, 2.0], [5.0, 5.5]])}
+    gap = compare(one, two)
+    assert (gap.largest, gap.relative, gap.top1) == (1.5, 0.3, 0.5)
+    with pytest.raises(MismatchError, match=r"here: outputs differ by 0\.3 .*at most 0\.1"):
+        require_close(one, two, 0.1, "here")
+    with pytest.raises(MismatchError, match="finite"):
+        compare(one, {"a": np.array([[1.0, np.inf], [5.0, 4.0]])})
+    with pytest.raises(MismatchError, match="expected 1 outputs, got 2"):
+        compare(one, one | two)
+
+
+def test_arrays_travel_through_files(tmp_path: Path) -> None:
+    arrays = {"a/b": np.arange(6.0).reshape(2, 3), "file": np.ones(2, np.int8)}
+    save_outputs(tmp_path / "out.npz", arrays)
+    loaded = load_inputs(tmp_path / "out.npz")
+    assert isinstance(loaded, dict)
+    assert sorted(loaded) == ["a/b", "file_"]
+    save_outputs(tmp_path / "one.npy", {"a": arrays["a/b"]})
+    assert np.array_equal(load_inputs(tmp_path / "one.npy"), arrays["a/b"])
+    assert load_inputs("random:42") == 42
+    for text, says in (("random:x", "random:SEED"), (tmp_path / "none.npy", "not a readable")):
+        with pytest.raises(NmpackError, match=says):
+            load_inputs(text)
+    with pytest.raises(NmpackError, match="one output"):
+        save_outputs(tmp_path / "two.npy", arrays)
+
+
+def test_a_pickled_input_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "evil.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(NmpackError, match="not a readable"):
+        load_inputs(tmp_path / "evil.npy")
+
+
+def test_options_become_strings() -> None:
+    assert option_strings({"verbose": True, "num_threads": 2, "nm": "force"}) == {
+        "verbose": "1",
+        "num_threads": "2",
+        "nm": "force",
+    }
+
+
+def test_a_missing_delegate_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NMPACK_DELEGATE", str(tmp_path / "absent.so"))
+    with pytest.raises(MissingError, match=r"NMPACK_DELEGATE names .*absent"):
+        nmpack_engine()
+    (tmp_path / "text.so").write_text("not a library")
+    with pytest.raises(InterpreterError, match=r"text\.so is not a delegate"):
+        load_delegate(library=tmp_path / "text.so")
+
+
+@pytest.mark.parametrize("fields", [{"interpreter": "x"}, {"resolver": "x"}, {"threads": 0}])
+def test_an_engine_checks_its_fields(fields: dict[str, object]) -> None:
+    with pytest.raises(InterpreterError, match="expected"):
+        Engine("name", **fields)
