@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,71 +13,63 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(Path(__file__).parent)]
 
-
-class Result:
-    """What a script printed and how it ended."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.out, self.err, self.status = done.stdout, done.stderr, done.returncode
-
-    def ok(self) -> str:
-        assert self.status == 0, self.out + self.err
-        assert self.err == ""
-        return self.out
-
-    def error(self, status: int = 1) -> str:
-        """The script must have failed with exactly one line."""
-        assert self.status == status, self.out + self.err
-        assert len(self.err.splitlines()) == 1, self.err
-        assert "Traceback" not in self.err
-        return self.err
-
-
-Run = Callable[..., Result]
+from fetching import Place, Server, serve  # noqa: E402
+from patching import Project  # noqa: E402
+from script_process import Result, own_environment, run_script  # noqa: E402
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """No proxies, no user settings, an own cache."""
-    home = tmp_path / "home"
-    home.mkdir()
-    kept = {key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ}
-    return kept | {
-        "HOME": str(home),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    return own_environment(tmp_path)
 
 
 @pytest.fixture
-def run(environment: dict[str, str]) -> Iterator[Run]:
+def run(environment: dict[str, str]) -> Callable[..., Result]:
     def call(script: str, *args: object, **extra: str) -> Result:
-        command = [sys.executable, str(ROOT / "scripts" / script), *map(str, args)]
-        return Result(
-            subprocess.run(
-                command,
-                env=environment | extra,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=300,
-                stdin=subprocess.DEVNULL,
-            )
-        )
+        return run_script(environment | extra, script, *args)
 
     return call
 
 
 @pytest.fixture
-def server() -> Iterator[object]:
-    from fetching import serve
-
+def server() -> Iterator[Server]:
     with serve() as state:
         yield state
 
 
 @pytest.fixture
-def place(tmp_path: Path, environment: dict[str, str], server: object) -> object:
-    from fetching import Place
-
+def place(tmp_path: Path, environment: dict[str, str], server: Server) -> Place:
     return Place(tmp_path, environment, server)
+
+
+@pytest.fixture
+def project(tmp_path: Path, environment: dict[str, str]) -> Project:
+    """Nothing built yet."""
+    root = tmp_path / "project"
+    root.mkdir()
+    return Project(root, environment)
+
+
+@pytest.fixture(scope="session")
+def patched_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with an overlay and two patches, built, exported and built from the export."""
+    base = tmp_path_factory.mktemp("patched")
+    environment = own_environment(base)
+    project = Project(base, environment)
+    project.overlay()
+    run_script(environment, "apply_patches.py", *project.args).ok()
+    project.edit("src/main.c", "line 5\n", "line five\n")
+    project.commit("main: Count in words")
+    project.edit("src/main.c", "line 30\n", "line 30\nline 30 and a half\n")
+    project.commit("main: Add a line between two others")
+    run_script(environment, "apply_patches.py", "--export", *project.args).ok()
+    run_script(environment, "apply_patches.py", *project.args).ok()
+    return base
+
+
+@pytest.fixture
+def patched(project: Project, patched_once: Path) -> Project:
+    """A copy of ``patched_once``, file times included."""
+    shutil.rmtree(project.root)
+    shutil.copytree(patched_once, project.root, symlinks=True)
+    return project
