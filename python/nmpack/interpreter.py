@@ -171,10 +171,10 @@ def load_delegate(
         raise InterpreterError(f"{path} is not a delegate: {one_line(error)}") from error
     try:
         return module.load_delegate(str(path), option_strings(options))
-    except (ValueError, OSError) as error:
-        raise InterpreterError(
-            f"the delegate {path.name} did not load: {one_line(error)}"
-        ) from error
+    except ValueError as error:
+        # The wrapper puts a line of its own in front of the delegate's message.
+        said = str(error).removeprefix(f"Failed to load delegate from {path}\n")
+        raise InterpreterError(one_line(said)) from error
 
 
 def open_interpreter(model: str | Path, engine: Engine) -> tuple[Any, Any]:

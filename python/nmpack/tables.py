@@ -129,7 +129,11 @@ def _table(*headers: str) -> Table:
     table = Table(caption_justify="left", header_style="bold")
     for header in headers:
         right = header.startswith(">")
-        table.add_column(header.lstrip(">"), justify="right" if right else "left")
+        table.add_column(
+            header.lstrip(">"),
+            justify="right" if right else "left",
+            no_wrap=right or "pattern" in header,
+        )
     return table
 
 

@@ -43,14 +43,14 @@ def test_prune_convert_inspect_run(tmp_path: Path, nmpack_command: Command) -> N
     arguments = ["--pattern", "2:4", "--tile", "8", "-o", tmp_path / "pruned.pt"]
     done = nmpack_command(
         "prune", tmp_path / "dense.pth", "--arch", "fashion_resnet", *arguments,
-        "--exclude", "layer2.1.*", "--json", tmp_path / "prune.json",
+        "--exclude", "layer1.1.*", "--json", tmp_path / "prune.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     layers = json.loads((tmp_path / "prune.json").read_text())["layers"]
-    assert sum(row["pattern"] == "2:4 kept, tile 8" for row in layers) == 5
+    assert sum(row["pattern"] == "2:4 kept, tile 8" for row in layers) == 6
     assert {row["reason"] for row in layers} == {
-        "", "first convolution (stem)", "excluded by 'layer2.1.*'",
+        "", "first convolution (stem)", "excluded by 'layer1.1.*'",
     }  # fmt: skip
 
     model = tmp_path / "pruned.tflite"

@@ -83,7 +83,7 @@ def test_fashion_resnet_blocks_are_at_least_64_wide() -> None:
         for name, module in build("fashion_resnet").named_modules()
         if isinstance(module, torch.nn.Conv2d) and name.startswith("layer")
     ]
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     assert min(layer.out_channels for layer in blocks) >= 64
 
 

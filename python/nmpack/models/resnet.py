@@ -98,7 +98,8 @@ class ResNet(nn.Module):
 class FashionResNet(nn.Module):
     """Small ResNet for 28x28 images: ``[B, 1, 28, 28] -> [B, num_classes]`` logits.
 
-    The stem halves the image to 14x14; two stages of basic blocks are 64 and 128 channels wide.
+    The stem halves the image to 14x14; the first stage has two blocks of 64 channels at 7x7, the
+    second one block of 128 channels at 4x4.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -106,8 +107,8 @@ class FashionResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 64, 3, 2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.layer1, width = _stage(BasicBlock, 64, 64, 1, 1)
-        self.layer2, width = _stage(BasicBlock, width, 128, 2, 2)
+        self.layer1, width = _stage(BasicBlock, 64, 64, 2, 2)
+        self.layer2, width = _stage(BasicBlock, width, 128, 1, 2)
         self.fc = nn.Linear(width, num_classes)
         _initialise(self)
 
