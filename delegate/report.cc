@@ -33,30 +33,6 @@ size_t Utf8Length(const std::string& text, size_t at) {
   return 0;
 }
 
-std::string Quote(const std::string& text) {
-  std::string result = "\"";
-  for (size_t i = 0; i < text.size();) {
-    const size_t length = Utf8Length(text, i);
-    const unsigned char c = static_cast<unsigned char>(text[i]);
-    if (length == 0) {
-      result += "\\ufffd";
-    } else if (length > 1) {
-      result.append(text, i, length);
-    } else if (c == '"' || c == '\\') {
-      result += '\\';
-      result += static_cast<char>(c);
-    } else if (c < 0x20 || c == 0x7F) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof(escaped), "\\u%04x", c);
-      result += escaped;
-    } else {
-      result += static_cast<char>(c);
-    }
-    i += length == 0 ? 1 : length;
-  }
-  return result + '"';
-}
-
 // JSON has no infinity; the shortest of nine digits is exact for a float. The locale's comma must not appear.
 std::string Number(float value) {
   if (!std::isfinite(value)) return "null";
@@ -69,7 +45,7 @@ std::string Number(float value) {
 }
 
 std::string ToJson(const Convolution& c) {
-  std::string result = "{\"name\":" + Quote(c.name);
+  std::string result = "{\"name\":" + JsonString(c.name);
   const auto count = [&](const char* key, uint32_t value) {
     result += std::string(",\"") + key + "\":" + std::to_string(value);
   };
@@ -77,7 +53,7 @@ std::string ToJson(const Convolution& c) {
     result += std::string(",\"") + key + "\":" + Number(value);
   };
   result += std::string(",\"operator\":\"") + (c.sparse ? "nm" : "dense") + '"';
-  result += ",\"reason\":" + Quote(c.reason);
+  result += ",\"reason\":" + JsonString(c.reason);
   count("node_id", c.node_id);
   count("filter_id", c.filter_id);
   count("groups", c.groups);
@@ -106,6 +82,30 @@ int OpenBeside(const std::string& path, std::string* temporary) {
 
 }  // namespace
 
+std::string JsonString(const std::string& text) {
+  std::string result = "\"";
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = Utf8Length(text, i);
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    if (length == 0) {
+      result += "\\ufffd";
+    } else if (length > 1) {
+      result.append(text, i, length);
+    } else if (c == '"' || c == '\\') {
+      result += '\\';
+      result += static_cast<char>(c);
+    } else if (c < 0x20 || c == 0x7F) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof(escaped), "\\u%04x", c);
+      result += escaped;
+    } else {
+      result += static_cast<char>(c);
+    }
+    i += length == 0 ? 1 : length;
+  }
+  return result + '"';
+}
+
 std::string Describe(const Convolution& c) {
   char text[256];
   std::snprintf(text, sizeof(text),
@@ -115,7 +115,7 @@ std::string Describe(const Convolution& c) {
                 c.groups * c.group_output_channels, c.groups, c.groups == 1 ? "" : "s",
                 c.sparse ? "N:M" : "dense", c.reason.c_str(), 100.0 * c.element_density,
                 100.0 * c.column_density, c.tile_height, c.predicted_speedup);
-  return Quote(c.name) + text;
+  return JsonString(c.name) + text;
 }
 
 std::string ToJson(const std::vector<Partition>& partitions) {

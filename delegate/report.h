@@ -33,6 +33,9 @@ struct Partition {
   std::vector<Convolution> convolutions;
 };
 
+// `text` in JSON's quotes. Bytes that are not UTF-8 become U+FFFD.
+std::string JsonString(const std::string& text);
+
 // One line for people: name, shape, decision, reason.
 std::string Describe(const Convolution& convolution);
 

@@ -179,8 +179,8 @@ def make(sysroot: Path, wanted: dict[str, Any], arch: str, mirror: str | None) -
     if version is None:
         raise ToolError(
             f"expected the package {wanted['package']} for {arch} in {wanted['suite']}, "
-            "found none: the distribution has moved on; name a mirror of an older day with --mirror URL, or "
-            "change third_party/sysroot.toml"
+            "found none: the distribution has moved on; name a mirror of an older day with "
+            "--mirror URL, or change third_party/sysroot.toml"
         )
     if version != wanted["version"]:
         say(f"  using version {version}; the one that was tried is {wanted['version']}")
