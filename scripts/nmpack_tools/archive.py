@@ -7,14 +7,17 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from .console import ToolError
 
+_DAMAGE: tuple[type[Exception], ...] = (tarfile.TarError, zlib.error, EOFError, OSError)
 try:
-    from lzma import LZMAError
+    import lzma
+
+    _DAMAGE += (lzma.LZMAError,)
 except ImportError:  # a Python built without it; tarfile says so when an archive needs it
-    from tarfile import CompressionError as LZMAError
+    pass
 
 
 class ArchiveError(ToolError):
@@ -37,10 +40,10 @@ def unpack(archive: Path, target: Path, only: Collection[str] | None = None) -> 
     staging.mkdir()
     try:
         with tarfile.open(archive, "r|*") as tar:
-            _extract(tar, archive.name, staging, only)
+            links = _extract(tar, archive.name, staging, only)
     except tarfile.CompressionError as error:
         raise ToolError(f"this Python cannot unpack {archive.name}: {error}") from None
-    except (tarfile.TarError, LZMAError, zlib.error, EOFError, OSError) as error:
+    except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the archive's
         raise ArchiveError(f"{archive.name} is truncated or damaged ({error})") from None
@@ -49,6 +52,12 @@ def unpack(archive: Path, target: Path, only: Collection[str] | None = None) -> 
     one_folder = len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink()
     if one_folder and not any((staging / name).is_file() for name in only or ()):
         root = entries[0]
+    for link in links:
+        if not _stays_inside(link.relative_to(root), PurePosixPath(link.readlink())):
+            raise ArchiveError(
+                f"{archive.name} holds the link {link.relative_to(root)} to {link.readlink()}, "
+                "which leads outside: refused"
+            )
     for entry in list(root.iterdir()):
         entry.rename(target / f".moving-{entry.name}")
     shutil.rmtree(staging)
@@ -56,11 +65,14 @@ def unpack(archive: Path, target: Path, only: Collection[str] | None = None) -> 
         entry.rename(target / entry.name.removeprefix(".moving-"))
 
 
-def _extract(tar: tarfile.TarFile, label: str, folder: Path, only: Collection[str] | None) -> None:
+def _extract(
+    tar: tarfile.TarFile, label: str, folder: Path, only: Collection[str] | None
+) -> list[Path]:
+    """Writes the members; returns the symbolic links among them."""
     links: list[tuple[Path, str]] = []
     total = 0
     for count, member in enumerate(tar, 1):
-        name = _safe_name(label, member, folder)
+        name = _safe_name(label, member)
         total += member.size
         if total > _MAX_BYTES or count > _MAX_MEMBERS:
             raise ArchiveError(f"{label} unpacks to more than {_MAX_BYTES >> 30} GiB: refused")
@@ -88,17 +100,26 @@ def _extract(tar: tarfile.TarFile, label: str, folder: Path, only: Collection[st
         if path.exists():
             raise ArchiveError(f"{label} holds {path.name} twice: refused")
         path.symlink_to(link)
+    return [path for path, _ in links]
 
 
-def _safe_name(label: str, member: tarfile.TarInfo, folder: Path) -> PurePosixPath | None:
+def _stays_inside(link: PurePath, target: PurePosixPath) -> bool:
+    """Whether a link at this place of the tree leads to a place of the tree."""
+    if target.is_absolute():
+        return False
+    depth = len(link.parts) - 1
+    for part in target.parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return False
+    return True
+
+
+def _safe_name(label: str, member: tarfile.TarInfo) -> PurePosixPath | None:
     """The member's path if it is of an accepted kind and stays inside; None for the root."""
     if not (member.isreg() or member.isdir() or member.issym()):
         raise ArchiveError(f"{label} holds {member.name!r}, neither file, folder nor symbolic link")
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
         raise ArchiveError(f"{label} holds the path {member.name!r}, which leads outside: refused")
-    try:
-        tarfile.data_filter(member, str(folder))
-    except tarfile.FilterError as error:
-        raise ArchiveError(f"{label} holds an unsafe member: {error}") from None
     return name if name.parts else None

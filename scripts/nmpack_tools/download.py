@@ -16,7 +16,7 @@ from pathlib import Path
 from .console import Progress, ToolError
 
 CONNECT_TIMEOUT = 6.0
-READ_TIMEOUT = 60.0
+READ_TIMEOUT = 30.0
 ATTEMPTS = 4
 _CHUNK = 1 << 18
 
@@ -74,6 +74,9 @@ def download(url: str, target: Path, label: str, proxy: str | None = None) -> No
         try:
             _transfer(opener, url, target, label)
             return
+        except UnreachableError as error:
+            _silent_hosts[urllib.parse.urlsplit(url).netloc] = str(error)
+            raise
         except _InterruptedError as error:
             progressed = _size(_part(target)) > before
             if attempt == ATTEMPTS:
@@ -140,7 +143,9 @@ def _transfer(opener: urllib.request.OpenerDirector, url: str, target: Path, lab
         raise AbsentError(f"HTTP {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise UnreachableError(str(error.reason)) from None
-    except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+    except TimeoutError:
+        raise UnreachableError(f"no answer within {READ_TIMEOUT:.0f} s") from None
+    except (http.client.HTTPException, ConnectionError) as error:
         raise _InterruptedError(f"the server hung up ({type(error).__name__})") from None
     with response:
         resumed = response.status == 206

@@ -103,8 +103,8 @@ def _has_text(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def update_lists(tree: Path) -> str:
-    """Runs XNNPACK's list generator; returns what it printed (it exits 0 whatever happens)."""
+def update_lists(tree: Path) -> None:
+    """Runs XNNPACK's list generator. It ends with status 0 whatever happens: see check_lists()."""
     tool = tree / "tools" / "update-microkernels.py"
     done = subprocess.run(
         [sys.executable, "-B", str(tool)], cwd=tree, capture_output=True, text=True, check=False
@@ -112,7 +112,10 @@ def update_lists(tree: Path) -> str:
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         raise ToolError(f"tools/update-microkernels.py failed: {lines[-1]}")
-    return done.stdout
+    for line in done.stdout.splitlines():
+        match = re.match(r"Duplicate microkernel definition: (\S+) and (\S+)", line)
+        if match and match[1] != match[2]:
+            raise ToolError(f"two files define the same microkernel: {match[1]} and {match[2]}")
 
 
 def check_lists(tree: Path, files: list[PurePosixPath], generated: list[PurePosixPath]) -> int:

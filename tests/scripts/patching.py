@@ -23,14 +23,20 @@ open(args[args.index("-o") + 1], "w").write(out)
 
 # Lists what it knows, prints what it does not, and ends with status 0 in any case.
 UPDATE = """\
-import pathlib
+import pathlib, re
 root = pathlib.Path(__file__).resolve().parent.parent
 for isa in ("rvv", "scalar"):
     found = sorted(root.glob(f"src/*/gen/*-{isa}.c"))
     names = "".join(f"  {path.relative_to(root)}\\n" for path in found)
     (root / f"cmake/gen/{isa}_microkernels.cmake").write_text(f"SET(X\\n{names})\\n")
     (root / f"gen/{isa}_microkernels.bzl").write_text(f"X = [\\n{names}]\\n")
-for path in root.glob("src/*/gen/*.c"):
+seen = {}
+for path in sorted(root.glob("src/*/gen/*.c")):
+    name = path.relative_to(root)
+    for kernel in re.findall(r"xnn_\\w+__\\w+", path.read_text()):
+        if kernel in seen:
+            print(f"Duplicate microkernel definition: {seen[kernel]} and {name} (1th function)")
+        seen[kernel] = name
     if not path.stem.endswith(("rvv", "scalar")):
         print("Unknown ISA for C microkernel", path.relative_to(root))
 """

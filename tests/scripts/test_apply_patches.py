@@ -433,6 +433,13 @@ def test_a_kernel_without_a_row(patched: Project, run: Run) -> None:
     assert "f32-nm-4x-rvv.c is in no X-macro list of kernels/src/f32-nm" in error
 
 
+def test_two_files_with_the_same_kernel(patched: Project, run: Run) -> None:
+    again = "tools/xngen src/f32-nm/k.c.in -D N=4 -D ISA=rvv -o src/f32-nm/gen/f32-nm-4xx-rvv.c\n"
+    patched.write("kernels/scripts/generate-f32-nm.sh", GENERATE + again)
+    error = run(TOOL, *patched.args).error()
+    assert "two files define the same microkernel: src/f32-nm/gen/f32-nm-4x-rvv.c and" in error
+
+
 def test_a_template_that_does_not_expand(patched: Project, run: Run) -> None:
     # The failing step runs in the background: the script itself ends with status 0.
     patched.write("kernels/src/f32-nm/k.c.in", TEMPLATE + "${UNSET}\n")
