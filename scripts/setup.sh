@@ -1,0 +1,309 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Sets everything up: demo.sh and test.sh call it. It is bash alone because nothing else is there yet.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  cat <<'END'
+usage: scripts/setup.sh [--demo] [--sanitize] [--no-riscv64]
+
+Makes all that nmpack needs, in this order:
+  1. system packages       scripts/packages.txt, through apt as root or with a sudo that asks nothing;
+                           otherwise it prints the one line to run
+  2. Python packages       .venv from requirements/main.lock
+  3. tflite-runtime        .venv-tflite-runtime from requirements/tflite-runtime.lock
+  4. sources               third_party/<name>, by scripts/fetch_sources.py
+  5. patched trees         third_party/patched, by scripts/apply_patches.py
+  6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py
+  7. host build            build/host
+  8. riscv64 build         build/riscv64
+
+A second run does only what has changed and takes seconds. Interrupt it whenever you like and run it
+again. What each step printed is kept in build/logs.
+
+options:
+  --demo         build what the demo needs and no tests
+  --sanitize     also build the kernels' tests with AddressSanitizer and UBSan, in build/asan
+  --no-riscv64   leave steps 6 and 8 out
+  -h, --help     show this help
+
+environment:
+  NMPACK_PYTHON     the Python 3.11 to use (default: python3.11, or python3 where that is 3.11)
+  NMPACK_NO_APT=1   never install a system package, only say which are missing
+  NMPACK_JOBS       compile jobs (default: as many as processors)
+  XDG_CACHE_HOME    downloads and the sysroot go to its nmpack/ (default: ~/.cache)
+END
+}
+
+python_version=3.11
+only_demo=false
+sanitize=false
+riscv64=true
+for word; do
+  case $word in
+    --demo) only_demo=true ;;
+    --sanitize) sanitize=true ;;
+    --no-riscv64) riscv64=false ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    *)
+      echo "setup.sh: expected --demo, --sanitize or --no-riscv64, got $word; see --help" >&2
+      exit 2
+      ;;
+  esac
+done
+
+die() {
+  echo "setup.sh: $*" >&2
+  exit 1
+}
+
+on_signal() {
+  trap - INT TERM
+  echo >&2
+  echo "setup.sh: interrupted; run it again to continue" >&2
+  exit 130
+}
+trap on_signal INT TERM
+
+step=0
+steps=8
+$riscv64 || steps=$((steps - 2))
+! $sanitize || steps=$((steps + 1))
+
+begin() {
+  step=$((step + 1))
+  echo "[$step/$steps] $1"
+}
+
+# Copies a command's output to a log and shows its latest line: in place on a terminal, now and then elsewhere.
+show_progress() {
+  local log=$1 line='' last='' status next=$((SECONDS + 10)) start=$SECONDS width=${COLUMNS:-100}
+  while :; do
+    status=0
+    IFS= read -r -t 5 line || status=$?
+    if [ "$status" -eq 0 ]; then
+      printf '%s\n' "$line" >>"$log"
+      last=$line
+    elif [ "$status" -le 128 ]; then
+      break # the end; above 128 nothing was said for five seconds
+    fi
+    if [ -t 1 ]; then
+      printf '\r\033[K      %4d s  %s' $((SECONDS - start)) "${last:0:$((width - 16))}"
+    elif [ "$SECONDS" -ge "$next" ]; then
+      printf '      %4d s  %s\n' $((SECONDS - start)) "${last:0:150}"
+      next=$((SECONDS + 10))
+    fi
+  done
+  [ ! -t 1 ] || printf '\r\033[K'
+}
+
+# logged NAME SENTENCE COMMAND...: SENTENCE says what it means when the command fails.
+logged() {
+  local log=build/logs/$1.log sentence=$2
+  shift 2
+  mkdir -p build/logs
+  printf '$ %s\n' "$*" >"$log"
+  if ! "$@" </dev/null 2>&1 | show_progress "$log"; then
+    tail -n 15 "$log" | sed 's/^/      | /' >&2
+    die "$sentence; all it printed is in $log"
+  fi
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+find_python() {
+  local name
+  for name in "${NMPACK_PYTHON:-python$python_version}" python3; do
+    if "$name" -c "import ensurepip, sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$python_version')" \
+      >/dev/null 2>&1; then
+      command -v "$name"
+      return
+    fi
+    [ -z "${NMPACK_PYTHON:-}" ] || return 1
+  done
+  return 1
+}
+
+present() {
+  case $1 in
+    PYTHON) find_python >/dev/null ;;
+    /*) compgen -G "$1" >/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+# Sets missing (packages) and absent (what was looked for) from scripts/packages.txt.
+look_for_packages() {
+  local package probe
+  missing=()
+  absent=()
+  while read -r package probe; do
+    case $package in '' | '#'*) continue ;; esac
+    if ! present "$probe"; then
+      missing+=("$package")
+      absent+=("${probe/#PYTHON/Python $python_version with venv}")
+    fi
+  done <scripts/packages.txt
+}
+
+joined() {
+  local text
+  text=$(printf ', %s' "$@")
+  echo "${text:2}"
+}
+
+install_packages() {
+  look_for_packages
+  [ ${#missing[@]} -gt 0 ] || return 0
+  local as_root=() line="apt-get install -y --no-install-recommends ${missing[*]}"
+  if [ -n "${NMPACK_PYTHON:-}" ] && ! find_python >/dev/null; then
+    die "expected NMPACK_PYTHON to name a Python $python_version with venv, got $NMPACK_PYTHON: $(
+      "$NMPACK_PYTHON" --version 2>&1 | tail -n 1 || true)"
+  fi
+  if ! command -v apt-get >/dev/null; then
+    die "expected $(joined "${absent[@]}"), found none, nor apt-get to install them;" \
+      "install what Debian calls ${missing[*]}"
+  fi
+  if [ "${NMPACK_NO_APT:-}" = 1 ]; then
+    die "expected $(joined "${absent[@]}"), found none; run: $line"
+  elif [ "$(id -u)" -ne 0 ]; then
+    if ! sudo -n true 2>/dev/null; then
+      die "expected $(joined "${absent[@]}"), found none; run: sudo $line"
+    fi
+    as_root=(sudo -n)
+  fi
+  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
+  echo "      installing ${missing[*]}"
+  logged apt-update "apt-get update failed" "${apt[@]}" update
+  logged apt-install "apt could not install what is missing ($(joined "${absent[@]}"))" \
+    "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
+  local wanted=("${missing[@]}")
+  look_for_packages
+  if [ ${#missing[@]} -gt 0 ]; then
+    die "expected $(joined "${absent[@]}") after installing ${wanted[*]}, found none;" \
+      "is there another release's package, or is PATH incomplete ($PATH)?"
+  fi
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+pip() {
+  local environment=$1 name=$2 sentence=$3
+  shift 3
+  # Modules are compiled when they are first imported: most of these never are.
+  logged "$name" "$sentence" "$environment/bin/python" -m pip \
+    --disable-pip-version-check --no-input install --progress-bar off --no-compile "$@"
+}
+
+# PyPI's torch carries several GB of CUDA. A CPU build satisfies the same pin: from what pip is set up for, else PyTorch's own index.
+install_torch() {
+  local pin
+  pin=$(grep -E '^torch==' requirements/main.lock)
+  ! .venv/bin/python -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null || return 0
+  local quiet=(.venv/bin/python -m pip --disable-pip-version-check -q install --progress-bar off --no-compile --no-deps)
+  echo "      $pin, a build for CPUs"
+  if ! "${quiet[@]}" "$pin+cpu" >build/logs/torch.log 2>&1 &&
+    ! "${quiet[@]}" --retries 1 --timeout 20 --index-url https://download.pytorch.org/whl/cpu "$pin+cpu" \
+      >>build/logs/torch.log 2>&1; then
+    echo "      found none (build/logs/torch.log); taking the default build of several GB"
+  fi
+}
+
+# make_environment FOLDER LOCK COMMAND: a virtual environment with what LOCK lists, then COMMAND.
+make_environment() {
+  local folder=$1 lock=$2 finish=$3 stamp=$1/nmpack-lock.sha256 python key
+  python=$(find_python) || die "expected Python $python_version, found none; name one with NMPACK_PYTHON=/path/to/python$python_version"
+  # An environment knows the path it was made at and the Python it was made from.
+  key=$({
+    sed -n '/^[^#]/p' "$lock"
+    cat pyproject.toml
+    echo "$PWD" "$("$python" -c 'import sys; print(sys.base_prefix, sys.version)')"
+  } | sha256sum)
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && "$folder/bin/python" -c '' 2>/dev/null; then
+    return 0
+  fi
+  rm -f "$stamp"
+  if [ -e "$folder/bin/python" ] && ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
+    rm -rf "$folder"
+  fi
+  logged "${folder#.}" "Python could not make $folder" "$python" -m venv "$folder"
+  $finish "$folder" "$lock"
+  echo "$key" >"$stamp"
+}
+
+finish_main() {
+  install_torch
+  pip "$1" pip-main "pip could not install $2" -r "$2"
+  pip "$1" pip-nmpack "pip could not install nmpack from this folder" --no-deps --no-build-isolation -e .
+}
+
+finish_tflite_runtime() {
+  pip "$1" pip-tflite-runtime "pip could not install $2" -r "$2"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+# build FOLDER OPTIONS TARGET...: configures with Meson when OPTIONS or Meson changed, then builds.
+build() {
+  local folder=$1 options=$2 stamp=$1/nmpack-options.txt key name=build-${1##*/}
+  shift 2
+  key="$PWD $(.venv/bin/meson --version) $options"
+  # shellcheck disable=SC2086 # options are words
+  if [ ! -f "$folder/build.ninja" ]; then
+    rm -rf "$folder"
+    logged "$name" "meson could not configure $folder" .venv/bin/meson setup "$folder" $options
+    echo "$key" >"$stamp"
+  elif [ "$(cat "$stamp" 2>/dev/null)" != "$key" ]; then
+    logged "$name" "meson could not configure $folder again; if in doubt, delete that folder" \
+      .venv/bin/meson setup --reconfigure "$folder" $options
+    echo "$key" >"$stamp"
+  fi
+  logged "$name" "$folder does not build" .venv/bin/ninja -C "$folder" -j "${NMPACK_JOBS:-$(nproc)}" "$@"
+}
+
+main() {
+  local targets=() delegate=(delegate/libnmpack_delegate.so delegate/nmpack-run)
+  ! $only_demo || targets=("${delegate[@]}")
+
+  begin "system packages"
+  install_packages
+  mkdir -p build/logs
+  exec 9>build/setup.lock
+  if ! flock -n 9; then
+    echo "      waiting for another setup.sh in this folder"
+    flock 9
+  fi
+  begin "Python packages (.venv)"
+  make_environment .venv requirements/main.lock finish_main
+  # Meson and the scripts take the python3 and ninja of the environment.
+  PATH=$PWD/.venv/bin:$PATH
+  begin "tflite-runtime (.venv-tflite-runtime)"
+  make_environment .venv-tflite-runtime requirements/tflite-runtime.lock finish_tflite_runtime
+  begin "sources (third_party)"
+  python3 scripts/fetch_sources.py
+  begin "patched trees (third_party/patched)"
+  python3 scripts/apply_patches.py
+  if $riscv64; then
+    begin "riscv64 sysroot"
+    python3 scripts/make_sysroot.py
+  fi
+  begin "host build (build/host)"
+  build build/host "--native-file scripts/native/clang.ini" "${targets[@]}"
+  if $riscv64; then
+    begin "riscv64 build (build/riscv64)"
+    build build/riscv64 "--cross-file scripts/cross/riscv64-linux-clang.ini" "${targets[@]}"
+  fi
+  if $sanitize; then
+    begin "sanitizer build (build/asan)"
+    build build/asan "--native-file scripts/native/clang.ini -Ddelegate=false -Db_sanitize=address,undefined -Db_lundef=false" \
+      tests/kernels/convolution-nm-nhwc tests/kernels/f32-nmconv-minmax
+  fi
+  echo "set up in $SECONDS s"
+}
+
+main
