@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,9 @@ import pytest
 from nmpack.errors import MissingError
 from nmpack.interpreter import find_delegate
 from nmpack.pattern import NMPattern
+
+# Threads that wait actively starve each other where the cores are shared, as on CI.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")
