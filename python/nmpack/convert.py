@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmpack.errors import ModelError, NmpackError
 from nmpack.files import written_whole
-from nmpack.quiet import import_module, import_tensorflow, silenced
+from nmpack.quiet import import_keras, import_module, import_tensorflow, silenced
 from nmpack.tflite_file import TFLiteFile
 
 if TYPE_CHECKING:
@@ -76,6 +76,12 @@ def keras_to_tflite(model: Any, path: str | Path, *, batch: int | None = 1) -> P
         ModelError: the converter refuses the model.
     """
     tf = import_tensorflow()
+    backend = import_keras().config.backend()
+    if backend != "tensorflow":
+        raise ModelError(
+            f"a Keras model converts on the TensorFlow backend only, the backend is {backend}: "
+            "save the model and load it again with KERAS_BACKEND=tensorflow"
+        )
     shape = tuple(model.input_shape[1:])
     if any(axis is None for axis in shape):
         raise ModelError(f"the model's input must have a fixed size, got {shape}")

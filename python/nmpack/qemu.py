@@ -138,10 +138,13 @@ def _execute(command: Sequence[str], environment: Mapping[str, str], timeout: fl
         )
     except subprocess.TimeoutExpired as error:
         raise InterpreterError(f"riscv64: no answer within {timeout:g} s") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        said = one_line("\n".join(lines[-3:])) if lines else "it said nothing"
-        raise InterpreterError(f"riscv64: nmpack-run ended with {done.returncode}: {said}")
+    if done.returncode == 0:
+        return
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    said = one_line("\n".join(lines[-3:])).removeprefix("nmpack-run: ") if lines else "no message"
+    if done.returncode != 1:
+        said = f"nmpack-run crashed with status {done.returncode}: {said}"
+    raise InterpreterError(f"riscv64: {said}")
 
 
 def _outputs(folder: Path) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from nmpack.errors import MissingError
 from nmpack.interpreter import find_delegate
@@ -17,6 +18,9 @@ from nmpack.pattern import NMPattern
 
 # Threads that wait actively starve each other where the cores are shared, as on CI.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Nor is the time of an example a property of the code.
+settings.register_profile("nmpack", deadline=None, print_blob=True)
+settings.load_profile("nmpack")
 
 
 @pytest.fixture(scope="session")
