@@ -94,17 +94,15 @@ def inspect_table(report: ModelReport) -> Table:
 
 def bench_table(report: BenchReport) -> Table:
     """Tabulate timings: medians with quartiles, and speed-ups with the spread over rounds."""
-    table = _table(
-        "model", "engine", ">median ms", ">quartiles", ">n", ">against its first engine",
-        ">against the first row", ">peak MiB",
-    )  # fmt: skip
-    first = f"{report.timings[0].model}/{report.timings[0].engine.name}"
+    first = report.timings[0]
+    several = any(item.model != first.model for item in report.timings)
+    label = f"{first.model}/{first.engine.name}"
+    headers = ["model", "engine", ">median ms", ">quartiles", ">n", f">over {first.engine.name}"]
+    table = _table(*headers, *([f">over {label}"] if several else []), ">peak MiB")
+    ratios = {(item.contender, item.baseline): item.speedup for item in report.ratios}
     for item in report.timings:
-        label = f"{item.model}/{item.engine.name}"
-        own = [r for r in report.ratios if r.contender == label and r.baseline != first]
-        top = [r for r in report.ratios if r.contender == label and r.baseline == first]
-        if item.model == report.timings[0].model:
-            own = top
+        own = f"{item.model}/{item.engine.name}"
+        bases = [f"{item.model}/{first.engine.name}", *([label] if several else [])]
         seconds = item.seconds
         table.add_row(
             item.model,
@@ -112,16 +110,18 @@ def bench_table(report: BenchReport) -> Table:
             f"{1e3 * seconds.median:.3f}",
             f"{1e3 * seconds.q1:.3f} to {1e3 * seconds.q3:.3f}",
             str(seconds.n),
-            _ratio(own[0].speedup) if own else "",
-            _ratio(top[0].speedup) if top else "",
+            *(_ratio(ratios[own, base]) if (own, base) in ratios else "" for base in bases),
             f"{item.peak_memory / 2**20:.0f}",
         )
     threads = f"{report.threads} thread{'' if report.threads == 1 else 's'}"
     versions = ", ".join(f"{key} {value}" for key, value in sorted(report.versions.items()))
+    load, cores = report.machine["load_average"], report.machine["cores"]
     table.caption = (
-        f"{report.machine['processor']}, {report.machine['cores']} cores, {threads}; {versions}; "
-        f"load average at the start {report.machine['load_average']}"
+        f"{report.machine['processor']}, {cores} cores, {threads}; {versions}; "
+        f"load average at the start {load}"
     )
+    if load > cores:
+        table.caption += "\nThe machine was busy with other work: do not quote these times."
     return table
 
 
