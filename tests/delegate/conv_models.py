@@ -1,162 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Draws convolutions, as models of one or two operators.
-
-Half of them hold small integers as weights and images. Sums of their products are exact in float32
-whatever the order, so there one lost or doubled tap shows, and the tolerance is zero.
-"""
+"""Turns drawn convolutions into models of one or two operators, images, and tolerances."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from drawn_convolutions import Convolution
 from tflite_graph import Graph, Quantization, activation, options
-
-KINDS = ("convolution", "grouped", "depthwise", "padded", "half", "int8")
-ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
-WEIGHTS = ("dense", "pruned", "pruned", "pruned", "zero-tile", "dense-tile", "scattered", "zero")
-#: Multiply-adds of one model: what the reference kernels do in some 10 ms.
-MAX_WORK = 1_500_000
-
-Pair = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """A drawn convolution. Pairs are (height, width)."""
-
-    kind: str
-    seed: tuple[int, ...]
-    batch: int
-    image: Pair
-    groups: int
-    group_inputs: int
-    group_outputs: int
-    kernel: Pair
-    stride: Pair
-    dilation: Pair
-    same: bool
-    activation: str
-    bias: bool  # TFLite wants one always; converters write zeros where there is none
-    weights: str
-    tile: int
-    kept: float
-    integers: bool
-    padding: tuple[tuple[int, int], ...] = ((0, 0),) * 4
-    padding_value: float = 0.0
-
-    @property
-    def depthwise(self) -> bool:
-        return self.kind == "depthwise"
-
-    @property
-    def columns(self) -> int:
-        """Products that are summed to one output."""
-        return self.kernel[0] * self.kernel[1] * self.group_inputs
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (self.batch, *self.image, self.groups * self.group_inputs)
-
-    @property
-    def padded_shape(self) -> tuple[int, ...]:
-        return tuple(
-            size + sum(pads) for size, pads in zip(self.input_shape, self.padding, strict=True)
-        )
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """What TFLite computes; not positive where the image is smaller than the kernel."""
-        batch, height, width, _ = self.padded_shape
-        sizes = []
-        for size, kernel, stride, dilation in zip(
-            (height, width), self.kernel, self.stride, self.dilation, strict=True
-        ):
-            covered = 0 if self.same else (kernel - 1) * dilation
-            sizes.append((size - covered + stride - 1) // stride)
-        return (batch, *sizes, self.groups * self.group_outputs)
-
-    @property
-    def work(self) -> int:
-        return int(np.prod(self.output_shape)) * self.columns
-
-    @property
-    def legal(self) -> bool:
-        """Whether there is an output at all."""
-        return min(self.output_shape) > 0
-
-    @property
-    def delegable(self) -> bool:
-        """Whether the delegate has to take it; what it may leave is the interpreter's."""
-        return self.legal and self.activation != "TANH"
-
-    @property
-    def sparse_when_forced(self) -> bool:
-        """Whether nm=force has to choose the N:M operator."""
-        return self.delegable and not self.depthwise and self.kind != "int8"
-
-
-def draw(kind: str, seed: tuple[int, ...]) -> Convolution:
-    """Draw a convolution; ``seed`` decides everything."""
-    rng = np.random.default_rng([KINDS.index(kind), *seed])
-
-    def pair(low: int, high: int) -> Pair:
-        """Return a square one three times out of four."""
-        first, second = (int(value) for value in rng.integers(low, high + 1, size=2))
-        return (first, first) if rng.random() < 0.75 else (first, second)
-
-    def either(often: Any, seldom: Any, share: float) -> Any:
-        return often if rng.random() < share else seldom
-
-    grouped = kind == "grouped" or (kind in ("padded", "half") and rng.random() < 0.2)
-    groups = int(rng.integers(2, 7)) if grouped else 1
-    inputs = int(rng.integers(1, 41 if groups == 1 else 13))
-    outputs = int(rng.integers(1, 101 if groups == 1 else 41))
-    if kind == "depthwise":
-        groups, inputs, outputs = int(rng.integers(1, 41)), 1, int(either(1, rng.integers(2, 5), 0.6))
-    dilation = either((1, 1), pair(1, 3), 0.6)
-    result = Convolution(
-        kind=kind,
-        seed=seed,
-        batch=int(rng.integers(1, 4)),
-        image=(int(rng.integers(1, 25)), int(rng.integers(1, 25))),
-        groups=groups,
-        group_inputs=inputs,
-        group_outputs=outputs,
-        kernel=pair(1, 7),
-        stride=either(pair(1, 2), pair(1, 4), 0.6),
-        dilation=dilation,
-        same=bool(rng.random() < (0.2 if kind == "padded" else 0.6)),
-        activation=str(rng.choice(ACTIVATIONS, p=(0.35, 0.3, 0.15, 0.15, 0.05))),
-        bias=bool(rng.random() < 0.75),
-        weights=str(rng.choice(WEIGHTS)),
-        tile=int(rng.choice((8, 16, 32))),
-        kept=float(rng.choice((0.25, 0.5))),
-        integers=bool(rng.random() < 0.5),
-    )
-    if kind == "padded":
-        batches, height, width = (
-            (int(before), int(after)) for before, after in rng.integers(0, 4, size=(3, 2))
-        )
-        result = replace(
-            result,
-            padding=(either((0, 0), batches, 0.9), height, width, (0, 0)),
-            padding_value=float(either(0.0, 2.0, 0.8)),
-        )
-    # Three draws out of four have an output; the others find out what happens without one.
-    if not result.legal and rng.random() < 0.75:
-        result = replace(result, same=True)
-    while result.legal and result.work > MAX_WORK:
-        if result.batch > 1:
-            result = replace(result, batch=1)
-        elif max(result.image) > 6:
-            result = replace(result, image=(min(result.image[0], 6), min(result.image[1], 6)))
-            if not result.legal:
-                result = replace(result, same=True)
-        else:
-            result = replace(result, group_outputs=(result.group_outputs + 1) // 2)
-    return result
 
 
 def numbers(rng: np.random.Generator, shape: tuple[int, ...], integers: bool) -> np.ndarray:
@@ -205,7 +56,9 @@ def filter_and_bias(c: Convolution) -> tuple[np.ndarray, np.ndarray]:
     return weights, bias
 
 
-def image(c: Convolution, number: int = 0, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def input_image(
+    c: Convolution, number: int = 0, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
     """Return an input of the model, of another shape if told."""
     rng = np.random.default_rng([2, number, *c.seed])
     values = numbers(rng, shape or c.input_shape, c.integers)
@@ -257,6 +110,23 @@ def _quantized_model(c: Convolution) -> bytes:
     return graph.model([source], [result])
 
 
+def _packed_weights(c: Convolution, graph: Graph, weights: np.ndarray) -> int:
+    """Store weights as 8 or 16 bits, with a node that makes them 32 again."""
+    quantization = None
+    if c.stored == "float16":
+        stored = weights.astype(np.float16)
+    else:
+        axes = (1, 2, 3) if c.stored == "int8-by-channel" else None
+        peak = np.abs(weights).max(axis=axes, keepdims=True)
+        scale = np.where(peak == 0, 1, peak / 127).astype(np.float32)
+        if c.integers:
+            scale = np.ones_like(scale)
+        quantization = Quantization(tuple(scale.reshape(-1)))
+        stored = np.rint(weights / scale).astype(np.int8)
+    packed = graph.constant(stored, quantization)
+    return graph.add("DEQUANTIZE", [packed], graph.tensor(weights.shape))
+
+
 def _options(c: Convolution) -> Any:
     fields = {
         "padding": 0 if c.same else 1,
@@ -284,11 +154,7 @@ def model(c: Convolution) -> bytes:
             pads.append(graph.constant(np.array([c.padding_value], np.float32).reshape(())))
         name = "PadV2" if c.padding_value else "Pad"
         x = graph.add(name.upper(), pads, graph.tensor(c.padded_shape), options(name + "Options"))
-    if c.kind == "half":
-        half = graph.constant(weights.astype(np.float16))
-        w = graph.add("DEQUANTIZE", [half], graph.tensor(weights.shape))
-    else:
-        w = graph.constant(weights)
+    w = _packed_weights(c, graph, weights) if c.kind == "packed" else graph.constant(weights)
     result = graph.tensor([max(size, 0) for size in c.output_shape])
     name = "DEPTHWISE_CONV_2D" if c.depthwise else "CONV_2D"
     graph.add(name, [x, w, graph.constant(bias)], result, _options(c))

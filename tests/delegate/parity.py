@@ -95,7 +95,9 @@ def make_delegate(nm: str, threads: int, report: Path | None = None) -> Any:
     return load_delegate(str(find_delegate()), values)
 
 
-def attempt(model: bytes, inputs: Sequence[Array], **how: Any) -> tuple[Session, list[Array]] | None:
+def attempt(
+    model: bytes, inputs: Sequence[Array], **how: Any
+) -> tuple[Session, list[Array]] | None:
     """Run a model once, or return None if the interpreter refuses it."""
     try:
         session = Session(model, **how)

@@ -14,8 +14,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import conv_models as cm  # noqa: E402
-import parity  # noqa: E402
+import conv_models
+import drawn_convolutions
+import parity
 
 pytestmark = pytest.mark.delegate
 SLOW_COUNT = 1000
@@ -31,7 +32,7 @@ def _draws() -> list[object]:
             marks=[pytest.mark.slow] * slow,
         )
         for slow, count in ((False, parity.COUNT), (True, SLOW_COUNT))
-        for kind in cm.KINDS
+        for kind in drawn_convolutions.KINDS
         for number in range(count)
     ]
 
@@ -40,8 +41,8 @@ def _draws() -> list[object]:
 def test_drawn_convolution_equals_the_reference(
     kind: str, seed: tuple[int, int], tmp_path: Path
 ) -> None:
-    convolution = cm.draw(kind, seed)
-    model, inputs = cm.model(convolution), [cm.image(convolution)]
+    convolution = drawn_convolutions.draw(kind, seed)
+    model, inputs = conv_models.model(convolution), [conv_models.input_image(convolution)]
     reference = parity.attempt(model, inputs)
     for nm, threads in parity.SETTINGS:
         what = f"nm={nm}, {threads} threads, {convolution}"
@@ -57,5 +58,5 @@ def test_drawn_convolution_equals_the_reference(
         assert len(taken) == convolution.delegable, f"taken: {taken}, {what}"
         if nm == "force" and convolution.sparse_when_forced:
             assert [c["operator"] for c in taken] == ["nm"], f"not N:M: {taken}, {what}"
-        worse = parity.difference(outputs, reference[1], cm.tolerance(convolution))
+        worse = parity.difference(outputs, reference[1], conv_models.tolerance(convolution))
         assert not worse, f"{worse}: {what}"

@@ -22,7 +22,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Quantization:
-    """``real = scale * (stored - zero_point)``; one scale for all, or one for each index of ``axis``."""
+    """``real = scale * (stored - zero_point)``, one scale or one for each index of ``axis``."""
 
     scale: Sequence[float]
     zero_point: int = 0
