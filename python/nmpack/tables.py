@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -115,14 +116,21 @@ def bench_table(report: BenchReport) -> Table:
         )
     threads = f"{report.threads} thread{'' if report.threads == 1 else 's'}"
     versions = ", ".join(f"{key} {value}" for key, value in sorted(report.versions.items()))
-    load, cores = report.machine["load_average"], report.machine["cores"]
+    machine = report.machine
     table.caption = (
-        f"{report.machine['processor']}, {cores} cores, {threads}; {versions}; "
-        f"load average at the start {load}"
+        f"{machine['processor']}, {machine['cores']} cores, {threads}; {versions}; "
+        + load_note(machine)
     )
-    if load > cores:
-        table.caption += "\nThe machine was busy with other work: do not quote these times."
     return table
+
+
+def load_note(machine: Mapping[str, Any]) -> str:
+    """Say how busy the machine was, and what follows from that."""
+    load = machine["load_average"]
+    note = f"load average at the start {load}"
+    if load > machine["cores"]:
+        note += "\nThe machine was busy with other work: do not quote these times."
+    return note
 
 
 def _table(*headers: str) -> Table:

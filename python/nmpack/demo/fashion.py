@@ -23,8 +23,9 @@ from nmpack.runner import compare, require_close, run
 from nmpack.tables import progress
 
 PATTERN = NMPattern.from_sparsity(0.75, tile=32)
-EPOCHS, FINE_TUNE_EPOCHS = 5, 2
+EPOCHS, FINE_TUNE_EPOCHS = 4, 2
 TOLERANCE = 1e-4
+SAME_TOP1 = 0.9995
 _SAMPLES = {128: 2, 256: 12, 512: 2}
 _SOURCES = (
     "demo/data.py", "demo/train.py", "mask.py", "models/resnet.py", "pattern.py", "selection.py",
@@ -154,9 +155,11 @@ class Fashion:
             outputs["built-in"], outputs["nmpack"], TOLERANCE, f"{name}: the delegate"
         )
         require_close(outputs["built-in"], outputs["us"], TOLERANCE, f"{name}: the delegate alone")
-        if gap.top1 != 1.0:
+        # Two classes may tie to within the rounding of one addition.
+        if (gap.top1 or 0.0) < SAME_TOP1:
             raise MismatchError(
-                f"{name}: expected the same top-1 everywhere, got {100 * (gap.top1 or 0):.2f}%"
+                f"{name}: expected the same top-1 for at least {100 * SAME_TOP1}% of the images, "
+                f"got {100 * (gap.top1 or 0.0):.2f}%"
             )
         report = inspect(model)
         if report.partitions != 1:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from nmpack.demo.resnet50 import SPARSITIES
+from nmpack.tables import load_note
 
 
 def fashion_table(result: dict[str, Any]) -> Table:
@@ -50,7 +51,7 @@ def resnet50_table(result: dict[str, Any]) -> Table:
         caption=f"{machine['processor']} ({', '.join(machine['features'])}); "
         f"ai-edge-litert {versions['ai-edge-litert']}; n = "
         f"{report['timings'][0]['milliseconds']['n']} a cell, rounds interleaved; "
-        f"load average at the start {machine['load_average']}",
+        + load_note(machine),
     )
     for header in ("model", "built-in XNNPACK, ms", "nmpack, ms", "speed-up", "bound"):
         table.add_column(header, justify="left" if header == "model" else "right")
