@@ -19,24 +19,28 @@ CLAMPS = ("RELU6", "RELU_N1_TO_1")
 LAYERS = {"convolution": 0.5, "addition": 0.2, "depthwise": 0.1, "pooling": 0.1, "padding": 0.1}
 
 
+#: A tensor's shape for each shape of the network's input.
+Shapes = tuple[tuple[int, int, int, int], ...]
+
+
 @dataclass(frozen=True)
 class Network:
     """A model of one input; ``shapes`` are what its input may be resized to, its own first."""
 
     model: bytes
-    shapes: tuple[tuple[int, int, int, int], ...]
+    shapes: Shapes
     nodes: int
     dense_convolutions: int
     convolutions: int
 
 
 class _Drawing:
-    """A network in the making: tensors by number, with their shape."""
+    """A network in the making: tensors by number, with their shapes."""
 
-    def __init__(self, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, rng: np.random.Generator, shapes: Shapes) -> None:
         self.rng = rng
         self.graph = Graph()
-        self.tensors = {self.graph.tensor(shape): shape}
+        self.tensors = {self.graph.tensor(shapes[0]): shapes}
         self.depthwise_count = 0
         self.convolution_count = 0
 
@@ -45,10 +49,13 @@ class _Drawing:
         known = list(self.tensors)
         return known[-1] if self.rng.random() < 0.75 else int(self.rng.choice(known))
 
-    def output(self, shape: tuple[int, ...]) -> int:
-        number = self.graph.tensor(shape)
-        self.tensors[number] = tuple(shape)  # type: ignore[assignment]
+    def output(self, shapes: Shapes) -> int:
+        number = self.graph.tensor(shapes[0])
+        self.tensors[number] = shapes
         return number
+
+    def channels(self, number: int) -> int:
+        return self.tensors[number][0][3]
 
     def clamp(self) -> int:
         return activation(str(self.rng.choice(CLAMPS)))
@@ -70,65 +77,65 @@ class _Drawing:
         return weights
 
     def window(
-        self, shape: tuple[int, ...], kernel: tuple[int, int], high: int
-    ) -> tuple[dict[str, int], list[int]]:
-        """Return the fields of a window that moves over an image, and the image it makes."""
-        stride = tuple(
+        self, x: int, kernel: tuple[int, int], high: int, channels: int
+    ) -> tuple[dict[str, int], int]:
+        """Return the fields of a window that moves over a tensor, and the tensor it writes."""
+        down, right = (
             min(step, size) for step, size in zip(self.pair(1, high), kernel, strict=True)
         )
-        sizes = [(size + step - 1) // step for size, step in zip(shape[1:3], stride, strict=True)]
-        return {"padding": 0, "strideH": stride[0], "strideW": stride[1]}, sizes
+        shapes = tuple(
+            (batch, (height + down - 1) // down, (width + right - 1) // right, channels)
+            for batch, height, width, _ in self.tensors[x]
+        )
+        return {"padding": 0, "strideH": down, "strideW": right}, self.output(shapes)
 
     def convolution(self) -> None:
         x = self.pick()
-        shape = self.tensors[x]
-        channels = int(self.rng.integers(1, 41))
+        inputs, channels = self.channels(x), int(self.rng.integers(1, 41))
         groups = 1
         if self.rng.random() < 0.15:
-            groups = next(g for g in (4, 3, 2, 1) if shape[3] % g == 0)
+            groups = next(g for g in (4, 3, 2, 1) if inputs % g == 0)
             channels *= groups
         kernel = self.pair(1, 5)
         dilation = (1, 1) if self.rng.random() < 0.7 else self.pair(1, 2)
-        fields, sizes = self.window(shape, kernel, 2)
-        w = self.graph.constant(self.weights((channels, *kernel, shape[3] // groups)))
+        w = self.graph.constant(self.weights((channels, *kernel, inputs // groups)))
         b = self.graph.constant(numbers(self.rng, (channels,), integers=True))
+        fields, output = self.window(x, kernel, 2, channels)
         fields |= {"dilationHFactor": dilation[0], "dilationWFactor": dilation[1]}
         table = options("Conv2DOptions", fusedActivationFunction=self.clamp(), **fields)
-        self.graph.add("CONV_2D", [x, w, b], self.output((shape[0], *sizes, channels)), table)
+        self.graph.add("CONV_2D", [x, w, b], output, table)
         self.convolution_count += 1
 
     def depthwise(self) -> None:
         x = self.pick()
-        shape = self.tensors[x]
-        kernel = self.pair(1, 5)
-        fields, sizes = self.window(shape, kernel, 2)
-        w = self.graph.constant(numbers(self.rng, (1, *kernel, shape[3]), integers=True))
-        b = self.graph.constant(numbers(self.rng, shape[3:], integers=True))
+        channels, kernel = self.channels(x), self.pair(1, 5)
+        w = self.graph.constant(numbers(self.rng, (1, *kernel, channels), integers=True))
+        b = self.graph.constant(numbers(self.rng, (channels,), integers=True))
+        fields, output = self.window(x, kernel, 2, channels)
         fields |= {"depthMultiplier": 1, "fusedActivationFunction": self.clamp()}
         table = options("DepthwiseConv2DOptions", **fields)
-        output = self.output((shape[0], *sizes, shape[3]))
         self.graph.add("DEPTHWISE_CONV_2D", [x, w, b], output, table)
         self.depthwise_count += 1
 
     def pooling(self) -> None:
         x = self.pick()
-        shape = self.tensors[x]
         pool = self.pair(2, 4)
-        fields, sizes = self.window(shape, pool, 3)
+        fields, output = self.window(x, pool, 3, self.channels(x))
         table = options("Pool2DOptions", filterHeight=pool[0], filterWidth=pool[1], **fields)
-        self.graph.add("MAX_POOL_2D", [x], self.output((shape[0], *sizes, shape[3])), table)
+        self.graph.add("MAX_POOL_2D", [x], output, table)
 
     def padding(self) -> None:
         x = self.pick()
-        shape = self.tensors[x]
         pads = np.zeros((4, 2), np.int32)
         pads[1:3] = self.rng.integers(0, 3, size=(2, 2))
-        output = self.output(tuple(int(size) for size in np.array(shape) + pads.sum(axis=1)))
-        self.graph.add("PAD", [x, self.graph.constant(pads)], output, options("PadOptions"))
+        down, right = (int(pad) for pad in pads[1:3].sum(axis=1))
+        table = self.graph.constant(pads)
+        shapes = tuple((n, h + down, w + right, c) for n, h, w, c in self.tensors[x])
+        self.graph.add("PAD", [x, table], self.output(shapes), options("PadOptions"))
 
     def addition(self) -> None:
         x = self.pick()
-        same = [number for number, shape in self.tensors.items() if shape == self.tensors[x]]
+        same = [number for number, shapes in self.tensors.items() if shapes == self.tensors[x]]
         operands = [x, int(self.rng.choice(same))]
         table = options("AddOptions", fusedActivationFunction=self.clamp())
         self.graph.add("ADD", operands, self.output(self.tensors[x]), table)
@@ -136,8 +143,10 @@ class _Drawing:
 
 def network(rng: np.random.Generator) -> Network:
     """Draw a network of 3 to 9 nodes; every tensor that no node reads is an output."""
-    shape = tuple(int(size) for size in rng.integers((1, 3, 3, 1), (3, 13, 13, 24)))
-    drawing = _Drawing(rng, shape)  # type: ignore[arg-type]
+    sizes = rng.integers((1, 3, 3), (3, 13, 13)), *rng.integers(1, (4, 15, 15), size=(2, 3))
+    channels = int(rng.integers(1, 24))
+    shapes = tuple((*(int(extent) for extent in size), channels) for size in sizes)
+    drawing = _Drawing(rng, shapes)
     graph = drawing.graph
     for _ in range(int(rng.integers(3, 10))):
         getattr(drawing, str(rng.choice(list(LAYERS), p=list(LAYERS.values()))))()
@@ -147,11 +156,9 @@ def network(rng: np.random.Generator) -> Network:
     others = [int(number) for number in rng.permutation(others)]
     # Some tensors in the middle are outputs, too.
     outputs = unread + [n for n in others if n in read and rng.random() < 0.15]
-    sizes = [tuple(int(s) for s in rng.integers((1, 1, 1), (4, 15, 15))) for _ in range(2)]
-    shapes = (shape, *((*size, shape[3]) for size in sizes))
     return Network(
         model=graph.model([source], outputs),
-        shapes=shapes,  # type: ignore[arg-type]
+        shapes=shapes,
         nodes=len(graph.operators),
         dense_convolutions=drawing.depthwise_count,
         convolutions=drawing.convolution_count,
