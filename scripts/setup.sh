@@ -82,13 +82,13 @@ begin() {
 
 # Copies a command's output to a log and shows its latest line: in place on a terminal, now and then elsewhere.
 show_progress() {
-  local log=$1 line='' last='' status next=$((SECONDS + 10)) start=$SECONDS width=${COLUMNS:-100}
+  local log=$1 line='' last=starting status next=$((SECONDS + 10)) start=$SECONDS width=${COLUMNS:-100}
   while :; do
     status=0
     IFS= read -r -t 5 line || status=$?
     if [ "$status" -eq 0 ]; then
       printf '%s\n' "$line" >>"$log"
-      last=$line
+      last=${line:-$last}
     elif [ "$status" -le 128 ]; then
       break # the end; above 128 nothing was said for five seconds
     fi
@@ -296,7 +296,8 @@ main() {
   build build/host "--native-file scripts/native/clang.ini" "${targets[@]}"
   if $riscv64; then
     begin "riscv64 build (build/riscv64)"
-    build build/riscv64 "--cross-file scripts/cross/riscv64-linux-clang.ini" "${targets[@]}"
+    build build/riscv64 \
+      "--cross-file scripts/cross/riscv64-linux-clang.ini --native-file scripts/native/clang.ini" "${targets[@]}"
   fi
   if $sanitize; then
     begin "sanitizer build (build/asan)"
