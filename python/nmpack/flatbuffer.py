@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from nmpack.errors import ModelError
 
-_MAX_DEPTH_BYTES = 1 << 31
+_MAX_BYTES = 1 << 31
+_MAX_INTS = 1_000_000
+_MAX_TEXT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Table:
         """
         if len(data) < 8:
             raise ModelError(f"expected at least 8 bytes of header, got {len(data)}")
-        if len(data) >= _MAX_DEPTH_BYTES:
+        if len(data) >= _MAX_BYTES:
             raise ModelError(f"expected a file below 2 GiB, got {len(data)} bytes")
         found = bytes(data[4:8])
         if found != identifier:
@@ -92,6 +94,8 @@ class Table:
     def ints(self, index: int) -> tuple[int, ...]:
         """Return the int32 vector in field ``index``."""
         start, count = self._vector(index, 4)
+        if count > _MAX_INTS:
+            raise ModelError(f"expected a list of at most {_MAX_INTS} numbers, got {count}")
         return struct.unpack_from(f"<{count}i", self.data, start) if count else ()
 
     def bytes_span(self, index: int) -> tuple[int, int]:
@@ -99,9 +103,9 @@ class Table:
         return self._vector(index, 1)
 
     def text(self, index: int) -> str:
-        """Return the string in field ``index``, undecodable bytes replaced."""
+        """Return the string in field ``index``: at most 64 KiB, undecodable bytes replaced."""
         start, count = self._vector(index, 1)
-        return bytes(self.data[start : start + count]).decode("utf-8", "replace")
+        return bytes(self.data[start : start + min(count, _MAX_TEXT)]).decode("utf-8", "replace")
 
     def _follow(self, position: int) -> int:
         target = position + _u32(self.data, position)

@@ -172,7 +172,7 @@ def _ask(model: Path, engine: Engine) -> list[Mapping[str, Any]]:
             engine.resolver,
             engine.threads,
         )
-        with EngineProcess(model, asking):
+        with EngineProcess(model, asking, timeout=120.0):
             pass
         return read_report(path)
 

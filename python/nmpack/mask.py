@@ -78,10 +78,24 @@ def tiles(rows: int, tile: int, groups: int = 1) -> list[tuple[int, int]]:
 
 def column_density(weights: Array, tile: int, *, groups: int = 1) -> float:
     """Share of the (tile, column) pairs that hold a non-zero; weights as :func:`compute_mask`."""
-    nonzero = weights.reshape(weights.shape[0], -1) != 0
-    spans = tiles(nonzero.shape[0], tile, groups)
-    used = sum(int(nonzero[start:stop].any(axis=0).sum()) for start, stop in spans)
-    return float(used / (len(spans) * nonzero.shape[1]))
+    nonzero = (weights != 0).reshape(weights.shape[0], -1)
+    return float(_used_columns(nonzero, tile, groups)[0].mean())
+
+
+def _used_columns(
+    nonzero: BoolArray, tile: int, groups: int
+) -> tuple[BoolArray, npt.NDArray[np.int64]]:
+    """Return which columns hold a non-zero, ``[tiles, K]``, and each tile's height."""
+    rows, columns = nonzero.shape
+    per_group = rows // groups
+    tile = min(tile, per_group)
+    count = -(-per_group // tile)
+    padded = np.zeros((groups, count * tile, columns), dtype=np.bool_)
+    padded[:, :per_group] = nonzero.reshape(groups, per_group, columns)
+    heights = np.full(count, tile, dtype=np.int64)
+    heights[-1] = per_group - (count - 1) * tile
+    used = np.asarray(padded.reshape(groups * count, tile, columns).any(axis=1))
+    return used, np.tile(heights, groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +130,13 @@ def detect_pattern(weights: Array, *, groups: int = 1) -> FittingPattern:
 
     A tile height counts as a fit when grouping rows by it costs almost nothing over the non-zeros
     themselves (1 % of the elements), so a stray zero does not make a dense layer look pruned.
+
+    Raises:
+        PatternError: the rows do not divide into ``groups``.
     """
     rows = weights.shape[0]
+    if groups < 1 or rows < 1 or rows % groups != 0:
+        raise PatternError(f"{rows} output channels do not divide into {groups} groups")
     nonzero = (weights != 0).reshape(rows, -1)
     columns = nonzero.shape[1]
     elements = float(np.count_nonzero(nonzero)) / nonzero.size
@@ -127,9 +146,7 @@ def detect_pattern(weights: Array, *, groups: int = 1) -> FittingPattern:
     for tile in _DETECT_TILES:
         if tile > max(rows // groups, 1):
             continue
-        spans = tiles(rows, tile, groups)
-        used = np.stack([nonzero[start:stop].any(axis=0) for start, stop in spans])
-        heights = np.array([stop - start for start, stop in spans], dtype=np.float64)
+        used, heights = _used_columns(nonzero, tile, groups)
         covered = float((used.sum(axis=1) * heights).sum()) / nonzero.size
         if covered > elements + 0.01:
             continue

@@ -182,6 +182,8 @@ class TFLiteFile:
         source = self.tensors[inputs[0]].shape
         channels = source[3] if len(source) == 4 and source[3] > 0 else shape[3]
         groups = shape[3] if depthwise else max(channels // shape[3], 1)
+        if not depthwise and shape[0] % groups != 0:
+            raise ModelError(f"{shape[0]} output channels do not divide into {groups} groups")
         name = self.tensors[outputs[0]].name
         return ConvolutionInfo(name, depthwise, weights, shape, stride, dilation, groups)
 

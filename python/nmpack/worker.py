@@ -8,6 +8,8 @@ may live in another environment. :class:`nmpack.process.EngineProcess` is the ot
 from __future__ import annotations
 
 import json
+import os
+import resource
 import socket
 import sys
 import time
@@ -22,6 +24,9 @@ from nmpack.files import write_arrays
 from nmpack.interpreter import Engine, one_line, open_interpreter, package_version
 
 Request = dict[str, Any]
+
+# Libraries map more than they use.
+_ADDRESS_SLACK = 4 << 30
 
 
 class Worker:
@@ -116,8 +121,18 @@ def _tensor(item: Any) -> dict[str, Any]:
     }
 
 
+def _limit_memory() -> None:
+    """Let a model that asks for more memory than there is fail here, not take the machine along."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages + _ADDRESS_SLACK
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
 def main(descriptor: int) -> None:
     """Answer requests until the other end closes."""
+    _limit_memory()
     worker = Worker()
     verbs: dict[str, Callable[[Request], Request]] = {
         "load": worker.load,

@@ -177,6 +177,16 @@ def test_detection_calls_dense_dense_and_scattered_zeros_unstructured() -> None:
     assert detect_pattern(weights).column_density == 1.0
 
 
+def test_detection_is_fast_on_extreme_shapes() -> None:
+    # What a hostile file may hold: every row is a tile of its own, or one row is all there is.
+    weights = np.zeros((4_000_000, 1), np.float32)
+    weights[::7] = 1.0
+    assert str(detect_pattern(weights)) == "unstructured"
+    assert detect_pattern(weights.T).element_density == pytest.approx(1 / 7, abs=1e-3)
+    with pytest.raises(PatternError, match="7 output channels do not divide into 2"):
+        detect_pattern(np.ones((7, 4)), groups=2)
+
+
 def test_column_density_counts_pairs_of_tile_and_column() -> None:
     weights = np.zeros((6, 4), np.float32)
     weights[0, 0] = weights[3, 1] = weights[5, 2] = 1.0

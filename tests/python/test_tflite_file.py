@@ -69,7 +69,7 @@ def read_all(path: Path) -> None:
     short_names([item.name for item in file.convolutions])
     for item in file.convolutions:
         if item.weights is not None:
-            detect_pattern(file.array(item.weights), groups=1)
+            detect_pattern(file.array(item.weights), groups=1 if item.depthwise else item.groups)
 
 
 @pytest.fixture
