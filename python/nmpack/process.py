@@ -67,15 +67,13 @@ class EngineProcess:
         self._link, theirs = socket.socketpair()
         self._log = (Path(self._folder.name) / "log").open("w+", encoding="utf-8", errors="replace")
         with theirs:
-            environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-            environment.pop("PYTHONHOME", None)
             self._child = subprocess.Popen(
                 [_python(engine.interpreter), "-m", "nmpack.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=_environment(),
                 start_new_session=True,
             )
         self._stream: TextIO = self._link.makefile("rw", encoding="utf-8")
@@ -196,6 +194,17 @@ def _python(interpreter: str) -> str:
         return named
     beside = ROOT / ".venv-tflite-runtime" / "bin" / "python"
     return str(beside) if beside.is_file() else sys.executable
+
+
+def _environment() -> dict[str, str]:
+    """Return this environment with nmpack's own folder on the path, unless others share it."""
+    folder = Path(__file__).resolve().parents[1]
+    environment = dict(os.environ)
+    environment.pop("PYTHONHOME", None)
+    if not (folder / "numpy").exists():
+        rest = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(folder), *([rest] if rest else [])])
+    return environment
 
 
 def _signature(item: dict[str, Any]) -> Signature:
