@@ -111,70 +111,59 @@ static enum xnn_status pack_filter(
   return xnn_status_success;
 }
 
-enum xnn_status xnn_check_convolution2d_nm_nhwc_f32(
-    uint32_t any_padding,
-    uint32_t kernel_height,
-    uint32_t kernel_width,
-    uint32_t subsampling_height,
-    uint32_t subsampling_width,
-    uint32_t dilation_height,
-    uint32_t dilation_width,
-    uint32_t groups,
-    size_t group_input_channels,
-    size_t group_output_channels,
-    size_t input_channel_stride,
-    size_t output_channel_stride,
-    float output_min,
-    float output_max,
-    uint32_t flags)
+enum xnn_status xnn_check_convolution2d_nm_nhwc_f32(const struct xnn_nm_convolution2d* conv)
 {
   const char* name = xnn_operator_type_to_string(xnn_operator_type_convolution_nm_nhwc_f32);
   if ((xnn_params.init_flags & XNN_INIT_FLAG_XNNPACK) == 0) {
     xnn_log_error("failed to create %s operator: XNNPACK is not initialized", name);
     return xnn_status_uninitialized;
   }
-  if (isnan(output_min) || isnan(output_max) || output_min > output_max) {
+  if (isnan(conv->output_min) || isnan(conv->output_max) || conv->output_min > conv->output_max) {
     xnn_log_error(
       "failed to create %s operator with [%.7g, %.7g] output range: bounds must be numbers in ascending order",
-      name, output_min, output_max);
+      name, conv->output_min, conv->output_max);
     return xnn_status_invalid_parameter;
   }
-  if (kernel_height == 0 || kernel_width == 0 || subsampling_height == 0 || subsampling_width == 0 ||
-      dilation_height == 0 || dilation_width == 0) {
+  if (conv->kernel_height == 0 || conv->kernel_width == 0 || conv->stride_height == 0 || conv->stride_width == 0 ||
+      conv->dilation_height == 0 || conv->dilation_width == 0) {
     xnn_log_error(
       "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel, %" PRIu32 "x%" PRIu32 " subsampling, "
       "%" PRIu32 "x%" PRIu32 " dilation: each must be non-zero",
-      name, kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width);
+      name, conv->kernel_height, conv->kernel_width, conv->stride_height, conv->stride_width,
+      conv->dilation_height, conv->dilation_width);
     return xnn_status_invalid_parameter;
   }
-  if (groups == 0 || group_input_channels == 0 || group_output_channels == 0) {
+  if (conv->groups == 0 || conv->group_input_channels == 0 || conv->group_output_channels == 0) {
     xnn_log_error(
       "failed to create %s operator with %" PRIu32 " groups of %zu input and %zu output channels: "
       "each must be non-zero",
-      name, groups, group_input_channels, group_output_channels);
+      name, conv->groups, conv->group_input_channels, conv->group_output_channels);
     return xnn_status_invalid_parameter;
   }
   size_t input_channels, output_channels, row_size;
-  if (!multiply(groups, group_input_channels, &input_channels) ||
-      !multiply(groups, group_output_channels, &output_channels) ||
-      !multiply(kernel_height, kernel_width, &row_size) || row_size > UINT32_MAX ||
-      !multiply(row_size, group_input_channels, &row_size) ||
-      input_channel_stride > SIZE_MAX / sizeof(float) || output_channel_stride > SIZE_MAX / sizeof(float)) {
+  if (!multiply(conv->groups, conv->group_input_channels, &input_channels) ||
+      !multiply(conv->groups, conv->group_output_channels, &output_channels) ||
+      !multiply(conv->kernel_height, conv->kernel_width, &row_size) || row_size > UINT32_MAX ||
+      !multiply(row_size, conv->group_input_channels, &row_size) ||
+      conv->input_channel_stride > SIZE_MAX / sizeof(float) ||
+      conv->output_channel_stride > SIZE_MAX / sizeof(float)) {
     xnn_log_error("failed to create %s operator: filter or channel strides overflow memory", name);
     return xnn_status_unsupported_parameter;
   }
-  if (input_channel_stride < input_channels || output_channel_stride < output_channels) {
+  if (conv->input_channel_stride < input_channels || conv->output_channel_stride < output_channels) {
     xnn_log_error(
       "failed to create %s operator with channel strides of %zu for input and %zu for output: "
       "they must be at least as large as the channels, %zu and %zu",
-      name, input_channel_stride, output_channel_stride, input_channels, output_channels);
+      name, conv->input_channel_stride, conv->output_channel_stride, input_channels, output_channels);
     return xnn_status_invalid_parameter;
   }
-  if ((flags & XNN_FLAG_TENSORFLOW_SAME_PADDING) != 0 && any_padding != 0) {
+  const bool any_padding =
+    (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) != 0;
+  if ((conv->flags & XNN_FLAG_TENSORFLOW_SAME_PADDING) != 0 && any_padding) {
     xnn_log_error("failed to create %s operator: SAME padding can't be combined with explicit padding", name);
     return xnn_status_invalid_parameter;
   }
-  if ((flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
+  if ((conv->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
     xnn_log_error("failed to create %s operator: depthwise filters have no columns to share", name);
     return xnn_status_unsupported_parameter;
   }
@@ -182,26 +171,7 @@ enum xnn_status xnn_check_convolution2d_nm_nhwc_f32(
 }
 
 enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
-    uint32_t input_padding_top,
-    uint32_t input_padding_right,
-    uint32_t input_padding_bottom,
-    uint32_t input_padding_left,
-    uint32_t kernel_height,
-    uint32_t kernel_width,
-    uint32_t subsampling_height,
-    uint32_t subsampling_width,
-    uint32_t dilation_height,
-    uint32_t dilation_width,
-    uint32_t groups,
-    size_t group_input_channels,
-    size_t group_output_channels,
-    size_t input_channel_stride,
-    size_t output_channel_stride,
-    const float* kernel,
-    const float* bias,
-    float output_min,
-    float output_max,
-    uint32_t flags,
+    const struct xnn_nm_convolution2d* conv,
     const struct xnn_nmconv_analysis* analysis,
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
@@ -213,32 +183,32 @@ enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
     return xnn_status_out_of_memory;
   }
   op->weights_cache = weights_cache;
-  op->padding_top = input_padding_top;
-  op->padding_right = input_padding_right;
-  op->padding_bottom = input_padding_bottom;
-  op->padding_left = input_padding_left;
-  op->kernel_height = kernel_height;
-  op->kernel_width = kernel_width;
-  op->stride_height = subsampling_height;
-  op->stride_width = subsampling_width;
-  op->dilation_height = dilation_height;
-  op->dilation_width = dilation_width;
-  op->groups = groups;
-  op->group_input_channels = group_input_channels;
-  op->group_output_channels = group_output_channels;
-  op->input_pixel_stride = input_channel_stride;
-  op->output_pixel_stride = output_channel_stride;
+  op->padding_top = conv->padding_top;
+  op->padding_right = conv->padding_right;
+  op->padding_bottom = conv->padding_bottom;
+  op->padding_left = conv->padding_left;
+  op->kernel_height = conv->kernel_height;
+  op->kernel_width = conv->kernel_width;
+  op->stride_height = conv->stride_height;
+  op->stride_width = conv->stride_width;
+  op->dilation_height = conv->dilation_height;
+  op->dilation_width = conv->dilation_width;
+  op->groups = conv->groups;
+  op->group_input_channels = conv->group_input_channels;
+  op->group_output_channels = conv->group_output_channels;
+  op->input_pixel_stride = conv->input_channel_stride;
+  op->output_pixel_stride = conv->output_channel_stride;
   op->num_nonzero_values = analysis->num_nonzeroes;
   op->num_nonzero_blocks = analysis->num_columns;
   op->num_output_channel_blocks = analysis->num_tiles;
   op->type = xnn_operator_type_convolution_nm_nhwc_f32;
   op->ukernel.type = xnn_microkernel_type_nmconv;
   op->nmconv_config = analysis->config;
-  op->flags = flags;
+  op->flags = conv->flags;
   op->state = xnn_run_state_invalid;
-  analysis->config->init(&op->params.f32_minmax, output_min, output_max);
+  analysis->config->init(&op->params.f32_minmax, conv->output_min, conv->output_max);
 
-  const enum xnn_status status = pack_filter(op, analysis, kernel, bias);
+  const enum xnn_status status = pack_filter(op, analysis, conv->kernel, conv->bias);
   if (status != xnn_status_success) {
     xnn_delete_operator(op);
     return status;
@@ -273,11 +243,29 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  enum xnn_status status = xnn_check_convolution2d_nm_nhwc_f32(
-    input_padding_top | input_padding_right | input_padding_bottom | input_padding_left,
-    kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
-    groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
-    output_min, output_max, flags);
+  const struct xnn_nm_convolution2d conv = {
+    .padding_top = input_padding_top,
+    .padding_right = input_padding_right,
+    .padding_bottom = input_padding_bottom,
+    .padding_left = input_padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = subsampling_height,
+    .stride_width = subsampling_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = input_channel_stride,
+    .output_channel_stride = output_channel_stride,
+    .kernel = kernel,
+    .bias = bias,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+  enum xnn_status status = xnn_check_convolution2d_nm_nhwc_f32(&conv);
   if (status != xnn_status_success) {
     return status;
   }
@@ -288,90 +276,7 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
   if (status != xnn_status_success) {
     return status;
   }
-  return xnn_create_analyzed_convolution2d_nm_nhwc_f32(
-    input_padding_top, input_padding_right, input_padding_bottom, input_padding_left,
-    kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
-    groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
-    kernel, bias, output_min, output_max, flags, &analysis, weights_cache, convolution_op_out);
-}
-
-static void compute_nmconv_pad(
-    const struct nmconv_pad_context* context,
-    size_t batch_index,
-    size_t row)
-{
-  uint8_t* output = (uint8_t*) context->output +
-    batch_index * context->output_batch_stride + row * context->output_row_stride;
-  // Unsigned: rows above the image wrap around and are below it, too.
-  const size_t input_row = row - context->padding_top;
-  if (input_row >= context->input_height) {
-    memset(output, 0, context->output_row_stride);
-    return;
-  }
-  const uint8_t* input = (const uint8_t*) context->input +
-    batch_index * context->input_batch_stride + input_row * context->input_row_stride;
-  const size_t pixel_size = context->pixel_size;
-  memset(output, 0, context->left_pixels * pixel_size);
-  output += context->left_pixels * pixel_size;
-  if (context->input_pixel_stride == pixel_size) {
-    memcpy(output, input, context->input_pixels * pixel_size);
-    output += context->input_pixels * pixel_size;
-  } else {
-    for (size_t pixel = 0; pixel < context->input_pixels; pixel++) {
-      memcpy(output, input, pixel_size);
-      output += pixel_size;
-      input += context->input_pixel_stride;
-    }
-  }
-  memset(output, 0, context->right_pixels * pixel_size);
-}
-
-static void compute_nmconv(
-    const struct nmconv_context* context,
-    size_t batch_group_index,
-    size_t pixel_start,
-    size_t channel_start,
-    size_t pixel_count,
-    size_t channel_count)
-{
-  const struct fxdiv_result_size_t batch_group = fxdiv_divide_size_t(batch_group_index, context->groups);
-  const size_t batch_index = batch_group.quotient;
-  const size_t group_index = batch_group.remainder;
-
-  const size_t nr = context->nr;
-  assert(channel_start % nr == 0);
-  const size_t tile = group_index * context->group_tiles + channel_start / nr;
-  const uint32_t* column_starts = context->column_starts + tile;
-  const size_t first_column = (size_t) *column_starts;
-  const int32_t* offsets = context->offsets + first_column;
-  const float* w = context->packed_w + (tile + first_column) * nr;
-
-  const uint8_t* input = (const uint8_t*) context->input +
-    batch_index * context->input_batch_stride + group_index * context->input_group_stride;
-  uint8_t* output = (uint8_t*) context->output +
-    batch_index * context->output_batch_stride + group_index * context->output_group_stride +
-    pixel_start * context->output_pixel_stride + channel_start * sizeof(float);
-
-  const size_t output_width = context->output_width.value;
-  const struct fxdiv_result_size_t position = fxdiv_divide_size_t(pixel_start, context->output_width);
-  const uint8_t* row = input + position.quotient * context->input_row_stride;
-  size_t x = position.remainder;
-  do {
-    const size_t mr = min(pixel_count, context->mr);
-    const float* a[XNN_MAX_NMCONV_MR];
-    for (size_t m = 0; m < mr; m++) {
-      a[m] = (const float*) (row + x * context->input_pixel_stride);
-      if (++x == output_width) {
-        x = 0;
-        row += context->input_row_stride;
-      }
-    }
-    context->ukernel(
-      mr, channel_count, a, offsets, column_starts, w,
-      (float*) output, context->output_pixel_stride, &context->params);
-    output += mr * context->output_pixel_stride;
-    pixel_count -= mr;
-  } while (pixel_count != 0);
+  return xnn_create_analyzed_convolution2d_nm_nhwc_f32(&conv, &analysis, weights_cache, convolution_op_out);
 }
 
 // Resolves SAME padding and computes the output size.
@@ -569,7 +474,7 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
       .right_pixels = padded_width - left_pixels - input_pixels,
     };
     compute->type = xnn_parallelization_type_2d;
-    compute->task_2d = (pthreadpool_task_2d_t) compute_nmconv_pad;
+    compute->task_2d = (pthreadpool_task_2d_t) xnn_compute_nmconv_pad;
     compute->context_offset = offsetof(struct xnn_operator, context.nmconv.pad) - offsetof(struct xnn_operator, context);
     compute->range[0] = batch_size;
     compute->range[1] = padded_height;
@@ -578,7 +483,7 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
     *workspace_alignment = XNN_ALLOCATION_ALIGNMENT;
   }
   compute->type = xnn_parallelization_type_3d_tile_2d;
-  compute->task_3d_tile_2d = (pthreadpool_task_3d_tile_2d_t) compute_nmconv;
+  compute->task_3d_tile_2d = (pthreadpool_task_3d_tile_2d_t) xnn_compute_nmconv;
   compute->context_offset = offsetof(struct xnn_operator, context.nmconv.nmconv) - offsetof(struct xnn_operator, context);
   compute->range[0] = batch_size * groups;
   compute->range[1] = pixels;

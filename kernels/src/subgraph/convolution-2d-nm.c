@@ -45,6 +45,42 @@ const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
   return "unknown";
 }
 
+// Examines the filter, where that is of use, and stores what it finds in *analysis and *info.
+static enum xnn_nm_reason choose(
+  const struct xnn_nm_convolution2d* conv,
+  uint32_t nm_flags,
+  struct xnn_nmconv_analysis* analysis,
+  struct xnn_nm_convolution_info* info)
+{
+  info->column_density = 1.0f;
+  if (nm_flags == 0) {
+    return xnn_nm_reason_disabled;
+  }
+  if ((conv->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
+    return xnn_nm_reason_depthwise;
+  }
+  const struct xnn_gemm_config* gemm_config = xnn_init_f32_gemm_config();
+  if (gemm_config == NULL || gemm_config->nr == 0 ||
+      xnn_check_convolution2d_nm_nhwc_f32(conv) != xnn_status_success ||
+      xnn_analyze_f32_nmconv_w(
+        conv->groups, conv->group_output_channels, conv->kernel_height * conv->kernel_width,
+        conv->group_input_channels, /*tile_height=*/0, gemm_config->nr, conv->kernel,
+        analysis) != xnn_status_success) {
+    return xnn_nm_reason_no_kernel;
+  }
+  const double row_size = (double) conv->kernel_height * conv->kernel_width * conv->group_input_channels;
+  info->element_density =
+    (float) (analysis->num_nonzeroes / (row_size * conv->groups * conv->group_output_channels));
+  info->column_density = (float) (analysis->num_columns / (row_size * analysis->num_tiles));
+  info->tile_height = analysis->config->nr;
+  info->pixel_tile = analysis->config->mr;
+  info->predicted_speedup = analysis->predicted_speedup;
+  if ((nm_flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 || analysis->predicted_speedup >= MIN_PREDICTED_SPEEDUP) {
+    return xnn_nm_reason_chosen;
+  }
+  return xnn_nm_reason_too_dense;
+}
+
 enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     uint32_t input_padding_top,
     uint32_t input_padding_right,
@@ -73,45 +109,32 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
 {
   const uint32_t nm_flags = flags & (XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE);
   flags ^= nm_flags;
-  info->column_density = 1.0f;
-  if (nm_flags == 0) {
-    info->reason = xnn_nm_reason_disabled;
-  } else if ((flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0 ||
-             xnn_check_convolution2d_nm_nhwc_f32(
-               input_padding_top | input_padding_right | input_padding_bottom | input_padding_left,
-               kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
-               groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
-               output_min, output_max, flags) != xnn_status_success) {
-    // What is invalid is for the dense operator to refuse.
-    info->reason = (flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0 ? xnn_nm_reason_depthwise : xnn_nm_reason_no_kernel;
-  } else {
-    const struct xnn_gemm_config* gemm_config = xnn_init_f32_gemm_config();
-    struct xnn_nmconv_analysis analysis;
-    if (gemm_config == NULL || gemm_config->nr == 0 ||
-        xnn_analyze_f32_nmconv_w(
-          groups, group_output_channels, kernel_height * kernel_width, group_input_channels,
-          /*tile_height=*/0, gemm_config->nr, kernel, &analysis) != xnn_status_success) {
-      info->reason = xnn_nm_reason_no_kernel;
-    } else {
-      const double num_columns = (double) analysis.num_tiles * kernel_height * kernel_width * group_input_channels;
-      const double num_weights =
-        (double) groups * group_output_channels * kernel_height * kernel_width * group_input_channels;
-      info->element_density = (float) (analysis.num_nonzeroes / num_weights);
-      info->column_density = (float) (analysis.num_columns / num_columns);
-      info->tile_height = analysis.config->nr;
-      info->pixel_tile = analysis.config->mr;
-      info->predicted_speedup = analysis.predicted_speedup;
-      if ((nm_flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 ||
-          analysis.predicted_speedup >= MIN_PREDICTED_SPEEDUP) {
-        info->reason = xnn_nm_reason_chosen;
-        return xnn_create_analyzed_convolution2d_nm_nhwc_f32(
-          input_padding_top, input_padding_right, input_padding_bottom, input_padding_left,
-          kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
-          groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
-          kernel, bias, output_min, output_max, flags, &analysis, weights_cache, convolution_op_out);
-      }
-      info->reason = xnn_nm_reason_too_dense;
-    }
+  const struct xnn_nm_convolution2d conv = {
+    .padding_top = input_padding_top,
+    .padding_right = input_padding_right,
+    .padding_bottom = input_padding_bottom,
+    .padding_left = input_padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = subsampling_height,
+    .stride_width = subsampling_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = input_channel_stride,
+    .output_channel_stride = output_channel_stride,
+    .kernel = kernel,
+    .bias = bias,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+  struct xnn_nmconv_analysis analysis;
+  info->reason = choose(&conv, nm_flags, &analysis, info);
+  if (info->reason == xnn_nm_reason_chosen) {
+    return xnn_create_analyzed_convolution2d_nm_nhwc_f32(&conv, &analysis, weights_cache, convolution_op_out);
   }
   return xnn_create_convolution2d_nhwc_f32(
     input_padding_top, input_padding_right, input_padding_bottom, input_padding_left,

@@ -164,46 +164,49 @@ struct nmconv_context {
   union xnn_f32_minmax_params params;
 };
 
-// Whether the operator can be created with these parameters.
-XNN_INTERNAL enum xnn_status xnn_check_convolution2d_nm_nhwc_f32(
-    uint32_t any_padding,
-    uint32_t kernel_height,
-    uint32_t kernel_width,
-    uint32_t subsampling_height,
-    uint32_t subsampling_width,
-    uint32_t dilation_height,
-    uint32_t dilation_width,
-    uint32_t groups,
-    size_t group_input_channels,
-    size_t group_output_channels,
-    size_t input_channel_stride,
-    size_t output_channel_stride,
-    float output_min,
-    float output_max,
-    uint32_t flags);
+XNN_INTERNAL void xnn_compute_nmconv_pad(
+    const struct nmconv_pad_context* context,
+    size_t batch_index,
+    size_t row);
 
-// Creates the operator from checked parameters and an analyzed filter.
+XNN_INTERNAL void xnn_compute_nmconv(
+    const struct nmconv_context* context,
+    size_t batch_group_index,
+    size_t pixel_start,
+    size_t channel_start,
+    size_t pixel_count,
+    size_t channel_count);
+
+// The arguments of xnn_create_convolution2d_nm_nhwc_f32.
+struct xnn_nm_convolution2d {
+  uint32_t padding_top;
+  uint32_t padding_right;
+  uint32_t padding_bottom;
+  uint32_t padding_left;
+  uint32_t kernel_height;
+  uint32_t kernel_width;
+  uint32_t stride_height;
+  uint32_t stride_width;
+  uint32_t dilation_height;
+  uint32_t dilation_width;
+  uint32_t groups;
+  size_t group_input_channels;
+  size_t group_output_channels;
+  size_t input_channel_stride;
+  size_t output_channel_stride;
+  const float* kernel;
+  const float* bias;
+  float output_min;
+  float output_max;
+  uint32_t flags;
+};
+
+// Whether the operator can be created with these arguments.
+XNN_INTERNAL enum xnn_status xnn_check_convolution2d_nm_nhwc_f32(const struct xnn_nm_convolution2d* conv);
+
+// Creates the operator from checked arguments and an analyzed filter.
 XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
-    uint32_t input_padding_top,
-    uint32_t input_padding_right,
-    uint32_t input_padding_bottom,
-    uint32_t input_padding_left,
-    uint32_t kernel_height,
-    uint32_t kernel_width,
-    uint32_t subsampling_height,
-    uint32_t subsampling_width,
-    uint32_t dilation_height,
-    uint32_t dilation_width,
-    uint32_t groups,
-    size_t group_input_channels,
-    size_t group_output_channels,
-    size_t input_channel_stride,
-    size_t output_channel_stride,
-    const float* kernel,
-    const float* bias,
-    float output_min,
-    float output_max,
-    uint32_t flags,
+    const struct xnn_nm_convolution2d* conv,
     const struct xnn_nmconv_analysis* analysis,
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out);
