@@ -180,6 +180,11 @@ install_packages() {
   local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
   echo "      installing ${missing[*]}"
   logged apt-update "apt-get update failed" "${apt[@]}" update
+  if [[ " ${missing[*]} " == *" python$python_version-venv "* ]] &&
+    ! apt-cache show "python$python_version-venv" >/dev/null 2>&1; then
+    die "expected Python $python_version, which the lock files are for, found $(python3 --version 2>&1 || true), and this" \
+      "distribution has no other; install one and name it with NMPACK_PYTHON=/path/to/python$python_version"
+  fi
   logged apt-install "apt could not install what is missing ($(joined "${absent[@]}"))" \
     "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
   local wanted=("${missing[@]}")

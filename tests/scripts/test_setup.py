@@ -132,6 +132,16 @@ def test_another_python_is_refused_by_version(machine: Path, start: Start) -> No
     assert "3.9.2" in said
 
 
+def test_a_distribution_without_the_right_python_is_told_so(machine: Path, start: Start) -> None:
+    for name in ("python3", "python3.11"):
+        _program(machine / "bin", name, '[ "$1" != --version ] || echo Python 3.13.5; exit 1')
+    _program(machine / "bin", "apt-get", "exit 0")
+    _program(machine / "bin", "apt-cache", "echo 'E: No packages found' >&2; exit 100")
+    said = _end(start()).error()
+    assert "expected Python 3.11, which the lock files are for, found Python 3.13.5" in said
+    assert "NMPACK_PYTHON=" in said
+
+
 def test_an_unknown_option_is_refused(start: Start) -> None:
     assert "got --fast" in _end(start("--fast")).error(2)
 
