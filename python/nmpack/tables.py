@@ -27,9 +27,9 @@ from nmpack.stats import Summary
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console: the terminal's width, or 150 columns in a file."""
+    """Return a console: the terminal's width, or 200 columns in a file."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 150, highlight=False)
+    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False)
 
 
 @contextmanager
@@ -141,6 +141,7 @@ def _table(*headers: str) -> Table:
             header.lstrip(">"),
             justify="right" if right else "left",
             no_wrap=right or "pattern" in header,
+            overflow="fold",
         )
     return table
 
