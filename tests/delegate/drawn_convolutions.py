@@ -12,11 +12,22 @@ from typing import Any
 
 import numpy as np
 
-KINDS = ("convolution", "grouped", "depthwise", "padded", "packed", "int8")
+KINDS = (
+    "convolution",
+    "grouped",
+    "depthwise",
+    "padded",
+    "stretched",  # large kernels, strides and dilations on long images
+    "wide",  # more weights than a task's share of the cache
+    "packed",  # weights of 8 or 16 bits, unpacked by a node of their own
+    "int8",
+)
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
 WEIGHTS = ("dense", "pruned", "pruned", "pruned", "zero-tile", "dense-tile", "scattered", "zero")
 #: Multiply-adds of one model: what the reference kernels do in some 10 ms.
 MAX_WORK = 1_500_000
+#: The same for the seldom drawn kind whose point is its size.
+MAX_WIDE_WORK = 20_000_000
 
 Pair = tuple[int, int]
 
@@ -109,6 +120,9 @@ def draw(kind: str, seed: tuple[int, ...]) -> Convolution:
     def either(often: Any, seldom: Any, share: float) -> Any:
         return often if rng.random() < share else seldom
 
+    def sizes(low: int, high: int, count: int = 2) -> tuple[int, ...]:
+        return tuple(int(value) for value in rng.integers(low, high + 1, size=count))
+
     grouped = kind == "grouped" or (kind in ("padded", "packed") and rng.random() < 0.2)
     groups = int(rng.integers(2, 7)) if grouped else 1
     inputs = int(rng.integers(1, 41 if groups == 1 else 13))
@@ -139,18 +153,38 @@ def draw(kind: str, seed: tuple[int, ...]) -> Convolution:
     if kind == "packed":
         result = replace(result, stored=str(rng.choice(("float16", "int8", "int8-by-channel"))))
     if kind == "padded":
-        batches, height, width = (
-            (int(before), int(after)) for before, after in rng.integers(0, 4, size=(3, 2))
-        )
+        batches, height, width = (sizes(0, 3) for _ in range(3))
         result = replace(
             result,
             padding=(either((0, 0), batches, 0.9), height, width, (0, 0)),
             padding_value=float(either(0.0, 2.0, 0.8)),
         )
-    # Three draws out of four have an output; the others find out what happens without one.
-    if not result.legal and rng.random() < 0.75:
+    if kind == "stretched":
+        result = replace(
+            result,
+            image=(sizes(1, 60, 1) + sizes(1, 9, 1))[:: either(1, -1, 0.5)],
+            group_inputs=sizes(1, 8, 1)[0],
+            kernel=sizes(1, 13),
+            stride=sizes(1, 11),
+            dilation=sizes(1, 6),
+        )
+    if kind == "wide":
+        result = replace(
+            result,
+            image=sizes(1, 7),
+            group_inputs=sizes(200, 600, 1)[0],
+            group_outputs=sizes(100, 600, 1)[0],
+            kernel=pair(1, 3),
+        )
+    return _affordable(result, even_illegal=bool(rng.random() < 0.25))
+
+
+def _affordable(result: Convolution, even_illegal: bool) -> Convolution:
+    """Return a draw that does not take long; mostly one that has an output."""
+    limit = MAX_WIDE_WORK if result.kind == "wide" else MAX_WORK
+    if not result.legal and not even_illegal:
         result = replace(result, same=True)
-    while result.legal and result.work > MAX_WORK:
+    while result.legal and result.work > limit:
         if result.batch > 1:
             result = replace(result, batch=1)
         elif max(result.image) > 6:

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""nmpack-run under QEMU, and the counting of its instructions."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sound_models import small_network
+
+from nmpack.errors import MissingError
+from nmpack.interpreter import ROOT
+from nmpack.qemu import Target, cpu, find_target
+
+pytestmark = pytest.mark.riscv64
+IMAGE = (np.arange(9 * 9 * 8) % 11 - 5).reshape(1, 9, 9, 8).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def target() -> Target:
+    """The riscv64 build, sysroot and QEMU; their absence is a failure, not a skip."""
+    try:
+        return find_target()
+    except MissingError as error:
+        pytest.fail(f"this test needs riscv64: {error}", pytrace=False)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A small network in a folder with its input."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(small_network())
+    IMAGE.tofile(tmp_path / "image.bin")
+    return path
+
+
+def nmpack_run(
+    target: Target, *arguments: object, vlen: int = 256
+) -> subprocess.CompletedProcess[str]:
+    """Run the program under QEMU."""
+    return subprocess.run(
+        [target.emulator, "-L", target.sysroot, target.program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "QEMU_CPU": cpu(vlen)},
+    )
+
+
+def reference(model: Path) -> np.ndarray:
+    """The host's reference kernels' output."""
+    interpreter = Interpreter(str(model), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], IMAGE)
+    interpreter.invoke()
+    return np.asarray(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+
+
+@pytest.mark.parametrize("vlen", [128, 256, 512, 1024])
+@pytest.mark.parametrize("nm", ["off", "force", None])
+def test_outputs_equal_the_reference(
+    target: Target, model: Path, nm: str | None, vlen: int
+) -> None:
+    folder = model.parent / "out"
+    delegate = ["--delegate", target.library, "--delegate-options", f"nm:{nm}"]
+    done = nmpack_run(
+        target,
+        *["--graph", model, "--input", model.parent / "image.bin", "--output-dir", folder],
+        *(delegate if nm else ["--no-delegate"]),
+        vlen=vlen,
+    )
+    assert done.returncode == 0, done.stderr
+    (output,) = json.loads((folder / "outputs.json").read_text())["outputs"]
+    assert (output["dtype"], output["shape"]) == ("float32", [1, 4])
+    values = np.fromfile(folder / output["file"], "<f4").reshape(output["shape"])
+    np.testing.assert_allclose(values, reference(model), rtol=1e-5, atol=1e-6)
+    assert sorted(path.name for path in folder.iterdir()) == ["output-0.bin", "outputs.json"]
+
+
+def test_times(target: Target, model: Path) -> None:
+    done = nmpack_run(
+        target, "--graph", model, "--num-runs", 3, "--warmup-runs", 1, "--print-times", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    text, line = done.stdout.splitlines()
+    assert text.startswith("count=3 first=")
+    times = json.loads(line)
+    assert times["count"] == 3
+    assert times["min_us"] <= times["median_us"] <= times["max_us"]
+    assert times["peak_rss_kib"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "expected --graph MODEL.tflite, got no model"),
+        (["--graph", "none.tflite"], "cannot read 'none.tflite': No such file or directory"),
+        (["--graph", "{cut}"], "found a file that is not one, or is cut off or damaged"),
+        (["--graph", "{empty}"], "found an empty one"),
+        (["--graph"], "--graph: expected a value, got nothing"),
+        (["--speed", "9"], "unknown argument '--speed'"),
+        (
+            ["--graph", "{model}", "--num-runs", "0"],
+            "expected an integer from 1 to 1000000, got '0'",
+        ),
+        (["--graph", "{model}", "--num-threads=x"], "--num-threads: expected an integer"),
+        (["--graph", "{model}", "--no-delegate=1"], "--no-delegate takes no value, got '1'"),
+        (["--graph", "{model}", "--delegate", "{empty}"], "cannot load the delegate"),
+        (["--graph", "{model}", "--delegate-options", "nm:off"], "expected --delegate FILE"),
+        (
+            ["--graph", "{model}", "--delegate", "{delegate}", "--delegate-options", "nm"],
+            "expected key:value pairs separated by ';', got 'nm'",
+        ),
+        (
+            ["--graph", "{model}", "--delegate", "{delegate}", "--delegate-options", "nm:on"],
+            "option 'nm': expected auto, off or force, got 'on'",
+        ),
+        (["--graph", "{model}", "--input", "{model}"], "expected 2592 bytes in"),
+        (
+            ["--graph", "{model}", "--input", "{image}", "--input", "{image}"],
+            "expected --input FILE for each of the model's 1 inputs or for none, got 2",
+        ),
+        (["--graph", "{model}", "--runtime", "none.so"], "expected a library with TFLite's C"),
+        (["--graph", "{model}", "--output-dir", "{model}/x"], "cannot create the folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    target: Target, model: Path, arguments: list[str], says: str
+) -> None:
+    names = {
+        "model": model,
+        "image": model.parent / "image.bin",
+        "cut": model.parent / "cut.tflite",
+        "empty": model.parent / "empty",
+        "delegate": target.library,
+    }
+    names["cut"].write_bytes(model.read_bytes()[:700])
+    names["empty"].touch()
+    before = sorted(model.parent.iterdir())
+    done = nmpack_run(target, *(argument.format(**names) for argument in arguments))
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("INFO: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("nmpack-run: ")
+    assert says in lines[0]
+    assert sorted(model.parent.iterdir()) == before
+
+
+def test_help_teaches(target: Target) -> None:
+    done = nmpack_run(target, "--help")
+    assert done.returncode == 0
+    assert "--delegate-options" in done.stdout
+    assert done.stderr == ""
+
+
+def count(target: Target, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run scripts/count_instructions.py on the build that the other tests use."""
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts/count_instructions.py", "--build",
+         target.program.parents[1], "--sysroot", target.sysroot, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )  # fmt: skip
+
+
+def test_instructions_are_counted_the_same_twice(target: Target, model: Path) -> None:
+    counts = model.parent / "counts.json"
+    done = count(target, model, model, "--json", counts, "--vlen", 128)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(counts.read_text())
+    assert first == second
+    assert first["instructions"] == sum(first["classes"].values()) > 10_000
+    assert first["classes"]["vector_multiply_add"] > 0
+    assert "times fewer" in done.stdout
+    longer = count(target, model, "--json", counts, "--vlen", 512)
+    assert longer.returncode == 0, longer.stderr
+    assert json.loads(counts.read_text())[0]["classes"]["vector_multiply_add"] > 0
+
+
+def test_counting_says_what_is_missing(target: Target, model: Path) -> None:
+    done = count(target, model.parent / "none.tflite")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "expected a model, found no file" in done.stderr
+    done = count(target, model, "--delegate-options", "nm:on")
+    assert done.returncode == 1
+    assert "expected auto, off or force, got 'on'" in done.stderr
