@@ -53,13 +53,10 @@ class Convolution:
     tile: int
     kept: float
     integers: bool
+    depthwise: bool = False
     stored: str = "float32"  # "packed": what the model holds the weights as, to be unpacked first
     padding: tuple[tuple[int, int], ...] = ((0, 0),) * 4
     padding_value: float = 0.0
-
-    @property
-    def depthwise(self) -> bool:
-        return self.kind == "depthwise"
 
     @property
     def columns(self) -> int:
@@ -127,7 +124,8 @@ def draw(kind: str, seed: tuple[int, ...]) -> Convolution:
     groups = int(rng.integers(2, 7)) if grouped else 1
     inputs = int(rng.integers(1, 41 if groups == 1 else 13))
     outputs = int(rng.integers(1, 101 if groups == 1 else 41))
-    if kind == "depthwise":
+    depthwise = kind == "depthwise" or (kind == "padded" and rng.random() < 0.3)
+    if depthwise:
         groups, inputs = int(rng.integers(1, 41)), 1
         outputs = int(either(1, rng.integers(2, 5), 0.6))
     dilation = either((1, 1), pair(1, 3), 0.6)
@@ -149,6 +147,7 @@ def draw(kind: str, seed: tuple[int, ...]) -> Convolution:
         tile=int(rng.choice((8, 16, 32))),
         kept=float(rng.choice((0.25, 0.5))),
         integers=bool(rng.random() < 0.5),
+        depthwise=depthwise,
     )
     if kind == "packed":
         result = replace(result, stored=str(rng.choice(("float16", "int8", "int8-by-channel"))))
