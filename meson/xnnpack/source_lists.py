@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Print XNNPACK's source lists for Meson, one `name=file;file;...` a line.
 
-The lists stay where XNNPACK keeps them: CMakeLists.txt and cmake/gen/<isa>_microkernels.cmake. Printed are
+The lists stay where XNNPACK keeps them: CMakeLists.txt and cmake/gen/<isa>_microkernels.cmake.
+Printed are
 
-    library       every source of the XNNPACK target but its microkernels: its own list and those of all object
-                  libraries that it links, directly or not
+    library       every source of the XNNPACK target but its microkernels: its own list and those
+                  of all object libraries that it links, directly or not
     tables        the lookup tables that microkernels share
     prod_<isa>    the microkernels of one instruction set that the library uses
     non_prod_<isa>  the others, which only tests and benchmarks need
@@ -64,7 +65,7 @@ class Lists:
         return expanded
 
     def library(self, target: str) -> list[str]:
-        """Sources of `target` and of every library of this project that it links, but for the microkernels."""
+        """Sources of `target` and of all libraries here that it links, microkernels left out."""
         if target not in self.sources:
             raise ListError(f"expected ADD_LIBRARY({target} ...), found no such command")
         seen: set[str] = set()
