@@ -133,6 +133,12 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
   };
   struct xnn_nmconv_analysis analysis;
   info->reason = choose(&conv, nm_flags, &analysis, info);
+  xnn_log_info(
+    "convolution of %" PRIu32 " x %zu -> %zu channels, %" PRIu32 "x%" PRIu32 " kernel, %.1f%% of columns kept, "
+    "predicted speedup %.2f: %s (%s)",
+    groups, group_input_channels, group_output_channels, kernel_height, kernel_width, 100.0f * info->column_density,
+    info->predicted_speedup, info->reason == xnn_nm_reason_chosen ? "N:M" : "dense",
+    xnn_nm_reason_to_string(info->reason));
   if (info->reason == xnn_nm_reason_chosen) {
     return xnn_create_analyzed_convolution2d_nm_nhwc_f32(&conv, &analysis, weights_cache, convolution_op_out);
   }
