@@ -88,7 +88,8 @@ struct Created {
   xnn_status status;
 };
 
-Created Create(const Shape& s, const float* filter, const float* bias, bool nm) {
+Created Create(const Shape& s, const float* filter, const float* bias, bool nm,
+               xnn_weights_cache_t weights_cache = nullptr) {
   xnn_operator_t op = nullptr;
   xnn_status status;
   if (nm) {
@@ -96,7 +97,7 @@ Created Create(const Shape& s, const float* filter, const float* bias, bool nm) 
       s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
       s.dilation_height, s.dilation_width, s.groups, s.group_input_channels, s.group_output_channels,
       s.input_stride(), s.output_stride(), s.tile_height, filter, bias, s.min, s.max, s.flags(),
-      nullptr, nullptr, &op);
+      nullptr, weights_cache, &op);
   } else {
     status = xnn_create_convolution2d_nhwc_f32(
       s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
@@ -311,6 +312,43 @@ TEST(CONVOLUTION_NM_NHWC_F32, can_be_reshaped_again) {
   }
 }
 
+TEST(CONVOLUTION_NM_NHWC_F32, shares_packed_weights_through_a_cache) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  xnnpack::ReplicableRandomDevice rng;
+  Shape s;
+  s.kernel_height = s.kernel_width = 3;
+  s.group_input_channels = 12;
+  s.group_output_channels = 80;
+  std::uniform_real_distribution<float> dist(-1.0f, 1.0f);
+  std::vector<float> filter(s.group_output_channels * s.row_size());
+  std::generate(filter.begin(), filter.end(), [&] { return dist(rng); });
+  Prune(s, 16, rng, filter);
+  std::vector<float> input(s.height * s.width * s.input_stride());
+  std::generate(input.begin(), input.end(), [&] { return dist(rng); });
+
+  xnn_weights_cache_t cache = nullptr;
+  ASSERT_EQ(xnn_status_success, xnn_create_weights_cache(&cache));
+  {
+    Created alone = Create(s, filter.data(), nullptr, true);
+    Created first = Create(s, filter.data(), nullptr, true, cache);
+    Created second = Create(s, filter.data(), nullptr, true, cache);
+    ASSERT_EQ(xnn_status_success, alone.status);
+    ASSERT_EQ(xnn_status_success, first.status);
+    ASSERT_EQ(xnn_status_success, second.status);
+    ASSERT_EQ(xnn_status_success, xnn_finalize_weights_cache(cache, xnn_weights_cache_finalization_kind_hard));
+    std::vector<float> expected, output;
+    size_t pixels = 0;
+    RunOperator(s, alone.op.get(), true, nullptr, input, &expected, &pixels);
+    RunOperator(s, first.op.get(), true, nullptr, input, &output, &pixels);
+    if (HasFatalFailure()) return;
+    EXPECT_EQ(expected, output);
+    RunOperator(s, second.op.get(), true, nullptr, input, &output, &pixels);
+    if (HasFatalFailure()) return;
+    EXPECT_EQ(expected, output);
+  }
+  xnn_delete_weights_cache(cache);
+}
+
 TEST(CONVOLUTION_NM_NHWC_F32, refuses_invalid_parameters) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   const std::vector<float> filter(64, 1.0f);
@@ -359,8 +397,9 @@ TEST(CONVOLUTION_NM_NHWC_F32, refuses_images_that_overflow) {
 
 namespace {
 
-// A graph of one convolution, and what its runtime says of it.
-xnn_nm_convolution_info Inspect(const Shape& s, const std::vector<float>& filter, uint32_t runtime_flags) {
+// A graph of one convolution, and what its runtime says of it. Runs it, too, if there is an input.
+xnn_nm_convolution_info Inspect(const Shape& s, const std::vector<float>& filter, uint32_t runtime_flags,
+                                const std::vector<float>* input = nullptr, std::vector<float>* output = nullptr) {
   xnn_subgraph_t subgraph = nullptr;
   EXPECT_EQ(xnn_status_success, xnn_create_subgraph(2, 0, &subgraph));
   const size_t input_dims[4] = {s.batch, s.height, s.width, s.groups * s.group_input_channels};
@@ -386,6 +425,12 @@ xnn_nm_convolution_info Inspect(const Shape& s, const std::vector<float>& filter
   xnn_nm_convolution_info info = {};
   EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_convolution_info(runtime, &count, &info));
   EXPECT_EQ(filter_id, info.filter_id);
+  if (input != nullptr) {
+    output->assign(output_dims[0] * output_dims[1] * output_dims[2] * output_dims[3], kPoison);
+    const xnn_external_value values[2] = {{0, const_cast<float*>(input->data())}, {1, output->data()}};
+    EXPECT_EQ(xnn_status_success, xnn_setup_runtime(runtime, 2, values));
+    EXPECT_EQ(xnn_status_success, xnn_invoke_runtime(runtime));
+  }
   xnn_delete_runtime(runtime);
   xnn_delete_subgraph(subgraph);
   return info;
@@ -419,4 +464,27 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_chooses_by_hint_and_weights) {
   EXPECT_EQ(32, info.group_input_channels);
   EXPECT_EQ(256, info.group_output_channels);
   EXPECT_EQ(3, info.kernel_height);
+}
+
+TEST(CONVOLUTION_NM_NHWC_F32, graph_computes_the_same_with_and_without_the_hint) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  xnnpack::ReplicableRandomDevice rng;
+  Shape s;
+  s.height = 9;
+  s.width = 11;
+  s.kernel_height = s.kernel_width = 3;
+  s.group_input_channels = 24;
+  s.group_output_channels = 256;
+  s.min = 0.0f;
+  std::uniform_real_distribution<float> dist(-1.0f, 1.0f);
+  std::vector<float> filter(s.group_output_channels * s.row_size());
+  for (size_t i = 0; i < filter.size(); i++) {
+    filter[i] = i % s.row_size() % 4 == 1 ? dist(rng) : 0.0f;
+  }
+  std::vector<float> input(s.height * s.width * s.input_stride() + XNN_EXTRA_BYTES / sizeof(float));
+  std::generate(input.begin(), input.end(), [&] { return dist(rng); });
+  std::vector<float> dense, sparse;
+  EXPECT_EQ(xnn_nm_reason_disabled, Inspect(s, filter, 0, &input, &dense).reason);
+  EXPECT_EQ(xnn_nm_reason_chosen, Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE, &input, &sparse).reason);
+  Compare(s, dense.size() / s.output_stride(), dense, sparse, 2.0);
 }
