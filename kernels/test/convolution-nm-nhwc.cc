@@ -455,6 +455,12 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_chooses_by_hint_and_weights) {
   EXPECT_EQ(xnn_nm_reason_disabled, Inspect(s, pruned_filter, 0).reason);
   EXPECT_EQ(xnn_nm_reason_too_dense, Inspect(s, dense_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE).reason);
   EXPECT_EQ(xnn_nm_reason_chosen, Inspect(s, dense_filter, XNN_FLAG_FORCE_NM_SPARSE_INFERENCE).reason);
+  // Channels that fit no dense tile do not make an unpruned filter sparse.
+  for (const size_t channels : {1, 8, 17, 33, 40, 65}) {
+    Shape odd = s;
+    odd.group_output_channels = channels;
+    EXPECT_EQ(xnn_nm_reason_too_dense, Inspect(odd, dense_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE).reason);
+  }
   const xnn_nm_convolution_info info = Inspect(s, pruned_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
   EXPECT_EQ(xnn_nm_reason_chosen, info.reason);
   EXPECT_FLOAT_EQ(0.25f, info.element_density);

@@ -6,6 +6,7 @@
 // Which convolutions of a graph run on the N:M operator, and why the others do not.
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,10 +76,13 @@ static enum xnn_nm_reason choose(
   info->tile_height = analysis->config->nr;
   info->pixel_tile = analysis->config->mr;
   info->predicted_speedup = analysis->predicted_speedup;
-  if ((nm_flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 || analysis->predicted_speedup >= MIN_PREDICTED_SPEEDUP) {
+  if ((nm_flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0) {
     return xnn_nm_reason_chosen;
   }
-  return xnn_nm_reason_too_dense;
+  // A filter without a zero column stays dense, even where its channels fit the tiles of N:M micro-kernels better.
+  const bool any_zero_column = info->column_density < 1.0f;
+  return any_zero_column && analysis->predicted_speedup >= MIN_PREDICTED_SPEEDUP ?
+    xnn_nm_reason_chosen : xnn_nm_reason_too_dense;
 }
 
 enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
