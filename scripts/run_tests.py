@@ -46,6 +46,7 @@ class Stage:
 
 def stages(slow: bool) -> list[Stage]:
     python, junit = str(BIN / "python"), LOGS / "pytest.xml"
+    marked = ("-m", "slow or not slow") if slow else ()
     return [
         Stage("ruff", "lint", (str(BIN / "ruff"), "check", *CODE)),
         Stage("format", "layout", (str(BIN / "ruff"), "format", "--check", *CODE)),
@@ -59,7 +60,7 @@ def stages(slow: bool) -> list[Stage]:
         Stage(
             "pytest",
             "scripts, Python, delegate in each interpreter",
-            (python, "-m", "pytest", f"--junitxml={junit}", "--durations=10", "tests"),
+            (python, "-m", "pytest", f"--junitxml={junit}", "--durations=10", *marked, "tests"),
             junit,
         ),
         _meson("host", "kernels, operators, XNNPACK's own", slow),
@@ -169,7 +170,11 @@ def main() -> int:
         epilog="example: scripts/test.sh --only pytest --only host",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--slow", action="store_true", help="also what takes minutes under QEMU")
+    parser.add_argument(
+        "--slow",
+        action="store_true",
+        help="also what takes minutes under QEMU, and thousands of drawn models",
+    )
     parser.add_argument(
         "--only", action="append", choices=names, metavar="STAGE", help="just this; repeatable"
     )

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -390,10 +389,10 @@ def test_a_python_without_xz(place: Place, run: Run, tmp_path: Path) -> None:
 
 def test_a_full_disk(place: Place, environment: dict[str, str]) -> None:
     place.cached(archive(FILES))
+    fetch = [sys.executable, ROOT / "scripts" / "fetch_sources.py", "--offline", *place.args]
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "fetch_sources.py", "--offline", *place.args],
+        ["prlimit", f"--fsize={1 << 20}", *fetch],
         env=environment,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
         capture_output=True,
         text=True,
         check=False,
