@@ -66,12 +66,13 @@ def test_crafted_model_is_left_to_the_interpreter_or_refused(
 ) -> None:
     model = tmp_path / f"{case.__name__}.tflite"
     model.write_bytes(case())
-    alone = endings("none", [model])[0]
+    # What the interpreter reads out of bounds differs from one process to the next.
+    alone = endings("none", [model] * 3)
     for nm in ("force", "off"):
         ours = endings(f"{find_delegate()}?nm={nm}", [model])[0]
-        if not alone.startswith("signal"):
+        if not any(line.startswith("signal") for line in alone):
             assert not ours.startswith("signal"), f"nm={nm}: {ours}; alone: {alone}"
-        if alone == "ok":
+        if set(alone) == {"ok"}:
             assert ours == "ok", f"nm={nm}: the interpreter runs it, ours says {ours}"
 
 
