@@ -5,7 +5,7 @@ The parts, each importable by itself and none importing a framework before it is
 
 * :class:`NMPattern`: what to keep.
 * :mod:`nmpack.torch`, :mod:`nmpack.keras`: ``prune_`` and ``finalize_`` for each framework.
-* :mod:`nmpack.models`: ResNets with torchvision's parameter names.
+* :mod:`nmpack.models`: networks with torchvision's parameter names.
 * :mod:`nmpack.convert`: to ``.tflite``.
 * :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`: execute, explain, measure.
 """

@@ -72,12 +72,13 @@ def choose(
     pattern: NMPattern,
     select: Select | None,
     exclude: str | Iterable[str] = (),
+    keep_dense: Sequence[str] = (),
 ) -> list[tuple[Layer, str]]:
     """Pair every layer with the reason why it stays dense; an empty reason means: prune it.
 
-    Without ``select``, every convolution is pruned but the first (the stem), grouped and depthwise
-    ones, and those with fewer output channels than one tile: in a ResNet that leaves exactly the
-    convolutions of the residual blocks.
+    Without ``select``, every convolution is pruned but the first (the stem), those that match
+    ``keep_dense``, grouped and depthwise ones, and those with fewer output channels than one tile:
+    in a ResNet that leaves exactly the convolutions of the residual blocks.
 
     Raises:
         SelectionError: nothing is left to prune, or a glob matches no layer.
@@ -85,7 +86,7 @@ def choose(
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     if unused := [glob for glob in exclude if not _globbed(layers, glob)]:
         raise SelectionError(f"exclude {unused[0]!r} matches no convolution{_known(layers)}")
-    wanted = _rule(layers, pattern, select)
+    wanted = _rule(layers, pattern, select, keep_dense)
     chosen = []
     for index, layer in enumerate(layers):
         glob = next((glob for glob in exclude if fnmatchcase(layer.name, glob)), None)
@@ -97,10 +98,13 @@ def choose(
 
 
 def _rule(
-    layers: Sequence[Layer], pattern: NMPattern, select: Select | None
+    layers: Sequence[Layer],
+    pattern: NMPattern,
+    select: Select | None,
+    keep_dense: Sequence[str],
 ) -> Callable[[int, Layer], str]:
     if select is None:
-        return lambda index, layer: _default(index, layer, pattern)
+        return lambda index, layer: _default(index, layer, pattern, keep_dense)
     if isinstance(select, str):
         select = (select,)
     if isinstance(select, type):
@@ -124,11 +128,13 @@ def _rule(
     raise SelectionError(f"select takes a glob, a type or a predicate, got {select!r}")
 
 
-def _default(index: int, layer: Layer, pattern: NMPattern) -> str:
+def _default(index: int, layer: Layer, pattern: NMPattern, keep_dense: Sequence[str]) -> str:
     if index == 0:
         return "first convolution (stem)"
     if layer.groups != 1:
         return f"{layer.groups} groups"
+    if glob := next((glob for glob in keep_dense if fnmatchcase(layer.name, glob)), None):
+        return f"dense in the model's published list ({glob})"
     if layer.shape[0] < pattern.tile:
         return f"{layer.shape[0]} output channels are fewer than one tile of {pattern.tile}"
     return ""

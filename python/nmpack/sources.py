@@ -97,7 +97,8 @@ def _torch_source(
         arch = arch or content.get("arch")
         if arch is None:
             raise SelectionError(f"{checkpoint} does not say its architecture: give --arch NAME")
-        classifier = state.get("fc.weight") if isinstance(state, dict) else None
+        head = f"{ZOO[arch].head}.weight" if arch in ZOO else ""
+        classifier = state.get(head) if isinstance(state, dict) else None
         num_classes = int(classifier.shape[0]) if classifier is not None else num_classes
     assert arch is not None
     torch.manual_seed(seed)

@@ -69,8 +69,8 @@ def prune_(
         model: any module with ``nn.Conv2d`` layers.
         pattern: what to keep.
         select: a glob or globs over names (``"layer[234].*"``), a module type, or a predicate
-            ``(name, module)``; None takes every convolution but the stem, grouped ones and those
-            narrower than a tile.
+            ``(name, module)``; None takes every convolution but the stem, those that the model's
+            own ``keep_dense`` names, grouped ones and those narrower than a tile.
         exclude: globs over names that stay dense whatever ``select`` says.
 
     Returns:
@@ -82,7 +82,7 @@ def prune_(
         SelectionError: nothing to prune, or a glob matches nothing.
     """
     layers = _layers(model)
-    chosen = choose(layers, pattern, select, exclude)
+    chosen = choose(layers, pattern, select, exclude, getattr(model, "keep_dense", ()))
     masks: list[torch.Tensor | None] = []
     for layer, reason in chosen:
         if reason:

@@ -28,8 +28,8 @@ TOLERANCE = 1e-4
 SAME_TOP1 = 0.9995
 _SAMPLES = {128: 2, 256: 12, 512: 2}
 _SOURCES = (
-    "demo/data.py", "demo/train.py", "mask.py", "models/resnet.py", "pattern.py", "selection.py",
-    "torch.py",
+    "demo/data.py", "demo/train.py", "mask.py", "models/parts.py", "models/resnet.py", "pattern.py",
+    "selection.py", "torch.py",
 )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Networks as plain ``torch.nn`` modules; torch is imported when the first one is built.
 
-The ResNets have torchvision's parameter names and shapes, so that its checkpoints load with
-``load_state_dict``. The builders take ``num_classes`` and return a module in training mode.
+The ImageNet models have torchvision's parameter names and shapes, so that its checkpoints load with
+``load_state_dict``. The builders take ``num_classes`` and return a module in training mode. Its
+attribute ``keep_dense`` names the layers that stay dense by default, as published for it.
 """
 
 from __future__ import annotations
@@ -20,25 +21,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """An entry of the zoo: its input is NHWC ``(height, width, channels)`` once converted."""
+    """An entry of the zoo: its input is NHWC ``(height, width, channels)`` once converted.
+
+    ``module`` is the module of this package that builds it; ``head`` names its last linear layer.
+    """
 
     name: str
+    module: str
+    head: str
     input_shape: tuple[int, int, int]
     num_classes: int
     about: str
 
 
-ZOO: dict[str, ModelSpec] = {
-    **{
-        f"resnet{depth}": ModelSpec(
-            f"resnet{depth}", (224, 224, 3), 1000, f"ResNet-{depth} v1.5, torchvision's names"
-        )
-        for depth in (18, 34, 50, 101, 152)
-    },
-    "fashion_resnet": ModelSpec(
-        "fashion_resnet", (28, 28, 1), 10, "small ResNet for Fashion-MNIST, blocks 64 to 128 wide"
+_IMAGENET = ((224, 224, 3), 1000)
+_SPECS = (
+    *(
+        ModelSpec(f"resnet{n}", "resnet", "fc", *_IMAGENET, f"ResNet-{n} v1.5, torchvision's names")
+        for n in (18, 34, 50, 101, 152)
     ),
-}
+    ModelSpec(
+        "densenet121", "densenet", "classifier", *_IMAGENET, "DenseNet-121, torchvision's names"
+    ),
+    ModelSpec(
+        "mobilenet_v2", "mobilenet", "classifier.1", *_IMAGENET, "MobileNet-V2, torchvision's names"
+    ),
+    ModelSpec("vgg16", "vgg", "classifier.6", *_IMAGENET, "VGG-16, torchvision's names"),
+    ModelSpec("resnet20", "cifar", "fc", (32, 32, 3), 10, "ResNet-20 for CIFAR's 32x32 images"),
+    ModelSpec(
+        "fashion_resnet",
+        "resnet",
+        "fc",
+        (28, 28, 1),
+        10,
+        "small ResNet for Fashion-MNIST, blocks 64 to 128 wide",
+    ),
+)
+ZOO: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
 
 def build(name: str, *, num_classes: int | None = None) -> nn.Module:
@@ -51,9 +70,8 @@ def build(name: str, *, num_classes: int | None = None) -> nn.Module:
     if name not in ZOO:
         raise SelectionError(f"expected one of the models {', '.join(ZOO)}, got {name!r}")
     import_module("torch", "torch")
-    from nmpack.models import resnet
-
-    builder: Callable[..., nn.Module] = getattr(resnet, name)
+    module = import_module(f"nmpack.models.{ZOO[name].module}", "torch")
+    builder: Callable[..., nn.Module] = getattr(module, name)
     return builder(num_classes=num_classes or ZOO[name].num_classes)
 
 
@@ -80,6 +98,26 @@ def resnet101(*, num_classes: int = 1000) -> nn.Module:
 def resnet152(*, num_classes: int = 1000) -> nn.Module:
     """ResNet-152 v1.5: 50 bottlenecks, 60.2 million parameters."""
     return build("resnet152", num_classes=num_classes)
+
+
+def densenet121(*, num_classes: int = 1000) -> nn.Module:
+    """DenseNet-121: 58 dense layers of growth 32, 8.0 million parameters."""
+    return build("densenet121", num_classes=num_classes)
+
+
+def mobilenet_v2(*, num_classes: int = 1000) -> nn.Module:
+    """MobileNet-V2: 17 inverted residuals, 3.5 million parameters."""
+    return build("mobilenet_v2", num_classes=num_classes)
+
+
+def vgg16(*, num_classes: int = 1000) -> nn.Module:
+    """VGG-16 without batch norm: 138.4 million parameters, most of them fully connected."""
+    return build("vgg16", num_classes=num_classes)
+
+
+def resnet20(*, num_classes: int = 10) -> nn.Module:
+    """ResNet-20 for 32x32 images: 9 basic blocks, 0.27 million parameters."""
+    return build("resnet20", num_classes=num_classes)
 
 
 def fashion_resnet(*, num_classes: int = 10) -> nn.Module:

@@ -7,10 +7,13 @@ Bottlenecks carry their stride on the 3x3 convolution (the "v1.5" placement), as
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from nmpack.models.parts import classify, damp, initialise
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -73,6 +76,9 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """ImageNet ResNet: ``[B, 3, H, W] -> [B, num_classes]`` logits; H and W at least 32."""
 
+    #: The later published list: every convolution of the residual blocks is pruned.
+    keep_dense: ClassVar[tuple[str, ...]] = ("conv1", "fc")
+
     def __init__(
         self, block: type[BasicBlock | Bottleneck], depths: Sequence[int], num_classes: int
     ) -> None:
@@ -81,18 +87,19 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        self.layer1, width = _stage(block, 64, 64, depths[0], 1)
-        self.layer2, width = _stage(block, width, 128, depths[1], 2)
-        self.layer3, width = _stage(block, width, 256, depths[2], 2)
-        self.layer4, width = _stage(block, width, 512, depths[3], 2)
+        self.layer1, width = stage(block, 64, 64, depths[0], 1)
+        self.layer2, width = stage(block, width, 128, depths[1], 2)
+        self.layer3, width = stage(block, width, 256, depths[2], 2)
+        self.layer4, width = stage(block, width, 512, depths[3], 2)
         self.fc = nn.Linear(width, num_classes)
-        _initialise(self)
+        initialise(self)
+        damp(branch_ends(self))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return _classify(self.fc, x)
+        return classify(self.fc, x)
 
 
 class FashionResNet(nn.Module):
@@ -102,40 +109,41 @@ class FashionResNet(nn.Module):
     second one block of 128 channels at 4x4.
     """
 
+    keep_dense: ClassVar[tuple[str, ...]] = ("conv1", "fc")
+
     def __init__(self, num_classes: int) -> None:
         """Build the network."""
         super().__init__()
         self.conv1 = nn.Conv2d(1, 64, 3, 2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.layer1, width = _stage(BasicBlock, 64, 64, 2, 2)
-        self.layer2, width = _stage(BasicBlock, width, 128, 1, 2)
+        self.layer1, width = stage(BasicBlock, 64, 64, 2, 2)
+        self.layer2, width = stage(BasicBlock, width, 128, 1, 2)
         self.fc = nn.Linear(width, num_classes)
-        _initialise(self)
+        initialise(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
         x = F.relu(self.bn1(self.conv1(x)))
-        return _classify(self.fc, self.layer2(self.layer1(x)))
+        return classify(self.fc, self.layer2(self.layer1(x)))
 
 
-def _stage(
+def stage(
     block: type[BasicBlock | Bottleneck], inputs: int, width: int, depth: int, stride: int
 ) -> tuple[nn.Sequential, int]:
+    """Build ``depth`` blocks, the first with ``stride``; returns them and their output width."""
     outputs = width * block.expansion
     blocks: list[nn.Module] = [block(inputs, width, stride)]
     blocks += [block(outputs, width, 1) for _ in range(depth - 1)]
     return nn.Sequential(*blocks), outputs
 
 
-def _classify(classifier: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = classifier(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
-    return logits
-
-
-def _initialise(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+def branch_ends(model: nn.Module) -> list[nn.BatchNorm2d]:
+    """Return the last batch norm of every residual branch."""
+    return [
+        module.bn3 if isinstance(module, Bottleneck) else module.bn2
+        for module in model.modules()
+        if isinstance(module, BasicBlock | Bottleneck)
+    ]
 
 
 def resnet18(num_classes: int = 1000) -> ResNet:
