@@ -12,7 +12,6 @@
 #include <limits>
 #include <memory>
 #include <random>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -21,67 +20,18 @@
 #include "xnnpack/common.h"
 #include "xnnpack/hardware-config.h"
 #include "xnnpack/nmconv.h"
+#include "nm-convolution-tester.h"
 #include "replicable_random_device.h"
 #include "pthreadpool.h"
 
+using xnnpack::DrawShape;
+using xnnpack::kPoison;
+using xnnpack::OperatorPtr;
+using xnnpack::Prune;
+using xnnpack::Shape;
+using xnnpack::ThreadpoolPtr;
+
 namespace {
-
-using OperatorPtr = std::unique_ptr<xnn_operator, decltype(&xnn_delete_operator)>;
-using ThreadpoolPtr = std::unique_ptr<pthreadpool, decltype(&pthreadpool_destroy)>;
-
-constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
-
-struct Shape {
-  size_t batch = 1, height = 5, width = 5;
-  uint32_t top = 0, right = 0, bottom = 0, left = 0;
-  bool same = false;
-  uint32_t kernel_height = 1, kernel_width = 1;
-  uint32_t stride_height = 1, stride_width = 1;
-  uint32_t dilation_height = 1, dilation_width = 1;
-  uint32_t groups = 1;
-  size_t group_input_channels = 1, group_output_channels = 1;
-  size_t input_stride_extra = 0, output_stride_extra = 0;
-  size_t tile_height = 0;
-  float min = -std::numeric_limits<float>::infinity();
-  float max = std::numeric_limits<float>::infinity();
-  bool bias = true;
-  size_t threads = 1;
-
-  size_t input_stride() const { return groups * group_input_channels + input_stride_extra; }
-  size_t output_stride() const { return groups * group_output_channels + output_stride_extra; }
-  size_t row_size() const { return size_t{kernel_height} * kernel_width * group_input_channels; }
-  uint32_t flags() const { return same ? XNN_FLAG_TENSORFLOW_SAME_PADDING : 0; }
-
-  std::string ToString() const {
-    std::ostringstream s;
-    s << batch << "x" << height << "x" << width << " pad " << top << "," << right << "," << bottom << "," << left
-      << (same ? " SAME" : "") << " kernel " << kernel_height << "x" << kernel_width
-      << " stride " << stride_height << "x" << stride_width << " dilation " << dilation_height << "x" << dilation_width
-      << " groups " << groups << " channels " << group_input_channels << "->" << group_output_channels
-      << " extra strides " << input_stride_extra << "," << output_stride_extra << " tile " << tile_height
-      << " threads " << threads;
-    return s.str();
-  }
-};
-
-// Zeroes whole columns of tiles of consecutive output channels, a different density in each.
-void Prune(const Shape& shape, size_t tile, xnnpack::ReplicableRandomDevice& rng, std::vector<float>& filter) {
-  const size_t row_size = shape.row_size();
-  for (size_t g = 0; g < shape.groups; g++) {
-    size_t index = 0;
-    for (size_t oc = 0; oc < shape.group_output_channels; oc += tile, index++) {
-      // The first tile is all zero, the second all dense, the others between.
-      const uint32_t kept_percent = index == 0 ? 0 : index == 1 ? 100 : rng() % 101;
-      for (size_t k = 0; k < row_size; k++) {
-        if (rng() % 100 >= kept_percent) {
-          for (size_t row = oc; row < std::min(oc + tile, shape.group_output_channels); row++) {
-            filter[(g * shape.group_output_channels + row) * row_size + k] = 0.0f;
-          }
-        }
-      }
-    }
-  }
-}
 
 struct Created {
   OperatorPtr op{nullptr, xnn_delete_operator};
@@ -184,53 +134,6 @@ void TestEqualsDense(const Shape& s, size_t pruned_tile, xnnpack::ReplicableRand
   if (testing::Test::HasFatalFailure()) return;
   ASSERT_EQ(dense_pixels, sparse_pixels);
   Compare(s, dense_pixels, dense_output, sparse_output, /*magnitude=*/2.0);
-}
-
-template <class T>
-T Draw(xnnpack::ReplicableRandomDevice& rng, T low, T high) {
-  return std::uniform_int_distribution<T>(low, high)(rng);
-}
-
-Shape DrawShape(xnnpack::ReplicableRandomDevice& rng) {
-  Shape s;
-  s.batch = Draw<size_t>(rng, 1, 3);
-  s.height = Draw<size_t>(rng, 1, 17);
-  s.width = Draw<size_t>(rng, 1, 17);
-  s.kernel_height = Draw(rng, 1u, 5u);
-  s.kernel_width = Draw(rng, 1u, 5u);
-  s.stride_height = Draw(rng, 1u, 4u);
-  s.stride_width = Draw(rng, 1u, 4u);
-  s.dilation_height = Draw(rng, 1u, 3u);
-  s.dilation_width = Draw(rng, 1u, 3u);
-  s.groups = rng() % 4 == 0 ? Draw(rng, 2u, 4u) : 1;
-  s.group_input_channels = Draw<size_t>(rng, 1, 19);
-  s.group_output_channels = Draw<size_t>(rng, 1, 150);
-  if (rng() % 3 == 0) {
-    s.same = true;
-  } else if (rng() % 2 == 0) {
-    s.top = Draw(rng, 0u, 4u);
-    s.right = Draw(rng, 0u, 4u);
-    s.bottom = Draw(rng, 0u, 4u);
-    s.left = Draw(rng, 0u, 4u);
-  }
-  // Operators refuse images that are smaller than the kernel.
-  if (!s.same) {
-    s.height = std::max<size_t>(s.height, (s.kernel_height - 1) * s.dilation_height + 1);
-    s.width = std::max<size_t>(s.width, (s.kernel_width - 1) * s.dilation_width + 1);
-  }
-  if (rng() % 3 == 0) {
-    s.input_stride_extra = Draw<size_t>(rng, 1, 5);
-    s.output_stride_extra = Draw<size_t>(rng, 1, 5);
-  }
-  if (rng() % 3 == 0) {
-    s.min = -0.5f;
-    s.max = 0.5f;
-  }
-  s.bias = rng() % 5 != 0;
-  s.threads = rng() % 4 == 0 ? 3 : 1;
-  constexpr size_t kTileHeights[] = {0, 4, 8, 16, 24, 32, 64};
-  s.tile_height = kTileHeights[rng() % 7];
-  return s;
 }
 
 }  // namespace

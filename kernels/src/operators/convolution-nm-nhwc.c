@@ -7,8 +7,6 @@
 // column is that of its output pixel plus a distance that is the same for every pixel, once the image is padded.
 
 #include <assert.h>
-#include <inttypes.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,16 +32,6 @@
 #define MAX_TASK_WEIGHTS_SIZE (512 * 1024)
 // Enough tasks a thread to even out their times.
 #define TARGET_TASKS_PER_THREAD 5
-
-// *product = a * b, or false where it does not fit.
-static bool multiply(size_t a, size_t b, size_t* product)
-{
-  if (a != 0 && b > SIZE_MAX / a) {
-    return false;
-  }
-  *product = a * b;
-  return true;
-}
 
 // The packed weights of an operator: floats for the micro-kernel, then the columns they belong to.
 struct packed_filter {
@@ -75,7 +63,7 @@ static enum xnn_status pack_filter(
   const size_t num_tiles = analysis->num_tiles;
   const size_t num_columns = analysis->num_columns;
   size_t num_weights;
-  if (!multiply(nr, num_tiles + num_columns, &num_weights) || num_weights > SIZE_MAX / 16) {
+  if (!xnn_multiply_sizes(nr, num_tiles + num_columns, &num_weights) || num_weights > SIZE_MAX / 16) {
     xnn_log_error("failed to create %s operator: packed weights overflow memory",
       xnn_operator_type_to_string(op->type));
     return xnn_status_unsupported_parameter;
@@ -111,101 +99,21 @@ static enum xnn_status pack_filter(
   return xnn_status_success;
 }
 
-enum xnn_status xnn_check_convolution2d_nm_nhwc_f32(const struct xnn_nm_convolution2d* conv)
-{
-  const char* name = xnn_operator_type_to_string(xnn_operator_type_convolution_nm_nhwc_f32);
-  if ((xnn_params.init_flags & XNN_INIT_FLAG_XNNPACK) == 0) {
-    xnn_log_error("failed to create %s operator: XNNPACK is not initialized", name);
-    return xnn_status_uninitialized;
-  }
-  if (isnan(conv->output_min) || isnan(conv->output_max) || conv->output_min > conv->output_max) {
-    xnn_log_error(
-      "failed to create %s operator with [%.7g, %.7g] output range: bounds must be numbers in ascending order",
-      name, conv->output_min, conv->output_max);
-    return xnn_status_invalid_parameter;
-  }
-  if (conv->kernel_height == 0 || conv->kernel_width == 0 || conv->stride_height == 0 || conv->stride_width == 0 ||
-      conv->dilation_height == 0 || conv->dilation_width == 0) {
-    xnn_log_error(
-      "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel, %" PRIu32 "x%" PRIu32 " subsampling, "
-      "%" PRIu32 "x%" PRIu32 " dilation: each must be non-zero",
-      name, conv->kernel_height, conv->kernel_width, conv->stride_height, conv->stride_width,
-      conv->dilation_height, conv->dilation_width);
-    return xnn_status_invalid_parameter;
-  }
-  if (conv->groups == 0 || conv->group_input_channels == 0 || conv->group_output_channels == 0) {
-    xnn_log_error(
-      "failed to create %s operator with %" PRIu32 " groups of %zu input and %zu output channels: "
-      "each must be non-zero",
-      name, conv->groups, conv->group_input_channels, conv->group_output_channels);
-    return xnn_status_invalid_parameter;
-  }
-  size_t input_channels, output_channels, row_size;
-  if (!multiply(conv->groups, conv->group_input_channels, &input_channels) ||
-      !multiply(conv->groups, conv->group_output_channels, &output_channels) ||
-      !multiply(conv->kernel_height, conv->kernel_width, &row_size) || row_size > UINT32_MAX ||
-      !multiply(row_size, conv->group_input_channels, &row_size) ||
-      conv->input_channel_stride > SIZE_MAX / sizeof(float) ||
-      conv->output_channel_stride > SIZE_MAX / sizeof(float)) {
-    xnn_log_error("failed to create %s operator: filter or channel strides overflow memory", name);
-    return xnn_status_unsupported_parameter;
-  }
-  if (conv->input_channel_stride < input_channels || conv->output_channel_stride < output_channels) {
-    xnn_log_error(
-      "failed to create %s operator with channel strides of %zu for input and %zu for output: "
-      "they must be at least as large as the channels, %zu and %zu",
-      name, conv->input_channel_stride, conv->output_channel_stride, input_channels, output_channels);
-    return xnn_status_invalid_parameter;
-  }
-  const bool any_padding =
-    (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) != 0;
-  if ((conv->flags & XNN_FLAG_TENSORFLOW_SAME_PADDING) != 0 && any_padding) {
-    xnn_log_error("failed to create %s operator: SAME padding can't be combined with explicit padding", name);
-    return xnn_status_invalid_parameter;
-  }
-  if ((conv->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
-    xnn_log_error("failed to create %s operator: depthwise filters have no columns to share", name);
-    return xnn_status_unsupported_parameter;
-  }
-  return xnn_status_success;
-}
-
 enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
     const struct xnn_nm_convolution2d* conv,
     const struct xnn_nmconv_analysis* analysis,
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  xnn_operator_t op = xnn_allocate_zero_simd_memory(sizeof(struct xnn_operator));
+  xnn_operator_t op =
+    xnn_allocate_nm_convolution2d(conv, xnn_operator_type_convolution_nm_nhwc_f32, weights_cache);
   if (op == NULL) {
-    xnn_log_error("failed to allocate %zu bytes for %s operator descriptor",
-      sizeof(struct xnn_operator), xnn_operator_type_to_string(xnn_operator_type_convolution_nm_nhwc_f32));
     return xnn_status_out_of_memory;
   }
-  op->weights_cache = weights_cache;
-  op->padding_top = conv->padding_top;
-  op->padding_right = conv->padding_right;
-  op->padding_bottom = conv->padding_bottom;
-  op->padding_left = conv->padding_left;
-  op->kernel_height = conv->kernel_height;
-  op->kernel_width = conv->kernel_width;
-  op->stride_height = conv->stride_height;
-  op->stride_width = conv->stride_width;
-  op->dilation_height = conv->dilation_height;
-  op->dilation_width = conv->dilation_width;
-  op->groups = conv->groups;
-  op->group_input_channels = conv->group_input_channels;
-  op->group_output_channels = conv->group_output_channels;
-  op->input_pixel_stride = conv->input_channel_stride;
-  op->output_pixel_stride = conv->output_channel_stride;
   op->num_nonzero_values = analysis->num_nonzeroes;
   op->num_nonzero_blocks = analysis->num_columns;
   op->num_output_channel_blocks = analysis->num_tiles;
-  op->type = xnn_operator_type_convolution_nm_nhwc_f32;
-  op->ukernel.type = xnn_microkernel_type_nmconv;
   op->nmconv_config = analysis->config;
-  op->flags = conv->flags;
-  op->state = xnn_run_state_invalid;
   analysis->config->init(&op->params.f32_minmax, conv->output_min, conv->output_max);
 
   const enum xnn_status status = pack_filter(op, analysis, conv->kernel, conv->bias);
@@ -265,7 +173,7 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
     .output_max = output_max,
     .flags = flags,
   };
-  enum xnn_status status = xnn_check_convolution2d_nm_nhwc_f32(&conv);
+  enum xnn_status status = xnn_check_nm_convolution2d(&conv, xnn_operator_type_convolution_nm_nhwc_f32);
   if (status != xnn_status_success) {
     return status;
   }
@@ -277,39 +185,6 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
     return status;
   }
   return xnn_create_analyzed_convolution2d_nm_nhwc_f32(&conv, &analysis, weights_cache, convolution_op_out);
-}
-
-// Resolves SAME padding and computes the output size.
-static enum xnn_status resolve_output_size(xnn_operator_t op)
-{
-  const size_t effective_kernel_height = (size_t) (op->kernel_height - 1) * op->dilation_height + 1;
-  const size_t effective_kernel_width = (size_t) (op->kernel_width - 1) * op->dilation_width + 1;
-  if ((op->flags & XNN_FLAG_TENSORFLOW_SAME_PADDING) != 0) {
-    op->output_height = divide_round_up(op->input_height, op->stride_height);
-    op->output_width = divide_round_up(op->input_width, op->stride_width);
-    const size_t total_padding_height =
-      doz((op->output_height - 1) * op->stride_height + effective_kernel_height, op->input_height);
-    const size_t total_padding_width =
-      doz((op->output_width - 1) * op->stride_width + effective_kernel_width, op->input_width);
-    op->padding_top = total_padding_height / 2;
-    op->padding_left = total_padding_width / 2;
-    op->padding_bottom = total_padding_height - op->padding_top;
-    op->padding_right = total_padding_width - op->padding_left;
-  } else {
-    const size_t padded_height = (size_t) op->padding_top + op->input_height + op->padding_bottom;
-    const size_t padded_width = (size_t) op->padding_left + op->input_width + op->padding_right;
-    if (padded_height < effective_kernel_height || padded_width < effective_kernel_width) {
-      xnn_log_error(
-        "failed to reshape %s operator with %zux%zu padded input: "
-        "it must be at least as large as the dilated kernel, %zux%zu",
-        xnn_operator_type_to_string(op->type), padded_height, padded_width,
-        effective_kernel_height, effective_kernel_width);
-      return xnn_status_invalid_parameter;
-    }
-    op->output_height = (padded_height - effective_kernel_height) / op->stride_height + 1;
-    op->output_width = (padded_width - effective_kernel_width) / op->stride_width + 1;
-  }
-  return xnn_status_success;
 }
 
 // Turns the kept columns into distances in bytes, for the given strides of the image that the kernel reads.
@@ -373,7 +248,7 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
   op->batch_size = batch_size;
   op->input_height = input_height;
   op->input_width = input_width;
-  enum xnn_status status = resolve_output_size(op);
+  enum xnn_status status = xnn_resolve_nm_output_size(op);
   if (status != xnn_status_success) {
     return status;
   }
@@ -396,12 +271,12 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
 
   const size_t pixel_stride = (any_padding ? channels : op->input_pixel_stride) * sizeof(float);
   size_t row_stride, image_stride, total_size, output_size;
-  if (!multiply(any_padding ? padded_width : input_width, pixel_stride, &row_stride) ||
-      !multiply(any_padding ? padded_height : input_height, row_stride, &image_stride) ||
-      !multiply(batch_size, image_stride, &total_size) || total_size > SIZE_MAX - XNN_ALLOCATION_ALIGNMENT ||
-      !multiply(op->output_height, op->output_width, &output_size) ||
-      !multiply(output_size, op->output_pixel_stride * sizeof(float), &output_size) ||
-      !multiply(batch_size, output_size, &output_size) ||
+  if (!xnn_multiply_sizes(any_padding ? padded_width : input_width, pixel_stride, &row_stride) ||
+      !xnn_multiply_sizes(any_padding ? padded_height : input_height, row_stride, &image_stride) ||
+      !xnn_multiply_sizes(batch_size, image_stride, &total_size) || total_size > SIZE_MAX - XNN_ALLOCATION_ALIGNMENT ||
+      !xnn_multiply_sizes(op->output_height, op->output_width, &output_size) ||
+      !xnn_multiply_sizes(output_size, op->output_pixel_stride * sizeof(float), &output_size) ||
+      !xnn_multiply_sizes(batch_size, output_size, &output_size) ||
       (size_t) (op->kernel_height - 1) * op->dilation_height > (size_t) INT32_MAX / 2 / row_stride ||
       row_stride > (size_t) INT32_MAX / 2) {
     xnn_log_error(

@@ -62,7 +62,7 @@ static enum xnn_nm_reason choose(
   }
   const struct xnn_gemm_config* gemm_config = xnn_init_f32_gemm_config();
   if (gemm_config == NULL || gemm_config->nr == 0 ||
-      xnn_check_convolution2d_nm_nhwc_f32(conv) != xnn_status_success ||
+      xnn_check_nm_convolution2d(conv, xnn_operator_type_convolution_nm_nhwc_f32) != xnn_status_success ||
       xnn_analyze_f32_nmconv_w(
         conv->groups, conv->group_output_channels, conv->kernel_height * conv->kernel_width,
         conv->group_input_channels, /*tile_height=*/0, gemm_config->nr, conv->kernel,

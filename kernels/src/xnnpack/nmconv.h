@@ -11,12 +11,14 @@
 
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "xnnpack.h"
 #include "xnnpack/common.h"
 #include "xnnpack/microparams.h"
+#include "xnnpack/operator-type.h"
 
 #include <fxdiv.h>
 
@@ -201,8 +203,29 @@ struct xnn_nm_convolution2d {
   uint32_t flags;
 };
 
-// Whether the operator can be created with these arguments.
-XNN_INTERNAL enum xnn_status xnn_check_convolution2d_nm_nhwc_f32(const struct xnn_nm_convolution2d* conv);
+// *product = a * b, or false where it does not fit.
+XNN_INLINE static bool xnn_multiply_sizes(size_t a, size_t b, size_t* product)
+{
+  if (a != 0 && b > SIZE_MAX / a) {
+    return false;
+  }
+  *product = a * b;
+  return true;
+}
+
+// Whether an operator of that type can be created with these arguments.
+XNN_INTERNAL enum xnn_status xnn_check_nm_convolution2d(
+    const struct xnn_nm_convolution2d* conv,
+    enum xnn_operator_type type);
+
+// An operator that holds the arguments but nothing packed, or NULL.
+XNN_INTERNAL xnn_operator_t xnn_allocate_nm_convolution2d(
+    const struct xnn_nm_convolution2d* conv,
+    enum xnn_operator_type type,
+    xnn_weights_cache_t weights_cache);
+
+// Resolves SAME padding and computes the output size from the input size.
+XNN_INTERNAL enum xnn_status xnn_resolve_nm_output_size(xnn_operator_t op);
 
 // Creates the operator from checked arguments and an analyzed filter.
 XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Copyright 2026 nmpack authors
+#
+# This source code is licensed under the BSD-style license found in the
+# LICENSE file in the root directory of this source tree.
+
+#################################### Scalar ###################################
+tools/xngen src/x32-packim2col/scalar.c.in -D OP=COPY -o src/x32-packim2col/gen/x32-packim2col-scalar.c &
+tools/xngen src/x32-packim2col/scalar.c.in -D OP=MAX  -o src/x32-packim2col/gen/f32-maxpool-cnhw-scalar.c &
+tools/xngen src/x32-packim2col/scalar.c.in -D OP=ADD  -o src/x32-packim2col/gen/f32-avgpool-cnhw-scalar.c &
+
+wait

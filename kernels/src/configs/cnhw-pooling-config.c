@@ -1,0 +1,34 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "xnnpack/cnhw.h"
+#include "xnnpack/common.h"
+#include "xnnpack/config.h"
+#include "xnnpack/hardware-config.h"
+#include "xnnpack/init-once.h"
+
+static struct xnn_cnhw_pooling_config f32_cnhw_pooling_config = {0};
+
+XNN_INIT_ONCE_GUARD(f32_cnhw_pooling);
+
+static void init_f32_cnhw_pooling_config(void) {
+  // Scalar first: every branch below overwrites it.
+  f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__scalar;
+  f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__scalar;
+  f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__scalar;
+  f32_cnhw_pooling_config.nr = 64;
+}
+
+const struct xnn_cnhw_pooling_config* xnn_init_f32_cnhw_pooling_config() {
+  const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+  if (hardware_config == NULL) {
+    return NULL;
+  }
+  XNN_INIT_ONCE(f32_cnhw_pooling);
+  return &f32_cnhw_pooling_config;
+}

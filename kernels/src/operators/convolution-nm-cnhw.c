@@ -1,0 +1,461 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// 2D convolution of CNHW images with column-wise N:M sparse filters: the pixels of batch, rows and columns are one axis,
+// cut into strips as wide as the vectors of a micro-kernel. The columns that any row keeps are packed for a few strips,
+// then all blocks of rows pass over them while they are in cache.
+
+#include <assert.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "xnnpack.h"
+#include "xnnpack/allocator.h"
+#include "xnnpack/cache.h"
+#include "xnnpack/common.h"
+#include "xnnpack/compute.h"
+#include "xnnpack/config.h"
+#include "xnnpack/log.h"
+#include "xnnpack/math.h"
+#include "xnnpack/microkernel-type.h"
+#include "xnnpack/nmconv.h"
+#include "xnnpack/nmspmm.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator-utils.h"
+#include "xnnpack/operator.h"
+#include "pthreadpool.h"
+
+// Packed strips that all blocks of rows pass over: a part of L2 that leaves room for the weights.
+#define MAX_STRIPS_SIZE (256 * 1024)
+// Enough tasks a thread to even out their times.
+#define TARGET_TASKS_PER_THREAD 4
+
+static bool is_in_place(const struct xnn_nm_convolution2d* conv)
+{
+  return conv->kernel_height == 1 && conv->kernel_width == 1 && conv->stride_height == 1 && conv->stride_width == 1 &&
+    (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) == 0 &&
+    (conv->flags & XNN_FLAG_INPUT_NHWC) == 0;
+}
+
+// Columns that are packed at once, or 0 for all.
+static size_t get_part_columns(const struct xnn_nmspmm_config* config, bool in_place)
+{
+  return in_place ? 0 : max(MAX_STRIPS_SIZE / (config->nr * sizeof(float)), 1);
+}
+
+static struct xnn_nmspmm_filter get_filter(xnn_operator_t op)
+{
+  const struct xnn_nmspmm_analysis sizes = {
+    .num_blocks = op->num_output_channel_blocks,
+    .num_columns = op->nmspmm.num_columns,
+    .num_weights = op->nmspmm.num_weights,
+    .num_packed = op->nmspmm.num_packed,
+    .dense = op->nmspmm.dense,
+  };
+  return xnn_layout_f32_nmspmm_w(
+    &sizes, op->groups, op->group_output_channels, op->kernel_height * op->kernel_width * op->group_input_channels,
+    get_part_columns(op->nmspmm.config, op->nmspmm.in_place), packed_weights(op));
+}
+
+static enum xnn_status pack_filter(
+  xnn_operator_t op,
+  const struct xnn_nmspmm_analysis* analysis,
+  const float* kernel,
+  const float* bias)
+{
+  const size_t row_size = op->kernel_height * op->kernel_width * op->group_input_channels;
+  const size_t part_columns = get_part_columns(analysis->config, op->nmspmm.in_place);
+  const size_t size = round_up_po2(
+    xnn_layout_f32_nmspmm_w(
+      analysis, op->groups, op->group_output_channels, row_size, part_columns, /*memory=*/NULL).size,
+    XNN_ALLOCATION_ALIGNMENT);
+  // Micro-kernels of different strips pack differently.
+  struct xnn_weights_cache_look_up_key cache_key = {
+    .seed = op->groups ^ op->group_input_channels ^ op->group_output_channels ^ (analysis->config->nr << 8) ^
+      analysis->config->mr ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20),
+    .kernel = kernel,
+    .bias = bias,
+  };
+  if (use_weights_cache(op)) {
+    op->packed_weights.offset = xnn_weights_cache_look_up(op->weights_cache, &cache_key);
+    if (op->packed_weights.offset != XNN_CACHE_NOT_FOUND) {
+      return xnn_status_success;
+    }
+  }
+  void* memory = xnn_get_pointer_to_write_weights(op, size, /*padding_byte=*/0);
+  if (memory == NULL) {
+    xnn_log_error("failed to allocate %zu bytes for %s operator packed weights",
+      size, xnn_operator_type_to_string(op->type));
+    return xnn_status_out_of_memory;
+  }
+  struct xnn_nmspmm_filter filter =
+    xnn_layout_f32_nmspmm_w(analysis, op->groups, op->group_output_channels, row_size, part_columns, memory);
+  xnn_pack_f32_nmspmm_w(analysis, op->groups, op->group_output_channels, row_size, part_columns, kernel, bias, &filter);
+  if (use_weights_cache(op)) {
+    op->packed_weights.offset = xnn_look_up_or_insert_weights_cache(op->weights_cache, &cache_key, memory, size);
+  }
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
+    const struct xnn_nm_convolution2d* conv,
+    const struct xnn_nmspmm_analysis* analysis,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  xnn_operator_t op =
+    xnn_allocate_nm_convolution2d(conv, xnn_operator_type_convolution_nm_cnhw_f32, weights_cache);
+  if (op == NULL) {
+    return xnn_status_out_of_memory;
+  }
+  op->num_nonzero_values = analysis->num_nonzeroes;
+  op->num_output_channel_blocks = analysis->num_blocks;
+  op->nmspmm.config = analysis->config;
+  op->nmspmm.num_columns = (uint32_t) analysis->num_columns;
+  op->nmspmm.num_weights = analysis->num_weights;
+  op->nmspmm.num_packed = (uint32_t) analysis->num_packed;
+  op->nmspmm.dense = analysis->dense;
+  op->nmspmm.in_place = is_in_place(conv);
+  analysis->config->init(&op->params.f32_minmax, conv->output_min, conv->output_max);
+  analysis->config->init(&op->params2.f32_minmax, -INFINITY, INFINITY);
+
+  const enum xnn_status status = pack_filter(op, analysis, conv->kernel, conv->bias);
+  if (status != xnn_status_success) {
+    xnn_delete_operator(op);
+    return status;
+  }
+  *convolution_op_out = op;
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_analyze_convolution2d_nm_cnhw_f32(
+    const struct xnn_nm_convolution2d* conv,
+    size_t pixels,
+    struct xnn_nmspmm_analysis* analysis)
+{
+  return xnn_analyze_f32_nmspmm_w(
+    conv->groups, conv->group_output_channels, (size_t) conv->kernel_height * conv->kernel_width,
+    conv->group_input_channels, pixels, is_in_place(conv), conv->kernel, analysis);
+}
+
+enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    const float* kernel,
+    const float* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  struct xnn_nm_convolution2d conv = {
+    .padding_top = input_padding_top,
+    .padding_right = input_padding_right,
+    .padding_bottom = input_padding_bottom,
+    .padding_left = input_padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = subsampling_height,
+    .stride_width = subsampling_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = groups * group_input_channels,
+    .output_channel_stride = groups * group_output_channels,
+    .kernel = kernel,
+    .bias = bias,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+  enum xnn_status status = xnn_check_nm_convolution2d(&conv, xnn_operator_type_convolution_nm_cnhw_f32);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  struct xnn_nmspmm_analysis analysis;
+  status = xnn_analyze_convolution2d_nm_cnhw_f32(&conv, /*pixels=*/0, &analysis);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  status = xnn_create_analyzed_convolution2d_nm_cnhw_f32(&conv, &analysis, weights_cache, convolution_op_out);
+  xnn_release_nmspmm_analysis(&analysis);
+  return status;
+}
+
+// What reshape computes for the given size of the image, in one allocation.
+struct reshaped {
+  int32_t* offsets;
+  int32_t* channels;
+  struct xnn_nmspmm_pack_step* steps;
+  uint32_t* part_steps;
+};
+
+// Turns kept columns into distances, and packed columns into steps.
+static enum xnn_status compute_distances(
+  xnn_operator_t op,
+  const struct xnn_nmspmm_filter* filter,
+  size_t pixel_stride,
+  size_t channel_stride,
+  size_t column_size,
+  struct reshaped* reshaped)
+{
+  const bool in_place = op->nmspmm.in_place;
+  const size_t num_offsets = (op->nmspmm.dense ? 1 : op->nmspmm.num_columns) + XNN_EXTRA_NMSPMM_OFFSETS;
+  const size_t num_packed = in_place ? 0 : op->nmspmm.num_packed;
+  // At most one step for each tap of each group, and one more where a part begins within a tap.
+  const size_t max_steps = in_place ? 0 :
+    min(num_packed, (size_t) op->groups * op->kernel_height * op->kernel_width + filter->num_parts);
+  const size_t size = max_steps * sizeof(struct xnn_nmspmm_pack_step) +
+    (num_offsets + num_packed + filter->num_parts + 1) * sizeof(uint32_t);
+  uint8_t* memory = xnn_reallocate_memory((void*) op->indirection_buffer, size);
+  if (memory == NULL) {
+    xnn_log_error("failed to allocate %zu bytes for %s operator offsets",
+      size, xnn_operator_type_to_string(op->type));
+    return xnn_status_out_of_memory;
+  }
+  op->indirection_buffer = (const void**) memory;
+  reshaped->steps = (struct xnn_nmspmm_pack_step*) memory;
+  reshaped->offsets = (int32_t*) (reshaped->steps + max_steps);
+  reshaped->channels = reshaped->offsets + num_offsets;
+  reshaped->part_steps = (uint32_t*) (reshaped->channels + num_packed);
+
+  memset(reshaped->offsets, 0, num_offsets * sizeof(int32_t));
+  if (op->nmspmm.dense) {
+    reshaped->offsets[0] = (int32_t) (in_place ? channel_stride : column_size);
+  } else {
+    for (size_t p = 0; p < filter->num_parts; p++) {
+      const struct xnn_nmspmm_part* part = &filter->parts[p];
+      for (size_t s = 0; s < part->num_segments; s++) {
+        const struct xnn_nmspmm_segment* segment = &filter->segments[part->first_segment + s];
+        for (size_t i = segment->first_column; i < segment->first_column + segment->num_columns; i++) {
+          reshaped->offsets[i] = (int32_t) (in_place ?
+            filter->packed[part->first_packed + filter->columns[i]] * channel_stride :
+            filter->columns[i] * column_size);
+        }
+      }
+    }
+  }
+  if (in_place) {
+    reshaped->part_steps = NULL;
+    return xnn_status_success;
+  }
+
+  uint32_t num_steps = 0;
+  for (size_t p = 0; p < filter->num_parts; p++) {
+    const struct xnn_nmspmm_part* part = &filter->parts[p];
+    reshaped->part_steps[p] = num_steps;
+    size_t last_tap = SIZE_MAX;
+    for (uint32_t i = part->first_packed; i < part->first_packed + part->num_packed; i++) {
+      const size_t tap = filter->packed[i] / op->group_input_channels;
+      reshaped->channels[i] = (int32_t) (filter->packed[i] % op->group_input_channels * channel_stride);
+      if (tap != last_tap) {
+        assert(num_steps < max_steps);
+        reshaped->steps[num_steps++] = (struct xnn_nmspmm_pack_step) {
+          .tap = xnn_get_im2col_tap(op, pixel_stride, tap),
+          .first_packed = i,
+        };
+        last_tap = tap;
+      }
+      reshaped->steps[num_steps - 1].num_packed += 1;
+    }
+  }
+  reshaped->part_steps[filter->num_parts] = num_steps;
+  return xnn_status_success;
+}
+
+// Cuts the work into strips and shares of the rows.
+static void plan_tasks(
+  struct nmspmm_context* context,
+  size_t num_blocks,
+  size_t max_columns,
+  size_t num_threads)
+{
+  const size_t strip_size = max(max_columns, 1) * context->column_size;
+  context->strip_size = round_up_po2(strip_size, XNN_ALLOCATION_ALIGNMENT);
+  size_t task_strips = max(MAX_STRIPS_SIZE / context->strip_size, 1);
+  context->row_tasks = 1;
+  if (num_threads > 1) {
+    const size_t target = num_threads * TARGET_TASKS_PER_THREAD;
+    task_strips = min(task_strips, max(context->num_strips / target, 1));
+    // Shares of the rows pack the same columns, each for itself: only as many as keep the threads busy.
+    const size_t wanted = context->part_steps == NULL ? target : num_threads;
+    const size_t strip_tasks = divide_round_up(context->num_strips, task_strips);
+    context->row_tasks = min(divide_round_up(wanted, strip_tasks), num_blocks);
+  }
+  context->task_strips = min(task_strips, context->num_strips);
+  context->thread_scratch_size = context->part_steps == NULL ? 0 : context->task_strips * context->strip_size;
+}
+
+enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
+    xnn_operator_t op,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool)
+{
+  const char* name = xnn_operator_type_to_string(op->type);
+  if (op->type != xnn_operator_type_convolution_nm_cnhw_f32) {
+    xnn_log_error("failed to reshape operator: operator type mismatch (expected %s, got %s)",
+      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32), name);
+    return xnn_status_invalid_parameter;
+  }
+  op->state = xnn_run_state_invalid;
+  if (input_width == 0 || input_height == 0) {
+    xnn_log_error("failed to reshape %s operator with %zux%zu input: input dimensions must be non-zero",
+      name, input_width, input_height);
+    return xnn_status_invalid_parameter;
+  }
+  *workspace_size = 0;
+  *workspace_alignment = 1;
+  if (batch_size == 0) {
+    op->state = xnn_run_state_skip;
+    return xnn_status_success;
+  }
+  op->batch_size = batch_size;
+  op->input_height = input_height;
+  op->input_width = input_width;
+  enum xnn_status status = xnn_resolve_nm_output_size(op);
+  if (status != xnn_status_success) {
+    return status;
+  }
+
+  const bool input_nhwc = (op->flags & XNN_FLAG_INPUT_NHWC) != 0;
+  const struct xnn_nmspmm_config* config = op->nmspmm.config;
+  const size_t pixel_stride = (input_nhwc ? op->groups * op->group_input_channels : 1) * sizeof(float);
+  size_t channel_stride = sizeof(float);
+  if (!input_nhwc && (
+      !xnn_multiply_sizes(channel_stride, batch_size, &channel_stride) ||
+      !xnn_multiply_sizes(channel_stride, input_height, &channel_stride) ||
+      !xnn_multiply_sizes(channel_stride, input_width, &channel_stride))) {
+    channel_stride = SIZE_MAX;
+  }
+  struct xnn_im2col_strips strips;
+  status = xnn_reshape_im2col_strips(op, pixel_stride, channel_stride, config->nr, &strips);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const struct xnn_nmspmm_filter filter = get_filter(op);
+  const size_t column_size = config->nr * sizeof(float);
+  struct reshaped reshaped;
+  status = compute_distances(op, &filter, pixel_stride, channel_stride, column_size, &reshaped);
+  if (status != xnn_status_success) {
+    return status;
+  }
+
+  struct nmspmm_context* context = &op->context.nmspmm;
+  *context = (struct nmspmm_context) {
+    .input_group_stride = op->group_input_channels * channel_stride,
+    .output_channel_stride = strips.num_pixels * sizeof(float),
+    .weights = filter.weights,
+    .parts = filter.parts,
+    .segments = filter.segments,
+    .num_parts = filter.num_parts,
+    .offsets = reshaped.offsets,
+    .channels = reshaped.channels,
+    .steps = reshaped.steps,
+    .part_steps = reshaped.part_steps,
+    .pixels = strips.pixels,
+    .strip_strides = strips.strides,
+    .input_height = (uint32_t) input_height,
+    .input_width = (uint32_t) input_width,
+    .num_pixels = strips.num_pixels,
+    .num_strips = strips.num_strips,
+    .column_size = column_size,
+    .nr = config->nr,
+    .dense = op->nmspmm.dense,
+    .ukernel = op->nmspmm.dense ? config->dense_ukernel : config->ukernel,
+    .pack = config->pack,
+    .params = op->params.f32_minmax,
+    .linear_params = op->params2.f32_minmax,
+  };
+  size_t max_columns = 0;
+  for (size_t p = 0; p < filter.num_parts; p++) {
+    max_columns = max(max_columns, filter.parts[p].num_packed);
+  }
+  const size_t num_threads = pthreadpool_get_threads_count(threadpool);
+  plan_tasks(context, op->num_output_channel_blocks / op->groups, max_columns, num_threads);
+
+  memset(op->compute, 0, sizeof(op->compute));
+  op->compute[0].type = xnn_parallelization_type_2d_with_thread;
+  op->compute[0].task_2d_with_thread = (pthreadpool_task_2d_with_thread_t) xnn_compute_nmspmm;
+  op->compute[0].range[0] = divide_round_up(context->num_strips, context->task_strips);
+  op->compute[0].range[1] = context->row_tasks;
+  if (context->thread_scratch_size != 0) {
+    *workspace_size = num_threads * context->thread_scratch_size;
+    *workspace_alignment = XNN_ALLOCATION_ALIGNMENT;
+  }
+  if (output_height_out != NULL) {
+    *output_height_out = op->output_height;
+  }
+  if (output_width_out != NULL) {
+    *output_width_out = op->output_width;
+  }
+  op->state = xnn_run_state_needs_setup;
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_setup_convolution2d_nm_cnhw_f32(
+    xnn_operator_t op,
+    void* workspace,
+    const float* input,
+    const float* residual,
+    float* output)
+{
+  if (op->type != xnn_operator_type_convolution_nm_cnhw_f32) {
+    xnn_log_error("failed to setup operator: operator type mismatch (expected %s, got %s)",
+      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32),
+      xnn_operator_type_to_string(op->type));
+    return xnn_status_invalid_parameter;
+  }
+  switch (op->state) {
+    case xnn_run_state_skip:
+      return xnn_status_success;
+    case xnn_run_state_invalid:
+      xnn_log_error("failed to setup %s operator: operator has not been reshaped yet",
+        xnn_operator_type_to_string(op->type));
+      return xnn_status_invalid_state;
+    case xnn_run_state_needs_setup:
+    case xnn_run_state_ready:
+      break;
+  }
+  if (op->weights_cache != NULL && !xnn_weights_cache_is_finalized(op->weights_cache)) {
+    xnn_log_error("failed to setup %s operator: weights cache is not finalized",
+      xnn_operator_type_to_string(op->type));
+    return xnn_status_invalid_state;
+  }
+  if (op->context.nmspmm.thread_scratch_size != 0 && workspace == NULL) {
+    xnn_log_error("failed to setup %s operator: packing needs the workspace that reshape asked for",
+      xnn_operator_type_to_string(op->type));
+    return xnn_status_invalid_parameter;
+  }
+  op->context.nmspmm.scratch = workspace;
+  op->context.nmspmm.input = input;
+  op->context.nmspmm.residual = residual;
+  op->context.nmspmm.output = output;
+  op->state = xnn_run_state_ready;
+  return xnn_status_success;
+}

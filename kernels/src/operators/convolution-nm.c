@@ -1,0 +1,150 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// What the N:M convolution operators of both layouts share.
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack/allocator.h"
+#include "xnnpack/common.h"
+#include "xnnpack/log.h"
+#include "xnnpack/math.h"
+#include "xnnpack/nmconv.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator-utils.h"
+#include "xnnpack/operator.h"
+#include "xnnpack/params.h"
+
+enum xnn_status xnn_check_nm_convolution2d(
+    const struct xnn_nm_convolution2d* conv,
+    enum xnn_operator_type type)
+{
+  const char* name = xnn_operator_type_to_string(type);
+  if ((xnn_params.init_flags & XNN_INIT_FLAG_XNNPACK) == 0) {
+    xnn_log_error("failed to create %s operator: XNNPACK is not initialized", name);
+    return xnn_status_uninitialized;
+  }
+  if (isnan(conv->output_min) || isnan(conv->output_max) || conv->output_min > conv->output_max) {
+    xnn_log_error(
+      "failed to create %s operator with [%.7g, %.7g] output range: bounds must be numbers in ascending order",
+      name, conv->output_min, conv->output_max);
+    return xnn_status_invalid_parameter;
+  }
+  if (conv->kernel_height == 0 || conv->kernel_width == 0 || conv->stride_height == 0 || conv->stride_width == 0 ||
+      conv->dilation_height == 0 || conv->dilation_width == 0) {
+    xnn_log_error(
+      "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel, %" PRIu32 "x%" PRIu32 " subsampling, "
+      "%" PRIu32 "x%" PRIu32 " dilation: each must be non-zero",
+      name, conv->kernel_height, conv->kernel_width, conv->stride_height, conv->stride_width,
+      conv->dilation_height, conv->dilation_width);
+    return xnn_status_invalid_parameter;
+  }
+  if (conv->groups == 0 || conv->group_input_channels == 0 || conv->group_output_channels == 0) {
+    xnn_log_error(
+      "failed to create %s operator with %" PRIu32 " groups of %zu input and %zu output channels: "
+      "each must be non-zero",
+      name, conv->groups, conv->group_input_channels, conv->group_output_channels);
+    return xnn_status_invalid_parameter;
+  }
+  size_t input_channels, output_channels, row_size;
+  if (!xnn_multiply_sizes(conv->groups, conv->group_input_channels, &input_channels) ||
+      !xnn_multiply_sizes(conv->groups, conv->group_output_channels, &output_channels) ||
+      !xnn_multiply_sizes(conv->kernel_height, conv->kernel_width, &row_size) || row_size > UINT32_MAX ||
+      !xnn_multiply_sizes(row_size, conv->group_input_channels, &row_size) ||
+      conv->input_channel_stride > SIZE_MAX / sizeof(float) ||
+      conv->output_channel_stride > SIZE_MAX / sizeof(float)) {
+    xnn_log_error("failed to create %s operator: filter or channel strides overflow memory", name);
+    return xnn_status_unsupported_parameter;
+  }
+  if (conv->input_channel_stride < input_channels || conv->output_channel_stride < output_channels) {
+    xnn_log_error(
+      "failed to create %s operator with channel strides of %zu for input and %zu for output: "
+      "they must be at least as large as the channels, %zu and %zu",
+      name, conv->input_channel_stride, conv->output_channel_stride, input_channels, output_channels);
+    return xnn_status_invalid_parameter;
+  }
+  const bool any_padding =
+    (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) != 0;
+  if ((conv->flags & XNN_FLAG_TENSORFLOW_SAME_PADDING) != 0 && any_padding) {
+    xnn_log_error("failed to create %s operator: SAME padding can't be combined with explicit padding", name);
+    return xnn_status_invalid_parameter;
+  }
+  if ((conv->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
+    xnn_log_error("failed to create %s operator: depthwise filters have no columns to share", name);
+    return xnn_status_unsupported_parameter;
+  }
+  return xnn_status_success;
+}
+
+xnn_operator_t xnn_allocate_nm_convolution2d(
+    const struct xnn_nm_convolution2d* conv,
+    enum xnn_operator_type type,
+    xnn_weights_cache_t weights_cache)
+{
+  xnn_operator_t op = xnn_allocate_zero_simd_memory(sizeof(struct xnn_operator));
+  if (op == NULL) {
+    xnn_log_error("failed to allocate %zu bytes for %s operator descriptor",
+      sizeof(struct xnn_operator), xnn_operator_type_to_string(type));
+    return NULL;
+  }
+  op->weights_cache = weights_cache;
+  op->padding_top = conv->padding_top;
+  op->padding_right = conv->padding_right;
+  op->padding_bottom = conv->padding_bottom;
+  op->padding_left = conv->padding_left;
+  op->kernel_height = conv->kernel_height;
+  op->kernel_width = conv->kernel_width;
+  op->stride_height = conv->stride_height;
+  op->stride_width = conv->stride_width;
+  op->dilation_height = conv->dilation_height;
+  op->dilation_width = conv->dilation_width;
+  op->groups = conv->groups;
+  op->group_input_channels = conv->group_input_channels;
+  op->group_output_channels = conv->group_output_channels;
+  op->input_pixel_stride = conv->input_channel_stride;
+  op->output_pixel_stride = conv->output_channel_stride;
+  op->type = type;
+  op->ukernel.type = xnn_microkernel_type_nmconv;
+  op->flags = conv->flags;
+  op->state = xnn_run_state_invalid;
+  return op;
+}
+
+enum xnn_status xnn_resolve_nm_output_size(xnn_operator_t op)
+{
+  const size_t effective_kernel_height = (size_t) (op->kernel_height - 1) * op->dilation_height + 1;
+  const size_t effective_kernel_width = (size_t) (op->kernel_width - 1) * op->dilation_width + 1;
+  if ((op->flags & XNN_FLAG_TENSORFLOW_SAME_PADDING) != 0) {
+    op->output_height = divide_round_up(op->input_height, op->stride_height);
+    op->output_width = divide_round_up(op->input_width, op->stride_width);
+    const size_t total_padding_height =
+      doz((op->output_height - 1) * op->stride_height + effective_kernel_height, op->input_height);
+    const size_t total_padding_width =
+      doz((op->output_width - 1) * op->stride_width + effective_kernel_width, op->input_width);
+    op->padding_top = total_padding_height / 2;
+    op->padding_left = total_padding_width / 2;
+    op->padding_bottom = total_padding_height - op->padding_top;
+    op->padding_right = total_padding_width - op->padding_left;
+  } else {
+    const size_t padded_height = (size_t) op->padding_top + op->input_height + op->padding_bottom;
+    const size_t padded_width = (size_t) op->padding_left + op->input_width + op->padding_right;
+    if (padded_height < effective_kernel_height || padded_width < effective_kernel_width) {
+      xnn_log_error(
+        "failed to reshape %s operator with %zux%zu padded input: "
+        "it must be at least as large as the dilated kernel, %zux%zu",
+        xnn_operator_type_to_string(op->type), padded_height, padded_width,
+        effective_kernel_height, effective_kernel_width);
+      return xnn_status_invalid_parameter;
+    }
+    op->output_height = (padded_height - effective_kernel_height) / op->stride_height + 1;
+    op->output_width = (padded_width - effective_kernel_width) / op->stride_width + 1;
+  }
+  return xnn_status_success;
+}

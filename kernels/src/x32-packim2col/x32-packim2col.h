@@ -1,0 +1,11 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// One row a micro-kernel: declaration, test and benchmark are made from it.
+// XNN_UKERNEL(arch_flags, ukernel, op): op is COPY (bits), MAX or ADD (f32).
+
+XNN_UKERNEL(0, xnn_x32_packim2col_ukernel__scalar, COPY)
+XNN_UKERNEL(0, xnn_f32_maxpool_cnhw_ukernel__scalar, MAX)
+XNN_UKERNEL(0, xnn_f32_avgpool_cnhw_ukernel__scalar, ADD)

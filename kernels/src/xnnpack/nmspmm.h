@@ -1,0 +1,351 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Micro-kernels for convolutions of CNHW images: one pixel axis, that runs over batch, rows and columns of the image,
+// is cut into strips of consecutive pixels. A packed strip holds the im2col matrix of its pixels, [column][pixel].
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack/common.h"
+#include "xnnpack/microparams.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Upper bound on the output channels that any micro-kernel computes at once.
+#define XNN_MAX_NMSPMM_MR 31
+// Entries of an offset list that must be readable beyond its last column, and lead to readable columns, too.
+#define XNN_EXTRA_NMSPMM_OFFSETS 2
+
+// Computes nc pixels of MR output channels, MR being the micro-kernel's.
+//
+//   c[m][n] = clamp(bias[m] + residual[m][n] + sum_k a[offsets[k]][n] * w[k][m]),  m < MR,  n < nc
+//
+// nc         pixels, at most the strip's.
+// kc         columns, may be 0.
+// a          the first pixel of the strip.
+// offsets    distance in bytes from there to the first pixel of each column, and XNN_EXTRA_NMSPMM_OFFSETS entries more.
+//            For dense micro-kernels one entry, the distance from each column to the next.
+// w          MR biases, then MR weights for each column.
+// residual   the first of MR rows to add, or NULL. May be c.
+// c          the first of MR rows.
+// cm_stride  distance in bytes from each row of residual and c to the next.
+typedef void (*xnn_f32_nmspmm_minmax_ukernel_fn)(
+    size_t nc,
+    size_t kc,
+    const float* a,
+    const int32_t* offsets,
+    const float* w,
+    const float* residual,
+    float* c,
+    size_t cm_stride,
+    const union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, dense) \
+    XNN_INTERNAL void ukernel(                                    \
+        size_t nc,                                                \
+        size_t kc,                                                \
+        const float* a,                                           \
+        const int32_t* offsets,                                   \
+        const float* w,                                           \
+        const float* residual,                                    \
+        float* c,                                                 \
+        size_t cm_stride,                                         \
+        const union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+#include "f32-nmspmm/f32-nmspmm-minmax.h"
+#undef XNN_UKERNEL
+
+// Where the pixels of a strip read the image.
+//
+// y, x     row and column of each pixel's tap (0, 0); may lie outside of the image.
+// base     distance in bytes from channel 0 of the first pixel of the first image to that tap; meaningless where the
+//          tap lies outside.
+// stride   distance in bytes from each pixel's base to the next one's where it is the same for all of the strip, else 0.
+struct xnn_im2col_strip {
+  const int32_t* y;
+  const int32_t* x;
+  const int32_t* base;
+  size_t stride;
+};
+
+// A tap of the kernel: how far it lies below, right of, and in bytes behind tap (0, 0).
+struct xnn_im2col_tap {
+  int32_t dy;
+  int32_t dx;
+  int32_t distance;
+};
+
+// Brings one tap of kc channels of nc pixels into rows of the output.
+//
+//   output[k][n] = op(output[k][n], inside(n) ? input[channels[k]][base[n] + distance] : padding)
+//   inside(n): 0 <= y[n] + dy < height and 0 <= x[n] + dx < width
+//
+// where op takes its second operand (packim2col), the maximum (maxpool) or the sum (avgpool). Nothing is read for
+// pixels that are not inside.
+//
+// nc             pixels, at least 1; any number.
+// kc             channels, at least 1.
+// input          channel 0 of the first pixel of the first image.
+// channels       distance in bytes from there to each channel's plane.
+// height, width  of one image.
+// padding        bits of the value outside of images.
+// output         kc rows of nc pixels.
+// output_stride  distance in bytes from each row of output to the next.
+typedef void (*xnn_x32_packim2col_ukernel_fn)(
+    size_t nc,
+    size_t kc,
+    const void* input,
+    const int32_t* channels,
+    const struct xnn_im2col_strip* strip,
+    const struct xnn_im2col_tap* tap,
+    uint32_t height,
+    uint32_t width,
+    uint32_t padding,
+    void* output,
+    size_t output_stride);
+
+#define XNN_UKERNEL(arch_flags, ukernel, op)     \
+    XNN_INTERNAL void ukernel(                   \
+        size_t nc,                               \
+        size_t kc,                               \
+        const void* input,                       \
+        const int32_t* channels,                 \
+        const struct xnn_im2col_strip* strip,    \
+        const struct xnn_im2col_tap* tap,        \
+        uint32_t height,                         \
+        uint32_t width,                          \
+        uint32_t padding,                        \
+        void* output,                            \
+        size_t output_stride);
+#include "x32-packim2col/x32-packim2col.h"
+#undef XNN_UKERNEL
+
+// Micro-kernels of one strip width.
+struct xnn_nmspmm_config {
+  // For 1, 2, ... mr rows; NULL where there is none, never for one row.
+  xnn_f32_nmspmm_minmax_ukernel_fn ukernel[XNN_MAX_NMSPMM_MR];
+  xnn_f32_nmspmm_minmax_ukernel_fn dense_ukernel[XNN_MAX_NMSPMM_MR];
+  xnn_x32_packim2col_ukernel_fn pack;
+  size_t (*init)(union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)], float output_min, float output_max);
+  // Time for one weight of a kept column in a block of 1, 2, ... mr rows, in percent of the dense NHWC micro-kernel's
+  // for one weight.
+  uint16_t relative_cost[XNN_MAX_NMSPMM_MR];
+  // The same for packing one column.
+  uint16_t pack_cost;
+  uint8_t mr;
+  // Pixels of a strip: 8 registers of 1024 bits hold 256, so not a byte.
+  uint16_t nr;
+  // Pixels that cost the same whether they are there or not.
+  uint16_t granularity;
+};
+
+// The micro-kernels for this hardware, XNN_MAX_F32_NMSPMM_CONFIGS entries; those with an mr of 0 are unused.
+#define XNN_MAX_F32_NMSPMM_CONFIGS 4
+XNN_INTERNAL const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config();
+
+// How a filter's rows are cut into blocks, so that its kept columns cost least.
+struct xnn_nmspmm_analysis {
+  const struct xnn_nmspmm_config* config;
+  // Rows of each block, group after group. Owned: release with xnn_release_nmspmm_analysis.
+  uint8_t* block_rows;
+  // In all groups.
+  size_t num_blocks;
+  // Kept columns summed over all blocks, weights in them, and columns that any block of their group keeps.
+  size_t num_columns;
+  size_t num_weights;
+  size_t num_packed;
+  size_t num_nonzeroes;
+  // Every block keeps every column.
+  bool dense;
+  // Time for one pixel, in weights of the dense NHWC micro-kernel.
+  float cost;
+};
+
+// Finds the micro-kernels and the blocks that run a GOKI (group, output channel, tap, input channel) filter fastest.
+//
+// pixels    number of output pixels, or 0 if it is not known: strips that it does not fill cost the more.
+// in_place  columns need no packing.
+// Returns xnn_status_unsupported_parameter when columns can't be indexed with 32 bits.
+XNN_INTERNAL enum xnn_status xnn_analyze_f32_nmspmm_w(
+  size_t groups,
+  size_t group_output_channels,
+  size_t kernel_size,
+  size_t group_input_channels,
+  size_t pixels,
+  bool in_place,
+  const float* kernel,
+  struct xnn_nmspmm_analysis* analysis);
+
+XNN_INTERNAL void xnn_release_nmspmm_analysis(struct xnn_nmspmm_analysis* analysis);
+
+// Rows that share a column list, and the columns of one part.
+struct xnn_nmspmm_segment {
+  // First output channel.
+  uint32_t channel;
+  uint32_t rows;
+  // Index of the first column, and their number.
+  uint32_t first_column;
+  uint32_t num_columns;
+  // Index of the first float: biases (zero in all but a group's first part), then weights.
+  size_t first_weight;
+};
+
+// Columns of one group that are packed at once: all of them, unless strips grew too large for cache.
+struct xnn_nmspmm_part {
+  uint32_t first_segment;
+  uint32_t num_segments;
+  uint32_t first_packed;
+  uint32_t num_packed;
+  // Within the group.
+  bool is_first;
+  bool is_last;
+};
+
+// Views into one block of memory that depends on no address: it can be shared through a weights cache.
+struct xnn_nmspmm_filter {
+  float* weights;
+  struct xnn_nmspmm_segment* segments;
+  struct xnn_nmspmm_part* parts;
+  // Of each segment's columns the index among its part's packed columns. Empty if the filter is dense.
+  uint32_t* columns;
+  // Of each packed column the index into K, ascending in each group.
+  uint32_t* packed;
+  size_t num_parts;
+  // Bytes of it all.
+  size_t size;
+};
+
+// Lays out the memory of a filter of groups that pack at most part_columns columns at once; 0: all.
+XNN_INTERNAL struct xnn_nmspmm_filter xnn_layout_f32_nmspmm_w(
+  const struct xnn_nmspmm_analysis* analysis,
+  size_t groups,
+  size_t group_output_channels,
+  size_t row_size,
+  size_t part_columns,
+  void* memory);
+
+// Fills that memory.
+XNN_INTERNAL void xnn_pack_f32_nmspmm_w(
+  const struct xnn_nmspmm_analysis* analysis,
+  size_t groups,
+  size_t group_output_channels,
+  size_t row_size,
+  size_t part_columns,
+  const float* kernel,
+  const float* bias,
+  struct xnn_nmspmm_filter* filter);
+
+// The strips of an image.
+struct xnn_im2col_strips {
+  // Of all pixels; stride is not used.
+  struct xnn_im2col_strip pixels;
+  // Of each strip.
+  const uint32_t* strides;
+  size_t num_pixels;
+  size_t num_strips;
+};
+
+// Cuts the output pixels of an operator, whose sizes are resolved, into strips of nr.
+//
+// pixel_stride, channel_stride  distances in bytes in the input.
+// Returns xnn_status_unsupported_parameter where a distance in the padded input does not fit 32 bits.
+XNN_INTERNAL enum xnn_status xnn_reshape_im2col_strips(
+    xnn_operator_t op,
+    size_t pixel_stride,
+    size_t channel_stride,
+    size_t nr,
+    struct xnn_im2col_strips* strips);
+
+// Where a tap lies, counted over rows and columns of the kernel.
+XNN_INTERNAL struct xnn_im2col_tap xnn_get_im2col_tap(const struct xnn_operator* op, size_t pixel_stride, size_t tap);
+
+// What an operator keeps from creation to reshape.
+struct xnn_nmspmm_state {
+  const struct xnn_nmspmm_config* config;
+  uint32_t num_columns;
+  uint32_t num_packed;
+  size_t num_weights;
+  bool dense;
+  bool in_place;
+};
+
+// A tap and the packed columns that it holds.
+struct xnn_nmspmm_pack_step {
+  struct xnn_im2col_tap tap;
+  uint32_t first_packed;
+  uint32_t num_packed;
+};
+
+struct nmspmm_context {
+  const void* input;
+  const void* residual;
+  void* output;
+  size_t input_group_stride;
+  // Bytes of one channel of the output.
+  size_t output_channel_stride;
+  const float* weights;
+  const struct xnn_nmspmm_part* parts;
+  const struct xnn_nmspmm_segment* segments;
+  size_t num_parts;
+  // Distance of each kept column; of each packed column's channel.
+  const int32_t* offsets;
+  const int32_t* channels;
+  const struct xnn_nmspmm_pack_step* steps;
+  // Index of each part's first step, and one past the last. NULL: columns are read in place.
+  const uint32_t* part_steps;
+  struct xnn_im2col_strip pixels;
+  // Of each strip.
+  const uint32_t* strip_strides;
+  uint32_t input_height;
+  uint32_t input_width;
+  size_t num_pixels;
+  size_t num_strips;
+  // Strips of one task, and tasks that share the rows of a part.
+  size_t task_strips;
+  size_t row_tasks;
+  void* scratch;
+  size_t thread_scratch_size;
+  // Bytes of a packed column, and of a packed strip.
+  size_t column_size;
+  size_t strip_size;
+  size_t nr;
+  bool dense;
+  // Index of the first kernel of a table: one row.
+  const xnn_f32_nmspmm_minmax_ukernel_fn* ukernel;
+  xnn_x32_packim2col_ukernel_fn pack;
+  union xnn_f32_minmax_params params;
+  // Without clamp, for all but the last part.
+  union xnn_f32_minmax_params linear_params;
+};
+
+// Analyzes the filter of checked arguments for images of that many pixels; 0 if it is not known.
+struct xnn_nm_convolution2d;
+XNN_INTERNAL enum xnn_status xnn_analyze_convolution2d_nm_cnhw_f32(
+    const struct xnn_nm_convolution2d* conv,
+    size_t pixels,
+    struct xnn_nmspmm_analysis* analysis);
+
+// Creates the operator from checked arguments and an analyzed filter.
+XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
+    const struct xnn_nm_convolution2d* conv,
+    const struct xnn_nmspmm_analysis* analysis,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out);
+
+XNN_INTERNAL void xnn_compute_nmspmm(
+    const struct nmspmm_context* context,
+    size_t thread_index,
+    size_t strip_task,
+    size_t row_task);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif

@@ -1,0 +1,441 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// The operators for CNHW images against the NHWC ones, for drawn shapes and patterns.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include "xnnpack.h"
+#include "xnnpack/cnhw.h"
+#include "xnnpack/common.h"
+#include "xnnpack/nmspmm.h"
+#include "xnnpack/operator-type.h"
+#include "nm-convolution-tester.h"
+#include "replicable_random_device.h"
+#include "pthreadpool.h"
+
+using xnnpack::Draw;
+using xnnpack::DrawShape;
+using xnnpack::kPoison;
+using xnnpack::OperatorPtr;
+using xnnpack::Prune;
+using xnnpack::ReplicableRandomDevice;
+using xnnpack::Shape;
+using xnnpack::ThreadpoolPtr;
+
+namespace {
+
+std::vector<float> Random(ReplicableRandomDevice& rng, size_t size) {
+  std::uniform_real_distribution<float> dist(-1.0f, 1.0f);
+  std::vector<float> values(size);
+  std::generate(values.begin(), values.end(), [&] { return dist(rng); });
+  return values;
+}
+
+// [pixels][channels] to [channels][pixels].
+std::vector<float> Transpose(const std::vector<float>& in, size_t channels) {
+  std::vector<float> out(in.size());
+  const size_t pixels = in.size() / channels;
+  for (size_t p = 0; p < pixels; p++) {
+    for (size_t c = 0; c < channels; c++) {
+      out[c * pixels + p] = in[p * channels + c];
+    }
+  }
+  return out;
+}
+
+OperatorPtr CreateCnhw(const Shape& s, const float* filter, const float* bias, uint32_t flags, xnn_status* status,
+                       xnn_weights_cache_t weights_cache = nullptr) {
+  xnn_operator_t op = nullptr;
+  *status = xnn_create_convolution2d_nm_cnhw_f32(
+    s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
+    s.dilation_height, s.dilation_width, s.groups, s.group_input_channels, s.group_output_channels, filter, bias,
+    s.min, s.max, s.flags() | flags, nullptr, weights_cache, &op);
+  return OperatorPtr(op, xnn_delete_operator);
+}
+
+// The dense NHWC operator; residual may be empty. Returns the NHWC output, unclamped where there is a residual to add.
+std::vector<float> Reference(const Shape& s, const std::vector<float>& filter, const float* bias,
+                             const std::vector<float>& input, size_t* pixels) {
+  xnn_operator_t op = nullptr;
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(xnn_status_success, xnn_create_convolution2d_nhwc_f32(
+    s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
+    s.dilation_height, s.dilation_width, s.groups, s.group_input_channels, s.group_output_channels,
+    s.groups * s.group_input_channels, s.groups * s.group_output_channels, filter.data(), bias, -infinity, infinity,
+    s.flags(), nullptr, nullptr, &op));
+  OperatorPtr owner(op, xnn_delete_operator);
+  size_t workspace_size = 0, workspace_alignment = 0, height = 0, width = 0;
+  EXPECT_EQ(xnn_status_success, xnn_reshape_convolution2d_nhwc_f32(
+    op, s.batch, s.height, s.width, &workspace_size, &workspace_alignment, &height, &width, nullptr));
+  *pixels = s.batch * height * width;
+  std::vector<float> output(*pixels * s.groups * s.group_output_channels, kPoison);
+  std::vector<float> padded(input);
+  padded.resize(input.size() + XNN_EXTRA_BYTES / sizeof(float));
+  std::vector<float> workspace(workspace_size / sizeof(float) + 1);
+  EXPECT_EQ(xnn_status_success, xnn_setup_convolution2d_nhwc_f32(op, workspace.data(), padded.data(), output.data()));
+  EXPECT_EQ(xnn_status_success, xnn_run_operator(op, nullptr));
+  return output;
+}
+
+// Runs on exactly sized, poisoned memory, with guards around the workspace.
+void RunCnhw(const Shape& s, xnn_operator_t op, const std::vector<float>& input, const float* residual,
+             pthreadpool_t threadpool, std::vector<float>* output) {
+  size_t workspace_size = 0, workspace_alignment = 0, height = 0, width = 0;
+  ASSERT_EQ(xnn_status_success, xnn_reshape_convolution2d_nm_cnhw_f32(
+    op, s.batch, s.height, s.width, &workspace_size, &workspace_alignment, &height, &width, threadpool));
+  if (output->empty()) {
+    output->assign(s.batch * height * width * s.groups * s.group_output_channels, kPoison);
+  }
+  constexpr size_t kGuards = 64;
+  std::vector<float> workspace(workspace_size / sizeof(float) + 2 * kGuards + 64, kPoison);
+  void* aligned = workspace.data() + kGuards;
+  size_t space = (workspace.size() - kGuards) * sizeof(float);
+  if (workspace_size != 0) {
+    ASSERT_NE(nullptr, std::align(workspace_alignment, workspace_size, aligned, space));
+  }
+  ASSERT_EQ(xnn_status_success,
+            xnn_setup_convolution2d_nm_cnhw_f32(op, aligned, input.data(), residual, output->data()));
+  ASSERT_EQ(xnn_status_success, xnn_run_operator(op, threadpool));
+  for (const float* guard = workspace.data(); guard < aligned; guard++) {
+    ASSERT_TRUE(std::isnan(*guard)) << "write before the workspace";
+  }
+  for (const float* guard = reinterpret_cast<float*>(reinterpret_cast<uintptr_t>(aligned) + workspace_size);
+       guard < workspace.data() + workspace.size(); guard++) {
+    ASSERT_TRUE(std::isnan(*guard)) << "write after the workspace";
+  }
+}
+
+struct Variant {
+  bool residual = false;
+  bool residual_is_output = false;
+  bool nhwc_input = false;
+};
+
+void TestEqualsNhwc(const Shape& s, size_t pruned_tile, const Variant& variant, ReplicableRandomDevice& rng) {
+  SCOPED_TRACE(s.ToString() + " pruned tile " + std::to_string(pruned_tile) +
+               (variant.residual ? variant.residual_is_output ? " onto output" : " residual" : "") +
+               (variant.nhwc_input ? " NHWC input" : ""));
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  std::vector<float> filter = Random(rng, s.groups * s.group_output_channels * s.row_size());
+  if (pruned_tile != 0) {
+    Prune(s, pruned_tile, rng, filter);
+  }
+  const size_t output_channels = s.groups * s.group_output_channels;
+  const std::vector<float> bias = Random(rng, output_channels);
+  const std::vector<float> input = Random(rng, s.batch * s.height * s.width * s.groups * s.group_input_channels);
+  const float* bias_data = s.bias ? bias.data() : nullptr;
+  size_t pixels = 0;
+  std::vector<float> expected = Transpose(Reference(s, filter, bias_data, input, &pixels), output_channels);
+  if (testing::Test::HasFatalFailure()) return;
+  const std::vector<float> residual = Random(rng, expected.size());
+  for (size_t i = 0; i < expected.size(); i++) {
+    expected[i] += variant.residual ? residual[i] : 0.0f;
+    expected[i] = std::min(std::max(expected[i], s.min), s.max);
+  }
+
+  xnn_status status;
+  const OperatorPtr op =
+    CreateCnhw(s, filter.data(), bias_data, variant.nhwc_input ? XNN_FLAG_INPUT_NHWC : 0, &status);
+  ASSERT_EQ(xnn_status_success, status);
+  ThreadpoolPtr threadpool(s.threads > 1 ? pthreadpool_create(s.threads) : nullptr, pthreadpool_destroy);
+  std::vector<float> output;
+  const float* residual_data = variant.residual ? residual.data() : nullptr;
+  if (variant.residual_is_output) {
+    output = residual;
+    residual_data = output.data();
+  }
+  RunCnhw(s, op.get(), variant.nhwc_input ? input : Transpose(input, s.groups * s.group_input_channels),
+          residual_data, threadpool.get(), &output);
+  if (testing::Test::HasFatalFailure()) return;
+  ASSERT_EQ(expected.size(), output.size());
+  const double tolerance = 2.0 * (s.row_size() + 3) * std::numeric_limits<float>::epsilon();
+  for (size_t i = 0; i < output.size(); i++) {
+    ASSERT_NEAR(expected[i], output[i], tolerance) << "channel " << i / pixels << " pixel " << i % pixels;
+  }
+}
+
+static bool HasFailed() { return testing::Test::HasFatalFailure() || testing::Test::HasNonfatalFailure(); }
+
+}  // namespace
+
+TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_for_drawn_shapes) {
+  ReplicableRandomDevice rng;
+  constexpr size_t kTiles[] = {0, 1, 4, 6, 8, 32};
+  for (size_t i = 0; i < 400; i++) {
+    const Shape shape = DrawShape(rng);
+    Variant variant;
+    variant.nhwc_input = rng() % 4 == 0;
+    variant.residual = rng() % 2 == 0;
+    variant.residual_is_output = variant.residual && rng() % 2 == 0;
+    TestEqualsNhwc(shape, kTiles[rng() % 6], variant, rng);
+    if (HasFailed()) return;
+  }
+}
+
+TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_for_resnet_shapes) {
+  ReplicableRandomDevice rng;
+  for (const size_t size : {7, 14, 28}) {
+    for (const uint32_t stride : {1, 2}) {
+      for (const uint32_t kernel : {1, 3}) {
+        for (const size_t tile : {0, 8, 32}) {
+          Shape s;
+          s.height = s.width = size;
+          s.kernel_height = s.kernel_width = kernel;
+          s.top = s.right = s.bottom = s.left = kernel / 2;
+          s.stride_height = s.stride_width = stride;
+          s.group_input_channels = 40;
+          s.group_output_channels = 64;
+          s.min = 0.0f;
+          TestEqualsNhwc(s, tile, Variant{stride == 1, false, false}, rng);
+          if (HasFailed()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_where_columns_are_packed_in_parts) {
+  ReplicableRandomDevice rng;
+  for (const size_t threads : {1, 3}) {
+    for (const size_t tile : {0, 8}) {
+      Shape s;
+      s.height = s.width = 5;
+      s.kernel_height = s.kernel_width = 5;
+      s.same = true;
+      // Strips of 8 floats and more: beyond 256 KiB.
+      s.group_input_channels = 700;
+      s.group_output_channels = 17;
+      s.min = -3.0f;
+      s.max = 3.0f;
+      s.threads = threads;
+      TestEqualsNhwc(s, tile, Variant{threads == 1, false, false}, rng);
+      if (HasFailed()) return;
+    }
+  }
+}
+
+TEST(CONVOLUTION_NM_CNHW_F32, can_be_reshaped_again) {
+  ReplicableRandomDevice rng;
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  Shape s;
+  s.kernel_height = s.kernel_width = 3;
+  s.top = s.left = s.bottom = s.right = 1;
+  s.group_input_channels = 8;
+  s.group_output_channels = 70;
+  std::vector<float> filter = Random(rng, s.group_output_channels * s.row_size());
+  Prune(s, 16, rng, filter);
+  xnn_status status;
+  const OperatorPtr op = CreateCnhw(s, filter.data(), nullptr, 0, &status);
+  ASSERT_EQ(xnn_status_success, status);
+  for (const size_t size : {5, 13, 2, 1, 9}) {
+    s.height = size;
+    s.width = size + 1;
+    const std::vector<float> input = Random(rng, s.height * s.width * s.group_input_channels);
+    size_t pixels = 0;
+    const std::vector<float> expected =
+      Transpose(Reference(s, filter, nullptr, input, &pixels), s.group_output_channels);
+    std::vector<float> output;
+    RunCnhw(s, op.get(), Transpose(input, s.group_input_channels), nullptr, nullptr, &output);
+    if (HasFailed()) return;
+    for (size_t i = 0; i < output.size(); i++) {
+      ASSERT_NEAR(expected[i], output[i], 1e-4) << size << " " << i;
+    }
+  }
+}
+
+TEST(CONVOLUTION_NM_CNHW_F32, shares_packed_weights_through_a_cache) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  Shape s;
+  s.kernel_height = s.kernel_width = 3;
+  s.group_input_channels = 12;
+  s.group_output_channels = 80;
+  std::vector<float> filter = Random(rng, s.group_output_channels * s.row_size());
+  Prune(s, 16, rng, filter);
+  const std::vector<float> input = Random(rng, s.height * s.width * s.group_input_channels);
+  xnn_weights_cache_t cache = nullptr;
+  ASSERT_EQ(xnn_status_success, xnn_create_weights_cache(&cache));
+  {
+    xnn_status status;
+    const OperatorPtr alone = CreateCnhw(s, filter.data(), nullptr, 0, &status);
+    ASSERT_EQ(xnn_status_success, status);
+    const OperatorPtr first = CreateCnhw(s, filter.data(), nullptr, 0, &status, cache);
+    ASSERT_EQ(xnn_status_success, status);
+    const OperatorPtr second = CreateCnhw(s, filter.data(), nullptr, 0, &status, cache);
+    ASSERT_EQ(xnn_status_success, status);
+    ASSERT_EQ(xnn_status_success, xnn_finalize_weights_cache(cache, xnn_weights_cache_finalization_kind_hard));
+    std::vector<float> expected;
+    RunCnhw(s, alone.get(), input, nullptr, nullptr, &expected);
+    for (const xnn_operator_t op : {first.get(), second.get()}) {
+      std::vector<float> output;
+      RunCnhw(s, op, input, nullptr, nullptr, &output);
+      if (HasFailed()) return;
+      EXPECT_EQ(expected, output);
+    }
+  }
+  xnn_delete_weights_cache(cache);
+}
+
+TEST(CONVOLUTION_NM_CNHW_F32, cuts_rows_where_their_columns_change) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  // Tiles of 3, 5 and 4 rows: no block spans two, so that no zero is multiplied.
+  constexpr size_t kRowSize = 100;
+  std::vector<float> filter(12 * kRowSize);
+  size_t weights = 0;
+  for (size_t row = 0; row < 12; row++) {
+    const size_t tile = row < 3 ? 0 : row < 8 ? 1 : 2;
+    for (size_t k = tile; k < kRowSize; k += 3) {
+      filter[row * kRowSize + k] = 1.0f;
+      weights += 1;
+    }
+  }
+  xnn_nmspmm_analysis analysis;
+  ASSERT_EQ(xnn_status_success, xnn_analyze_f32_nmspmm_w(1, 12, 1, kRowSize, 0, true, filter.data(), &analysis));
+  EXPECT_EQ(weights, analysis.num_nonzeroes);
+  EXPECT_EQ(weights, analysis.num_weights);
+  EXPECT_EQ(kRowSize, analysis.num_packed);
+  EXPECT_FALSE(analysis.dense);
+  size_t rows = 0;
+  for (size_t i = 0; i < analysis.num_blocks; i++) {
+    rows += analysis.block_rows[i];
+  }
+  EXPECT_EQ(12, rows);
+  xnn_release_nmspmm_analysis(&analysis);
+}
+
+TEST(CONVOLUTION_NM_CNHW_F32, refuses_images_that_overflow) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  const std::vector<float> filter(9, 1.0f);
+  Shape s;
+  s.kernel_height = s.kernel_width = 3;
+  xnn_status status;
+  const OperatorPtr op = CreateCnhw(s, filter.data(), nullptr, 0, &status);
+  ASSERT_EQ(xnn_status_success, status);
+  size_t workspace_size, workspace_alignment;
+  const auto reshape = [&](size_t batch, size_t height, size_t width) {
+    return xnn_reshape_convolution2d_nm_cnhw_f32(op.get(), batch, height, width, &workspace_size,
+                                                 &workspace_alignment, nullptr, nullptr, nullptr);
+  };
+  EXPECT_EQ(xnn_status_invalid_parameter, reshape(1, 0, 5));
+  EXPECT_EQ(xnn_status_invalid_parameter, reshape(1, 5, 0));
+  EXPECT_EQ(xnn_status_invalid_parameter, reshape(1, 2, 5));
+  EXPECT_EQ(xnn_status_success, reshape(0, 5, 5));
+  EXPECT_EQ(xnn_status_unsupported_parameter, reshape(1, 5, SIZE_MAX / 2));
+  EXPECT_EQ(xnn_status_unsupported_parameter, reshape(SIZE_MAX / 8, 5, 5));
+  EXPECT_EQ(xnn_status_unsupported_parameter, reshape(1, 5, size_t{1} << 30));
+  EXPECT_EQ(xnn_status_success, reshape(1, 5, 5));
+  Shape padded = s;
+  padded.top = padded.left = UINT32_MAX / 2;
+  const OperatorPtr absurd = CreateCnhw(padded, filter.data(), nullptr, 0, &status);
+  ASSERT_EQ(xnn_status_success, status);
+  EXPECT_EQ(xnn_status_unsupported_parameter, xnn_reshape_convolution2d_nm_cnhw_f32(
+    absurd.get(), 1, 5, 5, &workspace_size, &workspace_alignment, nullptr, nullptr, nullptr));
+}
+
+namespace {
+
+// Runs the NHWC pooling operator and returns its output.
+std::vector<float> PoolNhwc(const xnn_pooling2d& p, bool max, size_t batch, size_t height, size_t width,
+                            size_t channels, const std::vector<float>& input) {
+  xnn_operator_t op = nullptr;
+  size_t output_height = 0, output_width = 0;
+  std::vector<float> padded(input);
+  padded.resize(input.size() + XNN_EXTRA_BYTES / sizeof(float));
+  std::vector<float> output;
+  if (max) {
+    EXPECT_EQ(xnn_status_success, xnn_create_max_pooling2d_nhwc_f32(
+      p.padding_top, p.padding_right, p.padding_bottom, p.padding_left, p.pooling_height, p.pooling_width,
+      p.stride_height, p.stride_width, p.dilation_height, p.dilation_width, p.output_min, p.output_max, p.flags, &op));
+    OperatorPtr owner(op, xnn_delete_operator);
+    EXPECT_EQ(xnn_status_success, xnn_reshape_max_pooling2d_nhwc_f32(
+      op, batch, height, width, channels, channels, channels, &output_height, &output_width, nullptr));
+    output.assign(batch * output_height * output_width * channels, kPoison);
+    EXPECT_EQ(xnn_status_success, xnn_setup_max_pooling2d_nhwc_f32(op, padded.data(), output.data()));
+    EXPECT_EQ(xnn_status_success, xnn_run_operator(op, nullptr));
+  } else {
+    size_t workspace_size = 0, workspace_alignment = 0;
+    EXPECT_EQ(xnn_status_success, xnn_create_average_pooling2d_nhwc_f32(
+      p.padding_top, p.padding_right, p.padding_bottom, p.padding_left, p.pooling_height, p.pooling_width,
+      p.stride_height, p.stride_width, p.output_min, p.output_max, p.flags, &op));
+    OperatorPtr owner(op, xnn_delete_operator);
+    EXPECT_EQ(xnn_status_success, xnn_reshape_average_pooling2d_nhwc_f32(
+      op, batch, height, width, channels, channels, channels, &workspace_size, &workspace_alignment,
+      &output_height, &output_width, nullptr));
+    output.assign(batch * output_height * output_width * channels, kPoison);
+    std::vector<float> workspace(workspace_size / sizeof(float) + 64);
+    void* aligned = workspace.data();
+    size_t space = workspace.size() * sizeof(float);
+    if (workspace_size != 0) {
+      EXPECT_NE(nullptr, std::align(workspace_alignment, workspace_size, aligned, space));
+    }
+    EXPECT_EQ(xnn_status_success,
+              xnn_setup_average_pooling2d_nhwc_f32(op, aligned, padded.data(), output.data()));
+    EXPECT_EQ(xnn_status_success, xnn_run_operator(op, nullptr));
+  }
+  return output;
+}
+
+}  // namespace
+
+TEST(POOLING_CNHW_F32, equals_nhwc_for_drawn_shapes) {
+  ReplicableRandomDevice rng;
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  for (size_t i = 0; i < 300; i++) {
+    const bool max = i % 2 == 0;
+    xnn_pooling2d p = {};
+    // The NHWC operators want at least two taps, and strides no larger than the window.
+    p.pooling_height = Draw(rng, 1u, 4u);
+    p.pooling_width = Draw(rng, 2u, 4u);
+    p.stride_height = Draw(rng, 1u, p.pooling_height);
+    p.stride_width = Draw(rng, 1u, p.pooling_width);
+    p.dilation_height = p.dilation_width = 1;
+    if (rng() % 2 == 0) {
+      p.flags = XNN_FLAG_TENSORFLOW_SAME_PADDING;
+    } else {
+      p.padding_top = Draw(rng, 0u, p.pooling_height - 1);
+      p.padding_bottom = Draw(rng, 0u, p.pooling_height - 1);
+      p.padding_left = Draw(rng, 0u, p.pooling_width - 1);
+      p.padding_right = Draw(rng, 0u, p.pooling_width - 1);
+    }
+    p.output_min = rng() % 2 == 0 ? -0.25f : -std::numeric_limits<float>::infinity();
+    p.output_max = rng() % 2 == 0 ? 0.25f : std::numeric_limits<float>::infinity();
+    const size_t batch = Draw<size_t>(rng, 1, 3), height = Draw<size_t>(rng, 4, 20), width = Draw<size_t>(rng, 4, 20);
+    const size_t channels = Draw<size_t>(rng, 1, 40);
+    SCOPED_TRACE(testing::Message() << (max ? "max " : "average ") << batch << "x" << height << "x" << width << "x"
+                 << channels << " pooling " << p.pooling_height << "x" << p.pooling_width << " stride "
+                 << p.stride_height << "x" << p.stride_width << " pad " << p.padding_top << "," << p.padding_right
+                 << "," << p.padding_bottom << "," << p.padding_left << " flags " << p.flags);
+    const std::vector<float> input = Random(rng, batch * height * width * channels);
+    const std::vector<float> expected =
+      Transpose(PoolNhwc(p, max, batch, height, width, channels, input), channels);
+    if (HasFailed()) return;
+
+    xnn_operator_t op = nullptr;
+    ASSERT_EQ(xnn_status_success, xnn_create_pooling2d_cnhw_f32(
+      &p, max ? xnn_operator_type_max_pooling_cnhw_f32 : xnn_operator_type_average_pooling_cnhw_f32, &op));
+    OperatorPtr owner(op, xnn_delete_operator);
+    ThreadpoolPtr threadpool(rng() % 4 == 0 ? pthreadpool_create(3) : nullptr, pthreadpool_destroy);
+    size_t output_height = 0, output_width = 0;
+    ASSERT_EQ(xnn_status_success, xnn_reshape_pooling2d_cnhw_f32(
+      op, batch, height, width, channels, &output_height, &output_width, threadpool.get()));
+    ASSERT_EQ(expected.size(), batch * output_height * output_width * channels);
+    std::vector<float> output(expected.size(), kPoison);
+    const std::vector<float> transposed = Transpose(input, channels);
+    ASSERT_EQ(xnn_status_success, xnn_setup_pooling2d_cnhw_f32(op, transposed.data(), output.data()));
+    ASSERT_EQ(xnn_status_success, xnn_run_operator(op, threadpool.get()));
+    for (size_t j = 0; j < output.size(); j++) {
+      ASSERT_NEAR(expected[j], output[j], 1e-6) << "element " << j;
+    }
+  }
+}
