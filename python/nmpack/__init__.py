@@ -13,11 +13,12 @@ The parts, each importable by itself and none importing a framework before it is
 from __future__ import annotations
 
 from nmpack.benchmark import bench
+from nmpack.detection import detect_pattern
 from nmpack.errors import NmpackError
 from nmpack.inspection import inspect
 from nmpack.interpreter import Engine, load_delegate, nmpack_engine
-from nmpack.mask import compute_mask, detect_pattern
-from nmpack.pattern import NMPattern
+from nmpack.mask import compute_mask
+from nmpack.pattern import NMPattern, Unstructured
 from nmpack.runner import run
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ __all__ = [
     "Engine",
     "NMPattern",
     "NmpackError",
+    "Unstructured",
     "bench",
     "compute_mask",
     "detect_pattern",

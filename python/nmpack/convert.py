@@ -7,7 +7,6 @@ a model is pruned. Every file is written whole or not at all.
 
 from __future__ import annotations
 
-import copy
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +44,9 @@ def torch_to_tflite(
     """
     height, width, channels = _checked(input_shape, batch)
     torch = import_module("torch", "torch")
-    from nmpack.torch import finalize_
+    from nmpack.torch.holding import finalized_copy
 
-    ready = finalize_(copy.deepcopy(model)).eval()
+    ready = finalized_copy(model).eval()
     with silenced():
         litert_torch = import_module("litert_torch", "torch")
         sample = torch.zeros(batch, height, width, channels)

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nmpack.detection import FittingPattern, detect_pattern
 from nmpack.errors import InterpreterError, ModelError, NmpackError
 from nmpack.interpreter import Engine, nmpack_engine
-from nmpack.mask import FittingPattern, detect_pattern
 from nmpack.names import short_names
 from nmpack.process import EngineProcess
 from nmpack.tflite_file import ConvolutionInfo, TFLiteFile

@@ -53,6 +53,7 @@ def prune_(
     *,
     select: Select | None = None,
     exclude: str | Iterable[str] = (),
+    score: str = "l1",
 ) -> PruneReport:
     """Prune the convolutions of a built Keras 3 ``model`` in place by magnitude; hold the masks.
 
@@ -64,7 +65,7 @@ def prune_(
         SelectionError: nothing to prune, or a glob matches nothing.
         NmpackError: a layer has no weights yet, or a kernel has another constraint.
     """
-    chosen = choose(_layers(model), pattern, select, exclude)
+    chosen = [(c.layer, c.reason) for c in choose(_layers(model), pattern, select, exclude)]
     masks: list[BoolArray | None] = []
     for layer, reason in chosen:
         if reason:
@@ -76,7 +77,9 @@ def prune_(
                 f"{layer.name}: its kernel has the constraint {other!r}; "
                 "exclude the layer or remove the constraint"
             )
-        mask = compute_mask(weights(layer.module), pattern, groups=layer.groups, layer=layer.name)
+        mask = compute_mask(
+            weights(layer.module), pattern, groups=layer.groups, layer=layer.name, score=score
+        )
         masks.append(mask.transpose(1, 2, 3, 0))
     rows = []
     for (layer, reason), mask_ in zip(chosen, masks, strict=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Masks and pattern detection on plain numpy weights; every framework adaptor ends here."""
+"""Scores and masks on plain numpy weights; every framework adaptor ends here."""
 
 from __future__ import annotations
 
@@ -10,36 +10,108 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.errors import PatternError
-from nmpack.pattern import NMPattern
+from nmpack.pattern import Pattern, Unstructured
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
 
-_DETECT_TILES = (256, 128, 64, 32, 16, 12, 8, 6, 4, 2, 1)
-_DETECT_GROUPS = (4, 8, 16, 32)
-# Fewer groups than this agree on an N:M by chance too often.
-_DETECT_EVIDENCE = 16
+#: How a weight is scored; :func:`importance` says what each means.
+SCORES = ("l1", "l2", "taylor", "activation")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen of a layer on real data, for the scores that want it.
+
+    Attributes:
+        gradient: of the loss, the shape of the weights (OHWI); None when it was not collected.
+        norms: root mean square of each column's input, ``[groups, K]`` in OHWI order; None too.
+    """
+
+    gradient: Array | None = None
+    norms: Array | None = None
+
+
+def importance(
+    weights: Array,
+    score: str = "l1",
+    evidence: Evidence | None = None,
+    *,
+    layer: str = "the layer",
+) -> npt.NDArray[np.float64]:
+    """Score single weights; a group of weights is worth the sum of its scores.
+
+    ``l1`` is ``|w|``, ``l2`` is ``w ** 2``, ``taylor`` is ``|w * g|`` with the loss's gradient g
+    (Molchanov et al. 2019), ``activation`` is ``|w| * rms(x)`` with the input x of its column (Sun
+    et al. 2023, Wanda).
+
+    Returns:
+        Float64, at least zero, the shape of ``weights``.
+
+    Raises:
+        PatternError: something is not finite, the evidence is missing or has another shape.
+    """
+    values = np.abs(weights.astype(np.float64))
+    _require_finite(values, layer, "weights")
+    if score == "l1":
+        return values
+    if score == "l2":
+        return values * values
+    if score not in SCORES:
+        raise PatternError(f"expected a score out of {', '.join(SCORES)}, got {score!r}")
+    seen = evidence or Evidence()
+    given = seen.gradient if score == "taylor" else seen.norms
+    if given is None:
+        what = "gradients" if score == "taylor" else "activations"
+        raise PatternError(f"{layer}: the score {score!r} needs {what}, which were not collected")
+    factor = np.abs(given.astype(np.float64))
+    _require_finite(factor, layer, "gradients" if score == "taylor" else "activations")
+    if score == "taylor":
+        if factor.size != values.size:
+            raise PatternError(
+                f"{layer}: gradients need the weights' shape {weights.shape}, got {given.shape}"
+            )
+        product: npt.NDArray[np.float64] = values * factor.reshape(values.shape)
+        return product
+    columns = values.size // values.shape[0]
+    if factor.ndim != 2 or factor.shape[1] != columns or values.shape[0] % factor.shape[0]:
+        raise PatternError(
+            f"{layer}: activations need one norm for each group and column, [groups, {columns}], "
+            f"got {given.shape}"
+        )
+    rows = np.repeat(factor, values.shape[0] // factor.shape[0], axis=0)
+    scaled: npt.NDArray[np.float64] = values * rows.reshape(values.shape)
+    return scaled
 
 
 def compute_mask(
-    weights: Array, pattern: NMPattern, *, groups: int = 1, layer: str = "the layer"
+    weights: Array,
+    pattern: Pattern,
+    *,
+    groups: int = 1,
+    layer: str = "the layer",
+    score: str = "l1",
+    evidence: Evidence | None = None,
 ) -> BoolArray:
-    """Choose the columns to keep by magnitude.
+    """Choose the columns to keep.
 
-    The score of a column in a tile is the sum of ``|w|`` over the tile's rows, in float64. Equal
-    scores are settled for the lower column index, so the mask is a function of the weights alone.
+    The score of a column in a tile is the sum of :func:`importance` over the tile's rows (and over
+    the columns of its block), in float64. Equal scores are settled for the lower column index, so
+    the mask is a function of its arguments alone.
 
     Args:
         weights: ``[Cout, kh, kw, Cin / groups]`` (OHWI) or already ``[Cout, K]``.
         pattern: what to keep.
         groups: convolution groups; tiles never cross one.
         layer: name used in errors.
+        score: one of :data:`SCORES`.
+        evidence: what the score needs beside the weights.
 
     Returns:
         A boolean array of the shape of ``weights``, True where a weight is kept.
 
     Raises:
-        PatternError: the pattern does not fit, or a weight is not finite.
+        PatternError: the pattern does not fit, or something is not finite.
     """
     if weights.ndim < 2 or weights.size == 0:
         raise PatternError(
@@ -48,22 +120,51 @@ def compute_mask(
     rows = weights.shape[0]
     if groups < 1 or rows % groups != 0:
         raise PatternError(f"{layer}: {rows} output channels do not divide into {groups} groups")
-    matrix = np.abs(weights.reshape(rows, -1).astype(np.float64))
-    if not np.isfinite(matrix).all():
-        bad = int(matrix.size - np.isfinite(matrix).sum())
-        raise PatternError(f"{layer}: weights must be finite, got {bad} that are not")
+    matrix = importance(weights, score, evidence, layer=layer).reshape(rows, -1)
+    if isinstance(pattern, Unstructured):
+        count = max(1, int(pattern.density * matrix.size + 0.5))
+        return _best(matrix.reshape(1, -1), count).reshape(weights.shape)
     columns = matrix.shape[1]
     size = pattern.group_size(columns, layer=layer)
     kept = pattern.kept(columns, layer=layer)
+    per_group = rows // groups
+    tile = min(pattern.tile, per_group)
+    count = -(-per_group // tile)
+    padded = np.zeros((groups, count * tile, columns))
+    padded[:, :per_group] = matrix.reshape(groups, per_group, columns)
+    score_ = padded.reshape(groups * count, tile, columns).sum(axis=1)
+    score_ = score_.reshape(-1, pattern.block).sum(axis=1).reshape(-1, size)
+    chosen = np.repeat(_best(score_, kept).reshape(-1), pattern.block)
+    spread = np.repeat(chosen.reshape(groups, count, columns), tile, axis=1)[:, :per_group]
+    return np.ascontiguousarray(spread).reshape(weights.shape)
 
-    mask = np.zeros(matrix.shape, dtype=np.bool_)
-    for start, stop in tiles(rows, pattern.tile, groups):
-        score = matrix[start:stop].sum(axis=0).reshape(-1, size)
-        order = np.argsort(-score, axis=1, kind="stable")[:, :kept]
-        chosen = np.zeros(score.shape, dtype=np.bool_)
-        np.put_along_axis(chosen, order, True, axis=1)
-        mask[start:stop] = chosen.reshape(columns)
-    return mask.reshape(weights.shape)
+
+def require_mask(mask: BoolArray, shape: tuple[int, ...], layer: str) -> None:
+    """Check a mask that came from elsewhere.
+
+    Raises:
+        PatternError: it has another shape than the weights, or keeps nothing.
+    """
+    if mask.shape != shape:
+        raise PatternError(
+            f"{layer}: a mask must have the weights' shape {shape}, got {mask.shape}"
+        )
+    if not mask.any():
+        raise PatternError(f"{layer}: a mask must keep at least one weight, got none")
+
+
+def _best(score: npt.NDArray[np.float64], count: int) -> BoolArray:
+    """Return the ``count`` largest of each row; equal ones by the lower index."""
+    order = np.argsort(-score, axis=1, kind="stable")[:, :count]
+    chosen = np.zeros(score.shape, dtype=np.bool_)
+    np.put_along_axis(chosen, order, True, axis=1)
+    return chosen
+
+
+def _require_finite(values: npt.NDArray[np.float64], layer: str, what: str) -> None:
+    bad = values.size - np.count_nonzero(np.isfinite(values))
+    if bad:
+        raise PatternError(f"{layer}: {what} must be finite, got {bad} that are not")
 
 
 def tiles(rows: int, tile: int, groups: int = 1) -> list[tuple[int, int]]:
@@ -79,10 +180,10 @@ def tiles(rows: int, tile: int, groups: int = 1) -> list[tuple[int, int]]:
 def column_density(weights: Array, tile: int, *, groups: int = 1) -> float:
     """Share of the (tile, column) pairs that hold a non-zero; weights as :func:`compute_mask`."""
     nonzero = (weights != 0).reshape(weights.shape[0], -1)
-    return float(_used_columns(nonzero, tile, groups)[0].mean())
+    return float(used_columns(nonzero, tile, groups)[0].mean())
 
 
-def _used_columns(
+def used_columns(
     nonzero: BoolArray, tile: int, groups: int
 ) -> tuple[BoolArray, npt.NDArray[np.int64]]:
     """Return which columns hold a non-zero, ``[tiles, K]``, and each tile's height."""
@@ -96,86 +197,3 @@ def _used_columns(
     heights[-1] = per_group - (count - 1) * tile
     used = np.asarray(padded.reshape(groups * count, tile, columns).any(axis=1))
     return used, np.tile(heights, groups)
-
-
-@dataclass(frozen=True, slots=True)
-class FittingPattern:
-    """The pattern that explains a weight matrix best.
-
-    Attributes:
-        tile: the largest tile height whose column density is the lowest of all heights tried (1 %
-            slack); 0 when the weights are dense.
-        n, m: the smallest N:M that every tile obeys; ``m`` is None when only the whole row does.
-        element_density: non-zero weights / all weights.
-        column_density: kept (tile, column) pairs / all, at ``tile`` (1.0 when dense).
-    """
-
-    tile: int
-    n: int
-    m: int | None
-    element_density: float
-    column_density: float
-
-    def __str__(self) -> str:
-        """Name the pattern as tables show it."""
-        if self.tile == 0:
-            return "dense" if self.element_density > 0.95 else "unstructured"
-        share = f"{100.0 * self.column_density:.1f}%"
-        what = f"{self.n}:{self.m}" if self.m is not None else f"{share} of the row"
-        return f"{what} kept, tile {self.tile}"
-
-
-def detect_pattern(weights: Array, *, groups: int = 1) -> FittingPattern:
-    """Find the pattern that a weight array obeys; weights as :func:`compute_mask` takes them.
-
-    A tile height counts as a fit when grouping rows by it costs almost nothing over the non-zeros
-    themselves (1 % of the elements), so a stray zero does not make a dense layer look pruned.
-
-    Raises:
-        PatternError: the rows do not divide into ``groups``.
-    """
-    rows = weights.shape[0]
-    if groups < 1 or rows < 1 or rows % groups != 0:
-        raise PatternError(f"{rows} output channels do not divide into {groups} groups")
-    nonzero = (weights != 0).reshape(rows, -1)
-    columns = nonzero.shape[1]
-    elements = float(np.count_nonzero(nonzero)) / nonzero.size
-    dense = FittingPattern(0, columns, None, elements, 1.0)
-    if elements > 0.95:
-        return dense
-    for tile in _DETECT_TILES:
-        if tile > max(rows // groups, 1):
-            continue
-        used, heights = _used_columns(nonzero, tile, groups)
-        covered = float((used.sum(axis=1) * heights).sum()) / nonzero.size
-        if covered > elements + 0.01:
-            continue
-        if tile == 1:
-            return _narrowest(used, 1, elements) if _is_regular(used) else dense
-        return _narrowest(used, tile, elements)
-    return dense
-
-
-def _is_regular(used: BoolArray) -> bool:
-    """Tell whether single rows obey some N:M, so that they are more than scattered zeros."""
-    return _best_group(used) is not None or len(np.unique(used.sum(axis=1))) == 1
-
-
-def _narrowest(used: BoolArray, tile: int, elements: float) -> FittingPattern:
-    density = float(np.count_nonzero(used)) / used.size
-    if (group := _best_group(used)) is not None:
-        return FittingPattern(tile, group[0], group[1], elements, density)
-    return FittingPattern(tile, int(used.sum(axis=1).max()), None, elements, density)
-
-
-def _best_group(used: BoolArray) -> tuple[int, int] | None:
-    """Return the smallest (n, m) that is tight: n below m and close to the mean kept."""
-    spans, columns = used.shape
-    for m in _DETECT_GROUPS:
-        if columns % m != 0 or spans * columns < _DETECT_EVIDENCE * m:
-            continue
-        counts = used.reshape(spans, columns // m, m).sum(axis=2)
-        n = int(counts.max())
-        if n < m and float(counts.mean()) > 0.98 * n:
-            return n, m
-    return None

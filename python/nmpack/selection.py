@@ -1,35 +1,51 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which convolutions are pruned: one rule for every framework, and a report of what it did."""
+"""Which layers are pruned: one rule for every framework, and a report of what it did."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from nmpack.errors import SelectionError
-from nmpack.pattern import NMPattern
+from nmpack.pattern import NMPattern, Pattern, Unstructured
 
 #: A glob or several over layer names, a layer type or several, or a predicate (name, layer).
 Select = str | type | Sequence[str] | Sequence[type] | Callable[[str, Any], bool]
 
+#: One pattern for all layers, or globs over names with the pattern of each (None: stays dense).
+Patterns = Pattern | Mapping[str, Pattern | None]
+
+CONVOLUTION, LINEAR = "convolution", "linear"
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A convolution as the adaptors hand it over.
+    """A layer as the adaptors hand it over.
 
     Attributes:
         name: its path in the model.
         module: the framework's own object.
-        shape: OHWI of its weights.
+        shape: OHWI of its weights; a linear layer is a 1x1 convolution.
         groups: convolution groups.
+        kind: ``convolution`` or ``linear``.
     """
 
     name: str
     module: Any
     shape: tuple[int, ...]
     groups: int
+    kind: str = CONVOLUTION
+
+
+class Choice(NamedTuple):
+    """A layer and the pattern it gets; without one, ``reason`` says why it stays dense."""
+
+    layer: Layer
+    pattern: Pattern | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +55,15 @@ class LayerReport:
     name: str
     shape: tuple[int, ...]
     groups: int
-    pattern: NMPattern | None
+    pattern: Pattern | None
     density: float
     reason: str
+    kind: str = CONVOLUTION
 
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What happened to every convolution of a model, in the model's order."""
+    """What happened to every convolution and linear layer of a model, in the model's order."""
 
     layers: tuple[LayerReport, ...]
 
@@ -60,97 +77,115 @@ class PruneReport:
         return tuple(layer for layer in self.layers if layer.pattern is not None)
 
     @property
+    def convolutions(self) -> tuple[LayerReport, ...]:
+        """The convolutions alone."""
+        return tuple(layer for layer in self.layers if layer.kind == CONVOLUTION)
+
+    @property
     def density(self) -> float:
         """Non-zero weights of all convolutions / all their weights."""
-        total = sum(_size(layer.shape) for layer in self.layers)
-        kept = sum(layer.density * _size(layer.shape) for layer in self.layers)
+        total = sum(math.prod(layer.shape) for layer in self.convolutions)
+        kept = sum(layer.density * math.prod(layer.shape) for layer in self.convolutions)
         return kept / total if total else 1.0
 
 
 def choose(
     layers: Sequence[Layer],
-    pattern: NMPattern,
+    patterns: Patterns,
     select: Select | None,
     exclude: str | Iterable[str] = (),
     keep_dense: Sequence[str] = (),
-) -> list[tuple[Layer, str]]:
-    """Pair every layer with the reason why it stays dense; an empty reason means: prune it.
+) -> list[Choice]:
+    """Decide about every layer.
 
     Without ``select``, every convolution is pruned but the first (the stem), those that match
     ``keep_dense``, grouped and depthwise ones, and those with fewer output channels than one tile:
-    in a ResNet that leaves exactly the convolutions of the residual blocks.
+    in a ResNet that leaves exactly the convolutions of the residual blocks. Linear layers are
+    pruned only where ``select`` or a mapping names them. A mapping of globs to patterns is a
+    selection by itself: the first glob that matches decides.
 
     Raises:
         SelectionError: nothing is left to prune, or a glob matches no layer.
     """
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    if unused := [glob for glob in exclude if not _globbed(layers, glob)]:
-        raise SelectionError(f"exclude {unused[0]!r} matches no convolution{_known(layers)}")
-    wanted = _rule(layers, pattern, select, keep_dense)
+    _require_use(layers, exclude, "exclude")
+    wanted = _rule(layers, patterns, select, keep_dense)
     chosen = []
-    for index, layer in enumerate(layers):
-        glob = next((glob for glob in exclude if fnmatchcase(layer.name, glob)), None)
-        chosen.append((layer, f"excluded by {glob!r}" if glob else wanted(index, layer)))
-    if all(reason for _, reason in chosen):
-        why = f"; {chosen[0][0].name}: {chosen[0][1]}" if chosen else ""
-        raise SelectionError(f"nothing to prune among {len(chosen)} convolutions{why}")
+    for layer in layers:
+        glob = _first(exclude, layer)
+        pattern, silent = _pattern_of(layer, patterns)
+        reason = f"excluded by {glob!r}" if glob else silent or wanted(layer)
+        chosen.append(Choice(layer, None if reason else pattern, reason))
+    if all(choice.reason for choice in chosen):
+        why = f"; {chosen[0].layer.name}: {chosen[0].reason}" if chosen else ""
+        raise SelectionError(f"nothing to prune among {len(chosen)} layers{why}")
     return chosen
 
 
+def _pattern_of(layer: Layer, patterns: Patterns) -> tuple[Pattern | None, str]:
+    """Return the pattern given for ``layer``, or why there is none."""
+    if not isinstance(patterns, Mapping):
+        return patterns, ""
+    glob = _first(tuple(patterns), layer)
+    if glob is None:
+        return None, "no pattern names it"
+    pattern = patterns[glob]
+    return pattern, "" if pattern is not None else f"dense by {glob!r}"
+
+
 def _rule(
-    layers: Sequence[Layer],
-    pattern: NMPattern,
-    select: Select | None,
-    keep_dense: Sequence[str],
-) -> Callable[[int, Layer], str]:
+    layers: Sequence[Layer], patterns: Patterns, select: Select | None, keep_dense: Sequence[str]
+) -> Callable[[Layer], str]:
+    if isinstance(patterns, Mapping):
+        _require_use(layers, tuple(patterns), "pattern")
+        if select is None:
+            return lambda _: ""
+    elif not isinstance(patterns, NMPattern | Unstructured):
+        raise SelectionError(f"expected a pattern or a mapping of globs to them, got {patterns!r}")
     if select is None:
-        return lambda index, layer: _default(index, layer, pattern, keep_dense)
-    if isinstance(select, str):
-        select = (select,)
-    if isinstance(select, type):
-        select = (select,)
+        tile = patterns.tile if not isinstance(patterns, Mapping) else 1
+        stem = next((layer.name for layer in layers if layer.kind == CONVOLUTION), "")
+        return lambda layer: _default(layer, stem, tile, keep_dense)
+    if isinstance(select, str | type):
+        select = (select,)  # type: ignore[assignment]
     if isinstance(select, Sequence):
         globs = tuple(item for item in select if isinstance(item, str))
         types = tuple(item for item in select if isinstance(item, type))
         if len(globs) + len(types) != len(select):
             raise SelectionError(f"select takes globs or types in a sequence, got {select!r}")
-        if unused := [glob for glob in globs if not _globbed(layers, glob)]:
-            raise SelectionError(f"select {unused[0]!r} matches no convolution{_known(layers)}")
-        return lambda _, layer: (
-            ""
-            if any(fnmatchcase(layer.name, glob) for glob in globs)
-            or isinstance(layer.module, types)
-            else "not selected"
+        _require_use(layers, globs, "select")
+        return lambda layer: (
+            "" if _first(globs, layer) or isinstance(layer.module, types) else "not selected"
         )
     if callable(select):
         predicate = select
-        return lambda _, layer: "" if predicate(layer.name, layer.module) else "not selected"
+        return lambda layer: "" if predicate(layer.name, layer.module) else "not selected"
     raise SelectionError(f"select takes a glob, a type or a predicate, got {select!r}")
 
 
-def _default(index: int, layer: Layer, pattern: NMPattern, keep_dense: Sequence[str]) -> str:
-    if index == 0:
+def _default(layer: Layer, stem: str, tile: int, keep_dense: Sequence[str]) -> str:
+    if layer.kind == LINEAR:
+        return "linear layers are pruned only where they are selected"
+    if layer.name == stem:
         return "first convolution (stem)"
     if layer.groups != 1:
         return f"{layer.groups} groups"
-    if glob := next((glob for glob in keep_dense if fnmatchcase(layer.name, glob)), None):
+    if glob := _first(keep_dense, layer):
         return f"dense in the model's published list ({glob})"
-    if layer.shape[0] < pattern.tile:
-        return f"{layer.shape[0]} output channels are fewer than one tile of {pattern.tile}"
+    if layer.shape[0] < tile:
+        return f"{layer.shape[0]} output channels are fewer than one tile of {tile}"
     return ""
 
 
-def _globbed(layers: Sequence[Layer], glob: str) -> bool:
-    return any(fnmatchcase(layer.name, glob) for layer in layers)
+def _first(globs: Sequence[str], layer: Layer) -> str | None:
+    return next((glob for glob in globs if fnmatchcase(layer.name, glob)), None)
 
 
-def _known(layers: Sequence[Layer]) -> str:
-    names = [layer.name for layer in layers[:3]]
-    return f"; names look like {', '.join(names)}" if names else "; the model has none"
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for axis in shape:
-        size *= axis
-    return size
+def _require_use(layers: Sequence[Layer], globs: Sequence[str], what: str) -> None:
+    for glob in globs:
+        if not any(fnmatchcase(layer.name, glob) for layer in layers):
+            names = ", ".join(layer.name for layer in layers[:3])
+            known = f"; names look like {names}" if names else "; the model has none"
+            raise SelectionError(
+                f"{what} {glob!r} matches no convolution and no linear layer{known}"
+            )

@@ -56,7 +56,7 @@ def prune_table(report: PruneReport) -> Table:
         pattern = str(row.pattern) if row.pattern else "dense"
         table.add_row(row.name, _shape(row.shape), _percent(row.density), pattern, row.reason)
     table.caption = (
-        f"{len(report.pruned)} of {len(report.layers)} convolutions pruned; "
+        f"{len(report.pruned)} of {len(report.layers)} layers pruned; "
         f"{_percent(report.density)} of all convolution weights are kept"
     )
     return table

@@ -51,6 +51,7 @@ def test_prune_convert_inspect_run(tmp_path: Path, nmpack_command: Command) -> N
     assert sum(row["pattern"] == "2:4 kept, tile 8" for row in layers) == 6
     assert {row["reason"] for row in layers} == {
         "", "first convolution (stem)", "excluded by 'layer1.1.*'",
+        "linear layers are pruned only where they are selected",
     }  # fmt: skip
 
     model = tmp_path / "pruned.tflite"

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from nmpack.detection import detect_pattern
 from nmpack.errors import NmpackError, PatternError
-from nmpack.mask import column_density, compute_mask, detect_pattern, tiles
+from nmpack.mask import column_density, compute_mask, tiles
 from nmpack.pattern import NMPattern
 
 FLOATS = st.floats(-8, 8, width=32)

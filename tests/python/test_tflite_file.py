@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nmpack.detection import detect_pattern
 from nmpack.errors import ModelError, NmpackError
 from nmpack.inspection import inspect
-from nmpack.mask import detect_pattern
 from nmpack.names import short_names
 from nmpack.tflite_file import TFLiteFile
 

@@ -31,7 +31,7 @@ def small(groups: int = 1) -> nn.Sequential:
 def test_default_selection_is_every_residual_block_convolution() -> None:
     model = resnet50()
     report = nmpack.torch.prune_(model, NMPattern.from_sparsity(0.75, tile=32))
-    assert [row.name for row in report if row.pattern is None] == ["conv1"]
+    assert [row.name for row in report if row.pattern is None] == ["conv1", "fc"]
     assert len(report.pruned) == 52
     # Single weights are zero by chance.
     assert all(row.density == pytest.approx(0.25, abs=1e-3) for row in report.pruned)
@@ -102,7 +102,7 @@ def test_finalize_bakes_the_zeros_in_and_restores_the_names() -> None:
     assert torch.equal(model(images), expected)
     assert (model[2].weight == 0).float().mean().item() == pytest.approx(0.5)
     assert isinstance(model[2].weight, nn.Parameter)
-    assert all(row.pattern is None for row in nmpack.torch.report(model))
+    assert all(row.pattern is None for row in nmpack.torch.inspect(model))
 
 
 def test_finalizing_a_deepcopy_leaves_the_original_pruned() -> None:
@@ -138,7 +138,7 @@ def test_selection_by_glob_type_and_predicate() -> None:
 @pytest.mark.parametrize(
     ("select", "exclude", "says"),
     [
-        ("layer*", (), "matches no convolution; names look like 0, 2, 3"),
+        ("layer*", (), "matches no convolution and no linear layer; names look like 0, 2"),
         (None, "stem", "exclude 'stem' matches no"),
         (nn.Linear, (), "nothing to prune among 3"),
         (lambda *_: False, (), "nothing to prune"),

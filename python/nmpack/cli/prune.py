@@ -43,6 +43,19 @@ def add(verbs: Subparsers) -> None:
         "--tile", type=positive, default=32, metavar="T", help="output channels a tile (default 32)"
     )
     parser.add_argument(
+        "--block",
+        type=positive,
+        default=1,
+        metavar="B",
+        help="consecutive columns that are kept or dropped as one (default 1)",
+    )
+    parser.add_argument(
+        "--score",
+        choices=("l1", "l2"),
+        default="l1",
+        help="of a column in a tile: the sum of |w| (default) or of w squared",
+    )
+    parser.add_argument(
         "--select", action="append", metavar="GLOB", help="prune only these layers; repeatable"
     )
     parser.add_argument(
@@ -54,9 +67,11 @@ def add(verbs: Subparsers) -> None:
 def execute(arguments: argparse.Namespace) -> None:
     """Prune and save."""
     if arguments.pattern is not None:
-        pattern = NMPattern.parse(arguments.pattern, tile=arguments.tile)
+        pattern = NMPattern.parse(arguments.pattern, tile=arguments.tile, block=arguments.block)
     elif 0.0 < arguments.sparsity < 1.0:
-        pattern = NMPattern.from_sparsity(arguments.sparsity, tile=arguments.tile)
+        pattern = NMPattern.from_sparsity(
+            arguments.sparsity, tile=arguments.tile, block=arguments.block
+        )
     else:
         raise PatternError(f"--sparsity must be above 0 and below 1, got {arguments.sparsity}")
     with progress(f"pruning {arguments.model}: {pattern}"):
@@ -67,7 +82,7 @@ def execute(arguments: argparse.Namespace) -> None:
             num_classes=arguments.classes,
             seed=arguments.seed,
         )
-        report = _prune(source, pattern, arguments.select, arguments.exclude)
+        report = _prune(source, pattern, arguments)
         save_source(source, arguments.output)
     console().print(prune_table(report))
     if arguments.json:
@@ -76,17 +91,16 @@ def execute(arguments: argparse.Namespace) -> None:
     console().print(f"wrote {arguments.output}")
 
 
-def _prune(
-    source: Source, pattern: NMPattern, select: list[str] | None, exclude: list[str]
-) -> PruneReport:
+def _prune(source: Source, pattern: NMPattern, arguments: argparse.Namespace) -> PruneReport:
+    how = {"select": arguments.select, "exclude": arguments.exclude, "score": arguments.score}
     if source.framework == "torch":
         from nmpack import torch as torch_side
 
-        report = torch_side.prune_(source.model, pattern, select=select, exclude=exclude)
+        report = torch_side.prune_(source.model, pattern, **how)
         torch_side.finalize_(source.model)
         return report
     from nmpack import keras as keras_side
 
-    report = keras_side.prune_(source.model, pattern, select=select, exclude=exclude)
+    report = keras_side.prune_(source.model, pattern, **how)
     keras_side.finalize_(source.model)
     return report

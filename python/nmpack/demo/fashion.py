@@ -29,7 +29,8 @@ SAME_TOP1 = 0.9995
 _SAMPLES = {128: 2, 256: 12, 512: 2}
 _SOURCES = (
     "demo/data.py", "demo/train.py", "mask.py", "models/parts.py", "models/resnet.py", "pattern.py",
-    "selection.py", "torch.py",
+    "selection.py",
+    *(f"torch/{name}.py" for name in ("holding", "layers", "pruning")),
 )  # fmt: skip
 
 
@@ -102,14 +103,14 @@ class Fashion:
                 checkpoint=self._stages.folder / "pruned.part.pt",
                 key=_digest(key),
             )
-            report = nmpack.torch.report(model)
+            report = nmpack.torch.inspect(model)
             nmpack.torch.finalize_(model)
             _save(self.pruned, model)
             return {
                 "pattern": str(PATTERN),
                 "accuracy_before_fine_tuning": before,
                 "accuracy": accuracy(model, test),
-                "convolutions": len(report.layers),
+                "convolutions": len(report.convolutions),
                 "pruned_convolutions": len(report.pruned),
                 "convolution_density": report.density,
             }

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which pattern plain numpy weights obey, told from their zeros alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmpack.errors import PatternError
+from nmpack.mask import Array, BoolArray, used_columns
+
+_DETECT_TILES = (256, 128, 64, 32, 16, 12, 8, 6, 4, 2, 1)
+_DETECT_GROUPS = (4, 8, 16, 32)
+# Fewer groups than this agree on an N:M by chance too often.
+_DETECT_EVIDENCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FittingPattern:
+    """The pattern that explains a weight matrix best.
+
+    Attributes:
+        tile: the largest tile height whose column density is the lowest of all heights tried (1 %
+            slack); 0 when the weights are dense.
+        n, m: the smallest N:M that every tile obeys; ``m`` is None when only the whole row does.
+        element_density: non-zero weights / all weights.
+        column_density: kept (tile, column) pairs / all, at ``tile`` (1.0 when dense).
+    """
+
+    tile: int
+    n: int
+    m: int | None
+    element_density: float
+    column_density: float
+
+    def __str__(self) -> str:
+        """Name the pattern as tables show it."""
+        if self.tile == 0:
+            return "dense" if self.element_density > 0.95 else "unstructured"
+        share = f"{100.0 * self.column_density:.1f}%"
+        what = f"{self.n}:{self.m}" if self.m is not None else f"{share} of the row"
+        return f"{what} kept, tile {self.tile}"
+
+
+def detect_pattern(weights: Array, *, groups: int = 1) -> FittingPattern:
+    """Find the pattern that a weight array obeys; weights as ``compute_mask`` takes them.
+
+    A tile height counts as a fit when grouping rows by it costs almost nothing over the non-zeros
+    themselves (1 % of the elements), so a stray zero does not make a dense layer look pruned.
+
+    Raises:
+        PatternError: the rows do not divide into ``groups``.
+    """
+    rows = weights.shape[0]
+    if groups < 1 or rows < 1 or rows % groups != 0:
+        raise PatternError(f"{rows} output channels do not divide into {groups} groups")
+    nonzero = (weights != 0).reshape(rows, -1)
+    columns = nonzero.shape[1]
+    elements = float(np.count_nonzero(nonzero)) / nonzero.size
+    dense = FittingPattern(0, columns, None, elements, 1.0)
+    if elements > 0.95:
+        return dense
+    for tile in _DETECT_TILES:
+        if tile > max(rows // groups, 1):
+            continue
+        used, heights = used_columns(nonzero, tile, groups)
+        covered = float((used.sum(axis=1) * heights).sum()) / nonzero.size
+        if covered > elements + 0.01:
+            continue
+        if tile == 1:
+            return _narrowest(used, 1, elements) if _is_regular(used) else dense
+        return _narrowest(used, tile, elements)
+    return dense
+
+
+def _is_regular(used: BoolArray) -> bool:
+    """Tell whether single rows obey some N:M, so that they are more than scattered zeros."""
+    return _best_group(used) is not None or len(np.unique(used.sum(axis=1))) == 1
+
+
+def _narrowest(used: BoolArray, tile: int, elements: float) -> FittingPattern:
+    density = float(np.count_nonzero(used)) / used.size
+    if (group := _best_group(used)) is not None:
+        return FittingPattern(tile, group[0], group[1], elements, density)
+    return FittingPattern(tile, int(used.sum(axis=1).max()), None, elements, density)
+
+
+def _best_group(used: BoolArray) -> tuple[int, int] | None:
+    """Return the smallest (n, m) that is tight: n below m and close to the mean kept."""
+    spans, columns = used.shape
+    for m in _DETECT_GROUPS:
+        if columns % m != 0 or spans * columns < _DETECT_EVIDENCE * m:
+            continue
+        counts = used.reshape(spans, columns // m, m).sum(axis=2)
+        n = int(counts.max())
+        if n < m and float(counts.mean()) > 0.98 * n:
+            return n, m
+    return None

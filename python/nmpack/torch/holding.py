@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Masks on PyTorch layers: held by a parametrization, taken over from torch's tools, baked in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils import prune as torch_prune
+
+from nmpack.errors import SelectionError
+from nmpack.mask import require_mask
+from nmpack.pattern import Pattern
+from nmpack.torch.layers import layers_of
+
+
+class HoldMask(nn.Module):
+    """Parametrization that multiplies a weight by a mask.
+
+    The mask is a buffer, so ``state_dict``, ``deepcopy``, ``to(device)`` and DDP carry it. Without
+    ``feedback`` the gradient of every pruned weight is zero; with it the gradient goes straight
+    through, so that pruned weights go on learning and may come back when the mask is computed anew.
+    """
+
+    mask: torch.Tensor
+
+    def __init__(
+        self, mask: torch.Tensor, pattern: Pattern | None, *, feedback: bool = False
+    ) -> None:
+        """Hold ``mask`` (boolean, the shape of the weight), made for ``pattern`` where known."""
+        super().__init__()
+        self.register_buffer("mask", mask)
+        self.pattern = pattern
+        self.feedback = feedback
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight with its pruned entries at zero."""
+        masked = torch.where(self.mask, weight, torch.zeros((), dtype=weight.dtype).to(weight))
+        # The sum is the masked weight exactly: w + (w - w), or w + (0 - w).
+        return weight + (masked - weight).detach() if self.feedback else masked
+
+    def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
+        """Take an assigned weight as it is."""
+        return weight
+
+
+def held(layer: nn.Module) -> HoldMask | None:
+    """Return the mask that ``layer`` holds."""
+    holder: HoldMask | None = _parametrization(layer, HoldMask)
+    return holder
+
+
+def original(layer: nn.Module) -> nn.Parameter:
+    """Return the trained parameter of ``layer``, pruned entries included."""
+    if parametrize.is_parametrized(layer, "weight"):
+        chain: Any = layer.parametrizations
+        parameter: nn.Parameter = chain["weight"].original
+        return parameter
+    plain: Any = layer.weight
+    assert isinstance(plain, nn.Parameter)
+    return plain
+
+
+def hold(
+    layer: nn.Module, mask: torch.Tensor, pattern: Pattern | None, *, feedback: bool = False
+) -> HoldMask:
+    """Hold ``mask`` on ``layer``; a mask that it holds already is overwritten in place.
+
+    The parameter stays the same object, so an optimizer made before goes on.
+    """
+    # Memory formats must agree: an element-wise product of two is slow and ends in neither.
+    mask = torch.empty_like(original(layer), dtype=torch.bool).copy_(mask)
+    holder = held(layer)
+    if holder is not None:
+        holder.mask.copy_(mask)
+        holder.pattern, holder.feedback = pattern, feedback
+        return holder
+    holder = HoldMask(mask, pattern, feedback=feedback)
+    parametrize.register_parametrization(layer, "weight", holder)
+    return holder
+
+
+def foreign(layer: nn.Module) -> torch.Tensor | None:
+    """Return the mask that torch.nn.utils.prune or torch.ao.pruning holds on ``layer``'s weight."""
+    if "weight_orig" in layer._parameters:
+        mask = layer._buffers.get("weight_mask")
+        return None if mask is None else mask != 0
+    fake = _parametrization(layer, _fake_sparsity())
+    return None if fake is None else fake.mask != 0
+
+
+def adopt_(model: nn.Module, masks: Mapping[str, torch.Tensor] | None = None) -> tuple[str, ...]:
+    """Take over masks made elsewhere, in place, and hold them from then on.
+
+    Args:
+        model: any module; masks on the weights of its convolutions and linear layers count.
+        masks: by layer name, the shape of the layer's weight, zero or False where it is pruned;
+            None takes those that ``torch.nn.utils.prune`` and ``torch.ao.pruning`` hold.
+
+    Returns:
+        The names of the layers that hold a mask now.
+
+    Raises:
+        PatternError: a mask has another shape than its weight, or keeps nothing.
+        SelectionError: a name is no layer's, or there is no mask to take over.
+    """
+    layers = {layer.name: layer.module for layer in layers_of(model)}
+    if masks is None:
+        found = {name: foreign(layer) for name, layer in layers.items()}
+        masks = {name: mask for name, mask in found.items() if mask is not None}
+        if not masks:
+            raise SelectionError(
+                "no convolution or linear layer has a mask of torch.nn.utils.prune or "
+                "torch.ao.pruning to take over"
+            )
+    for name, mask in masks.items():
+        if name not in layers:
+            raise SelectionError(f"a mask is given for {name!r}, which is no layer of the model")
+        shape = tuple(original_shape(layers[name]))
+        require_mask(np.asarray((mask != 0).cpu().numpy()), shape, name)
+    for name, mask in masks.items():
+        bake(layers[name])
+        hold(layers[name], mask != 0, None)
+        layers[name].nmpack_reason = "its mask was made elsewhere"
+    return tuple(masks)
+
+
+def require_free(name: str, layer: nn.Module) -> None:
+    """Check that nobody else computes the weight of ``layer``.
+
+    Raises:
+        SelectionError: torch's pruning or another parametrization does.
+    """
+    if foreign(layer) is not None:
+        raise SelectionError(
+            f"{name}: already pruned by torch.nn.utils.prune or torch.ao.pruning; take its mask "
+            "over with nmpack.torch.adopt_, or remove it first"
+        )
+    if parametrize.is_parametrized(layer, "weight") and held(layer) is None:
+        raise SelectionError(
+            f"{name}: its weight has another parametrization; exclude the layer or remove it"
+        )
+
+
+def original_shape(layer: nn.Module) -> torch.Size:
+    """Return the shape of ``layer``'s weight without computing it."""
+    if "weight_orig" in layer._parameters:
+        weight: Any = layer.weight_orig
+        return torch.Size(weight.shape)
+    return original(layer).shape
+
+
+def finalize_(model: nn.Module) -> nn.Module:
+    """Bake the zeros into the weights and remove the masks, in place; returns ``model``.
+
+    The state dict then has the names it had before pruning. Masks of ``torch.nn.utils.prune`` and
+    ``torch.ao.pruning`` are baked in as well.
+    """
+    for layer in layers_of(model):
+        bake(layer.module)
+    return model
+
+
+def finalized_copy(model: nn.Module) -> nn.Module:
+    """Return a finalized deep copy; ``model`` computes what it did."""
+    for layer in layers_of(model):
+        if "weight_orig" in layer.module._parameters:
+            # torch.nn.utils.prune computes it anew in every forward, but a result of autograd that
+            # stands there meanwhile cannot be copied.
+            layer.module.weight = layer.module.weight.detach()
+    return finalize_(copy.deepcopy(model))
+
+
+def bake(layer: nn.Module) -> None:
+    """Make the masked weight of ``layer`` its parameter; without a mask nothing changes."""
+    if "weight_orig" in layer._parameters:
+        torch_prune.remove(layer, "weight")  # type: ignore[no-untyped-call]
+    elif held(layer) is not None or _parametrization(layer, _fake_sparsity()) is not None:
+        # A deepcopy shares its class with the original, and removing deletes its property.
+        shared = type(layer)
+        members = {k: v for k, v in vars(shared).items() if k not in ("__dict__", "__weakref__")}
+        layer.__class__ = type(shared.__name__, shared.__bases__, members)
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    else:
+        return
+    # The weight comes back behind the bias; put the parameters into their first order again.
+    if "bias" in layer._parameters:
+        layer._parameters["bias"] = layer._parameters.pop("bias")
+
+
+def _parametrization(layer: nn.Module, kind: type | None) -> Any:
+    if kind is None or not parametrize.is_parametrized(layer, "weight"):
+        return None
+    chain: Any = layer.parametrizations
+    return next((item for item in chain["weight"] if isinstance(item, kind)), None)
+
+
+def _fake_sparsity() -> type | None:
+    try:
+        from torch.ao.pruning.sparsifier.utils import FakeSparsity
+    except ImportError:  # a torch without torch.ao
+        return None
+    kind: type = FakeSparsity
+    return kind
