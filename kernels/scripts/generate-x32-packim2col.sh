@@ -9,4 +9,9 @@ tools/xngen src/x32-packim2col/scalar.c.in -D OP=COPY -o src/x32-packim2col/gen/
 tools/xngen src/x32-packim2col/scalar.c.in -D OP=MAX  -o src/x32-packim2col/gen/f32-maxpool-cnhw-scalar.c &
 tools/xngen src/x32-packim2col/scalar.c.in -D OP=ADD  -o src/x32-packim2col/gen/f32-avgpool-cnhw-scalar.c &
 
+################################ RISC-V Vector ################################
+tools/xngen src/x32-packim2col/rvv.c.in -D OP=COPY -o src/x32-packim2col/gen/x32-packim2col-rvv.c &
+tools/xngen src/x32-packim2col/rvv.c.in -D OP=MAX  -o src/x32-packim2col/gen/f32-maxpool-cnhw-rvv.c &
+tools/xngen src/x32-packim2col/rvv.c.in -D OP=ADD  -o src/x32-packim2col/gen/f32-avgpool-cnhw-rvv.c &
+
 wait

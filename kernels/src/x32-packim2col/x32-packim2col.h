@@ -6,6 +6,12 @@
 // One row a micro-kernel: declaration, test and benchmark are made from it.
 // XNN_UKERNEL(arch_flags, ukernel, op): op is COPY (bits), MAX or ADD (f32).
 
+#if XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+XNN_UKERNEL(xnn_arch_riscv_vector, xnn_x32_packim2col_ukernel__rvv, COPY)
+XNN_UKERNEL(xnn_arch_riscv_vector, xnn_f32_maxpool_cnhw_ukernel__rvv, MAX)
+XNN_UKERNEL(xnn_arch_riscv_vector, xnn_f32_avgpool_cnhw_ukernel__rvv, ADD)
+#endif  // XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+
 XNN_UKERNEL(0, xnn_x32_packim2col_ukernel__scalar, COPY)
 XNN_UKERNEL(0, xnn_f32_maxpool_cnhw_ukernel__scalar, MAX)
 XNN_UKERNEL(0, xnn_f32_avgpool_cnhw_ukernel__scalar, ADD)
