@@ -9,9 +9,9 @@
 >>> # ... fine-tune as usual: the mask is held ...
 >>> model = nmpack.torch.finalize_(model)
 
-:class:`Pruner` moves masks along a schedule, :func:`adopt_` takes over those of torch's own tools,
-:func:`collect` looks at data for the scores that need it, and :func:`reestimate_batch_norm_` mends
-what one-shot pruning shifts.
+:func:`permute_` orders channels before pruning, :class:`Pruner` moves masks along a schedule,
+:func:`adopt_` takes over those of torch's own tools, :func:`collect` looks at data for the scores
+that need it, and :func:`reestimate_batch_norm_` mends what one-shot pruning shifts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nmpack.torch.batchnorm import reestimate_batch_norm_
 from nmpack.torch.evidence import collect
 from nmpack.torch.holding import HoldMask, adopt_, finalize_
 from nmpack.torch.layers import weights
+from nmpack.torch.permutation import permute_
 from nmpack.torch.pruner import Pruner
 from nmpack.torch.pruning import inspect, prune_
 
@@ -30,6 +31,7 @@ __all__ = [
     "collect",
     "finalize_",
     "inspect",
+    "permute_",
     "prune_",
     "reestimate_batch_norm_",
     "weights",

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Order output channels so that those that want the same columns share a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from nmpack.errors import SelectionError
+from nmpack.mask import Evidence, compute_mask, importance
+from nmpack.pattern import NMPattern
+from nmpack.quiet import import_module
+from nmpack.selection import Patterns, Select
+from nmpack.torch.channels import Order, channels_of
+from nmpack.torch.holding import held, require_free
+from nmpack.torch.layers import weights
+from nmpack.torch.pruning import chosen_layers
+
+Scores = npt.NDArray[np.float64]
+
+# An exact assignment of this many channels takes milliseconds; more are done in random parts.
+_AT_ONCE = 384
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """One group of channels that was ordered.
+
+    Attributes:
+        layers: the pruned layers whose output channels it is.
+        channels: how many.
+        before, after: share of their total score that the pattern keeps.
+    """
+
+    layers: tuple[str, ...]
+    channels: int
+    before: float
+    after: float
+
+
+def permute_(
+    model: nn.Module,
+    sample: torch.Tensor,
+    pattern: Patterns,
+    *,
+    select: Select | None = None,
+    exclude: str | Iterable[str] = (),
+    score: str = "l1",
+    evidence: Mapping[str, Evidence] | None = None,
+    rounds: int = 12,
+    seed: int = 0,
+) -> list[GroupReport]:
+    """Permute channels of ``model`` in place, before it is pruned; it computes the same function.
+
+    Rows are assigned to tiles by turns with the tiles' columns: the best columns for the rows, then
+    the best rows for the columns, each exactly, so the score that is kept never falls. The order of
+    a residual stream serves all layers that write to it.
+
+    Args:
+        model: not pruned yet; optimizer state made before does not follow.
+        sample: an input, to trace the model with.
+        pattern, select, exclude, score, evidence: as :func:`prune_` will get them. Evidence of
+            columns does not follow the permutation: collect it again for :func:`prune_`.
+        rounds: turns for each group; at least 1.
+        seed: of the parts into which large groups are cut.
+
+    Returns:
+        A row for each group that some pruned layer makes and that may be permuted.
+
+    Raises:
+        SelectionError: a layer holds a mask already.
+        ModelError: the model cannot be traced.
+    """
+    chosen = {layer.name: (layer, wanted) for layer, wanted, _ in chosen_layers(
+        model, pattern, select, exclude) if isinstance(wanted, NMPattern)}  # fmt: skip
+    for name, (layer, _) in chosen.items():
+        require_free(name, layer.module)
+        if held(layer.module) is not None:
+            raise SelectionError(f"{name}: channels are permuted before pruning, it holds a mask")
+    channels = channels_of(model, sample)
+    orders: dict[int, Order] = {}
+    rows = []
+    for group, makers in channels.makers.items():
+        parts = []
+        names = tuple(name for name in makers if name in chosen)
+        for name in names:
+            layer, wanted = chosen[name]
+            assert isinstance(wanted, NMPattern)
+            value = importance(weights(layer.module), score, (evidence or {}).get(name), layer=name)
+            matrix = value.reshape(value.shape[0], -1)
+            compute_mask(matrix, wanted, layer=name)  # the pattern must fit
+            parts.append((matrix / max(matrix.sum(), 1e-300), wanted))
+        if not parts or all(wanted.tile == 1 for _, wanted in parts):
+            continue
+        order = best_order(parts, rounds, np.random.default_rng(seed))
+        identity = np.arange(len(order))
+        before, after = (kept_share(parts, item) for item in (identity, order))
+        if after > before:
+            orders[group] = order
+        rows.append(GroupReport(names, len(order), before, max(before, after)))
+    channels.apply_(model, orders)
+    return rows
+
+
+def kept_share(parts: list[tuple[Scores, NMPattern]], order: Order) -> float:
+    """Return the share of the score that is kept when the rows stand in ``order``, a mean."""
+    kept = [matrix[order][compute_mask(matrix[order], wanted)].sum() for matrix, wanted in parts]
+    return float(np.mean(kept))
+
+
+def best_order(
+    parts: list[tuple[Scores, NMPattern]], rounds: int, generator: np.random.Generator
+) -> Order:
+    """Order the rows that all ``parts`` share: ``(scores [rows, K], pattern)``, each summing to 1.
+
+    Places belong to tiles; where parts have tiles of several heights, to one of each.
+    """
+    assign = import_module("scipy.optimize", "torch").linear_sum_assignment
+    count = parts[0][0].shape[0]
+    order = _first_order(parts)
+    if kept_share(parts, order) < kept_share(parts, np.arange(count)):
+        order = np.arange(count)
+    best, best_share = order.copy(), kept_share(parts, order)
+    for _ in range(rounds):
+        # gain[r, p]: what row r keeps at place p, whose columns are those of the rows there now.
+        gain = np.zeros((count, count))
+        for matrix, wanted in parts:
+            masks = compute_mask(matrix[order], wanted)
+            heads = np.arange(0, count, wanted.tile)
+            each = matrix @ masks[heads].T.astype(np.float64)
+            gain += each[:, np.arange(count) // wanted.tile]
+        places = generator.permutation(count)
+        pieces = -(-count // _AT_ONCE)
+        for piece in np.array_split(places, pieces):
+            held_rows = order[piece]
+            _, target = assign(gain[np.ix_(held_rows, piece)], maximize=True)
+            order[piece[target]] = held_rows
+        share = kept_share(parts, order)
+        if share <= best_share * (1 + 1e-6) and pieces == 1:
+            break
+        if share > best_share:
+            best, best_share = order.copy(), share
+    return best
+
+
+def _first_order(parts: list[tuple[Scores, NMPattern]]) -> Order:
+    """Sort rows along the direction in which their scores differ most."""
+    matrix = np.concatenate(
+        [part / np.linalg.norm(part) for part, _ in parts if part.any()], axis=1
+    )
+    rows = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-300)
+    centred = rows - rows.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred @ centred.T)
+    return np.argsort(vectors[:, -1], kind="stable")
