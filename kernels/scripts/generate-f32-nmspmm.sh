@@ -77,3 +77,56 @@ tools/xngen src/f32-nmspmm/rvv.c.in -D MR=2  -D LMUL=8 -D DENSE=1 -o src/f32-nms
 tools/xngen src/f32-nmspmm/rvv.c.in -D MR=3  -D LMUL=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-3x8v-minmax-rvv.c &
 tools/xngen src/f32-nmspmm/rvv.c.in -D MR=3  -D LMUL=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x8v-minmax-rvv-dense.c &
 wait
+
+################################# x86 AVX-512F ################################
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=1  -D NR=64 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-1x64-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=1  -D NR=64 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-1x64-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=2  -D NR=64 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-2x64-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=2  -D NR=64 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-2x64-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=3  -D NR=64 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-3x64-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=3  -D NR=64 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x64-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=4  -D NR=64 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-4x64-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=4  -D NR=64 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-4x64-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=5  -D NR=64 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-5x64-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=5  -D NR=64 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-5x64-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=6  -D NR=64 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-6x64-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=6  -D NR=64 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-6x64-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=1  -D NR=48 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-1x48-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=1  -D NR=48 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-1x48-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=2  -D NR=48 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-2x48-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=2  -D NR=48 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-2x48-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=3  -D NR=48 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-3x48-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=3  -D NR=48 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x48-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=4  -D NR=48 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-4x48-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=4  -D NR=48 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-4x48-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=5  -D NR=48 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-5x48-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=5  -D NR=48 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-5x48-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=6  -D NR=48 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-6x48-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=6  -D NR=48 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-6x48-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=7  -D NR=48 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-7x48-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=7  -D NR=48 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-7x48-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=8  -D NR=48 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-8x48-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=8  -D NR=48 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-8x48-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=1  -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-1x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=1  -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-1x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=2  -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-2x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=2  -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-2x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=3  -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-3x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=3  -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=4  -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-4x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=4  -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-4x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=5  -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-5x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=5  -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-5x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=6  -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-6x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=6  -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-6x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=7  -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-7x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=7  -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-7x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=8  -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-8x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=8  -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-8x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=14 -D NR=32 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-14x32-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=14 -D NR=32 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-14x32-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=14 -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-14x16-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=14 -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-14x16-minmax-avx512f-dense.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=28 -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-28x16-minmax-avx512f.c &
+tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=28 -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-28x16-minmax-avx512f-dense.c &
+wait
