@@ -17,10 +17,11 @@ std::string TensorName(const TfLiteContext& context, int tensor) {
   return name == nullptr || *name == '\0' ? "tensor #" + std::to_string(tensor) : name;
 }
 
-// XNNPACK keeps the order of the model's nodes and the numbers of its tensors. `at` is where the node of
-// the last convolution was found.
+// XNNPACK keeps the numbers of the model's tensors, and the order of its nodes but for convolutions that were fused
+// with an addition. `at` is where the node of the last convolution was found.
 std::string OutputName(TfLiteContext* context, const TfLiteDelegateParams& params, uint32_t filter, int* at) {
-  for (int i = *at + 1; i < params.nodes_to_replace->size; i++) {
+  for (int step = 1; step <= params.nodes_to_replace->size; step++) {
+    const int i = (*at + step) % params.nodes_to_replace->size;
     TfLiteNode* node = nullptr;
     TfLiteRegistration* registration = nullptr;
     if (context->GetNodeAndRegistration(context, params.nodes_to_replace->data[i], &node, &registration) !=
@@ -39,12 +40,23 @@ std::string OutputName(TfLiteContext* context, const TfLiteDelegateParams& param
 
 }  // namespace
 
-uint32_t RuntimeFlags(NMMode mode) {
+uint32_t RuntimeFlags(NMMode mode, Layout layout) {
+  uint32_t flags = 0;
+  switch (layout) {
+    case Layout::kAuto:
+      break;
+    case Layout::kNhwc:
+      flags = XNN_FLAG_FORCE_NM_NHWC;
+      break;
+    case Layout::kCnhw:
+      flags = XNN_FLAG_FORCE_NM_CNHW;
+      break;
+  }
   switch (mode) {
     case NMMode::kAuto:
-      return XNN_FLAG_HINT_NM_SPARSE_INFERENCE;
+      return flags | XNN_FLAG_HINT_NM_SPARSE_INFERENCE;
     case NMMode::kForce:
-      return XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE;
+      return flags | XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE;
     case NMMode::kOff:
       break;
   }
@@ -80,6 +92,8 @@ bool ReadConvolutions(TfLiteContext* context, const TfLiteDelegateParams& params
     c.predicted_speedup = info.predicted_speedup;
     c.sparse = info.reason == xnn_nm_reason_chosen;
     c.reason = xnn_nm_reason_to_string(info.reason);
+    c.layout = info.layout == xnn_nm_layout_cnhw ? "CNHW" : "NHWC";
+    c.fused_addition = info.fused_addition;
     partition->convolutions.push_back(c);
   }
   return true;
@@ -87,7 +101,7 @@ bool ReadConvolutions(TfLiteContext* context, const TfLiteDelegateParams& params
 
 #else  // An XNNPACK without the N:M operator, to compare with.
 
-uint32_t RuntimeFlags(NMMode) { return 0; }
+uint32_t RuntimeFlags(NMMode, Layout) { return 0; }
 
 bool ReadConvolutions(TfLiteContext*, const TfLiteDelegateParams& params, struct xnn_runtime*,
                       Partition* partition) {

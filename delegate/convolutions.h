@@ -12,8 +12,8 @@ struct xnn_runtime;
 
 namespace nmpack {
 
-// The flags of XNNPACK's runtime that stand for `mode`.
-uint32_t RuntimeFlags(NMMode mode);
+// The flags of XNNPACK's runtime that stand for the options.
+uint32_t RuntimeFlags(NMMode mode, Layout layout);
 
 // Asks a new runtime what became of the convolutions of the model's nodes in `params`.
 bool ReadConvolutions(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr char kKnown[] =
-    "known options: num_threads=1..256, nm=auto|off|force, verbose=0|1, report=PATH";
+    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, report=PATH";
 
 std::string BadValue(const std::string& key, const char* expected, const std::string& value) {
   return "option '" + key + "': expected " + expected + ", got '" + value + "'; " + kKnown;
@@ -37,6 +37,16 @@ std::string SetOption(const std::string& key, const std::string& value, Options*
       options->nm = NMMode::kForce;
     } else {
       return BadValue(key, "auto, off or force", value);
+    }
+  } else if (key == "layout") {
+    if (value == "auto") {
+      options->layout = Layout::kAuto;
+    } else if (value == "nhwc") {
+      options->layout = Layout::kNhwc;
+    } else if (value == "cnhw") {
+      options->layout = Layout::kCnhw;
+    } else {
+      return BadValue(key, "auto, nhwc or cnhw", value);
     }
   } else if (key == "verbose") {
     if (value != "0" && value != "1") {

@@ -9,10 +9,14 @@ namespace nmpack {
 
 enum class NMMode { kAuto, kOff, kForce };
 
+// In which order images lie in memory between operators.
+enum class Layout { kAuto, kNhwc, kCnhw };
+
 // What a user may ask of the delegate. README and docs/delegate.md list the same names.
 struct Options {
   int num_threads = 1;
   NMMode nm = NMMode::kAuto;
+  Layout layout = Layout::kAuto;
   bool verbose = false;
   std::string report;  // path of the JSON report; empty: none
 };

@@ -103,7 +103,7 @@ TfLiteDelegate* Create(const char* const* keys, const char* const* values, size_
 
   TfLiteXNNPackDelegateOptions options = TfLiteXNNPackDelegateOptionsDefault();
   options.num_threads = plugin->options.num_threads;
-  options.runtime_flags = RuntimeFlags(plugin->options.nm);
+  options.runtime_flags = RuntimeFlags(plugin->options.nm, plugin->options.layout);
   options.runtime_created = RuntimeCreated;
   options.accept_node = AcceptNode;
   options.hook_data = plugin.get();

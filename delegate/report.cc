@@ -54,6 +54,8 @@ std::string ToJson(const Convolution& c) {
   };
   result += std::string(",\"operator\":\"") + (c.sparse ? "nm" : "dense") + '"';
   result += ",\"reason\":" + JsonString(c.reason);
+  result += ",\"layout\":" + JsonString(c.layout);
+  result += std::string(",\"fused_addition\":") + (c.fused_addition ? "true" : "false");
   count("node_id", c.node_id);
   count("filter_id", c.filter_id);
   count("groups", c.groups);
@@ -109,11 +111,12 @@ std::string JsonString(const std::string& text) {
 std::string Describe(const Convolution& c) {
   char text[256];
   std::snprintf(text, sizeof(text),
-                ": %ux%ux%u, %u -> %u channels, %u group%s: %s (%s), non-zero weights %.1f %%, kept columns "
+                ": %ux%ux%u, %u -> %u channels, %u group%s: %s in %s%s (%s), non-zero weights %.1f %%, kept columns "
                 "%.1f %% in tiles of %u, predicted speed-up %.2f",
                 c.kernel_height, c.kernel_width, c.group_input_channels, c.groups * c.group_input_channels,
                 c.groups * c.group_output_channels, c.groups, c.groups == 1 ? "" : "s",
-                c.sparse ? "N:M" : "dense", c.reason.c_str(), 100.0 * c.element_density,
+                c.sparse ? "N:M" : "dense", c.layout.c_str(), c.fused_addition ? " with an addition" : "",
+                c.reason.c_str(), 100.0 * c.element_density,
                 100.0 * c.column_density, c.tile_height, c.predicted_speedup);
   return JsonString(c.name) + text;
 }

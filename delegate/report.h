@@ -26,6 +26,8 @@ struct Convolution {
   float predicted_speedup = 1.0f;
   bool sparse = false;  // the N:M operator was chosen
   std::string reason;
+  std::string layout = "NHWC";
+  bool fused_addition = false;
 };
 
 struct Partition {

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "xnnpack/common.h"
 #include "xnnpack/config.h"
@@ -17,13 +18,13 @@ static struct xnn_nmspmm_config f32_nmspmm_config[XNN_MAX_F32_NMSPMM_CONFIGS] = 
 
 XNN_INIT_ONCE_GUARD(f32_nmspmm);
 
-// One row of a table: the kernels of that many rows, and what they cost.
-#define ROWS(config, rows, tile, isa, cost)                                                  \
-  do {                                                                                       \
-    (config)->ukernel[(rows) - 1] = xnn_f32_nmspmm_minmax_ukernel_##tile##__##isa;            \
-    (config)->dense_ukernel[(rows) - 1] = xnn_f32_nmspmm_minmax_ukernel_##tile##__##isa##_dense; \
-    (config)->relative_cost[(rows) - 1] = (cost);                                            \
-    (config)->mr = (rows);                                                                   \
+// The kernels for that many rows, and what they cost.
+#define ROWS(config, rows, sparse_ukernel, dense_ukernel_, cost) \
+  do {                                                           \
+    (config)->ukernel[(rows) - 1] = (sparse_ukernel);            \
+    (config)->dense_ukernel[(rows) - 1] = (dense_ukernel_);      \
+    (config)->relative_cost[(rows) - 1] = (cost);                \
+    (config)->mr = (rows);                                       \
   } while (0)
 
 static void init_f32_nmspmm_config(void) {
@@ -34,10 +35,46 @@ static void init_f32_nmspmm_config(void) {
   config->pack_cost = 100;
   config->nr = 8;
   config->granularity = 8;
-  ROWS(config, 1, 1x8, scalar, 150);
-  ROWS(config, 2, 2x8, scalar, 125);
-  ROWS(config, 3, 3x8, scalar, 115);
-  ROWS(config, 4, 4x8, scalar, 110);
+  ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x8__scalar, xnn_f32_nmspmm_minmax_ukernel_1x8__scalar_dense, 150);
+  ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x8__scalar, xnn_f32_nmspmm_minmax_ukernel_2x8__scalar_dense, 125);
+  ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x8__scalar, xnn_f32_nmspmm_minmax_ukernel_3x8__scalar_dense, 115);
+  ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x8__scalar, xnn_f32_nmspmm_minmax_ukernel_4x8__scalar_dense, 110);
+
+  #if XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (hardware_config->use_riscv_vector) {
+      // Costs: LLVM 22's model of the SpacemiT X60, cycles a column over those of the dense 7x4v GEMM and IGEMM (49).
+      const uint16_t vector_length = (uint16_t) (hardware_config->vlenb / sizeof(float));
+      config->nr = 4 * vector_length;
+      config->granularity = config->nr;
+      config->pack_cost = 200;
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_1x4v__rvv_dense, 140);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_2x4v__rvv_dense, 100);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_3x4v__rvv_dense, 85);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_4x4v__rvv_dense, 75);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_5x4v__rvv_dense, 66);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_6x4v__rvv_dense, 61);
+      ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_7x4v__rvv_dense, 68);
+
+      config = &f32_nmspmm_config[1];
+      config->pack = xnn_x32_packim2col_ukernel__scalar;
+      config->init = xnn_init_f32_minmax_scalar_params;
+      config->nr = 2 * vector_length;
+      config->granularity = config->nr;
+      config->pack_cost = 250;
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_1x2v__rvv_dense, 200);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_2x2v__rvv_dense, 140);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_3x2v__rvv_dense, 110);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_4x2v__rvv_dense, 95);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_5x2v__rvv_dense, 85);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_6x2v__rvv_dense, 76);
+      ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_7x2v__rvv_dense, 70);
+      ROWS(config, 8, xnn_f32_nmspmm_minmax_ukernel_8x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_8x2v__rvv_dense, 66);
+      ROWS(config, 12, xnn_f32_nmspmm_minmax_ukernel_12x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_12x2v__rvv_dense, 64);
+      ROWS(config, 14, xnn_f32_nmspmm_minmax_ukernel_14x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_14x2v__rvv_dense, 63);
+    }
+  #endif
 }
 
 const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config() {

@@ -109,6 +109,7 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
       analysis->num_columns = num_columns;
       analysis->num_nonzeroes = num_nonzeroes;
       analysis->predicted_speedup = (float) (dense_cost / cost);
+      analysis->dense_cost = (float) dense_cost;
     }
   }
   xnn_release_memory(kept);

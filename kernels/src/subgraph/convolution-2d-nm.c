@@ -14,11 +14,17 @@
 #include "xnnpack/common.h"
 #include "xnnpack/config.h"
 #include "xnnpack/log.h"
+#include "xnnpack/nm-subgraph.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
 #include "xnnpack/subgraph.h"
+
+// What a runtime is told of N:M inference.
+#define NM_FLAGS \
+  (XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_NHWC | \
+   XNN_FLAG_FORCE_NM_CNHW)
 
 // Below this, the prediction may be wrong about which operator is faster.
 #define MIN_PREDICTED_SPEEDUP 1.1f
@@ -46,15 +52,60 @@ const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
   return "unknown";
 }
 
-// Examines the filter, where that is of use, and stores what it finds in *analysis and *info.
-static enum xnn_nm_reason choose(
-  const struct xnn_nm_convolution2d* conv,
-  uint32_t nm_flags,
-  struct xnn_nmconv_analysis* analysis,
-  struct xnn_nm_convolution_info* info)
+bool xnn_node_get_nm_convolution(
+    const struct xnn_value* values,
+    const struct xnn_node* node,
+    uint32_t flags,
+    struct xnn_nm_convolution2d* conv)
 {
+  if (node->type != xnn_node_type_convolution_2d || (node->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
+    return false;
+  }
+  const bool adds = (node->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
+  const uint32_t num_inputs = node->num_inputs - (adds ? 1 : 0);
+  const struct xnn_value* filter = &values[node->inputs[1]];
+  const struct xnn_value* bias = num_inputs > 2 ? &values[node->inputs[2]] : NULL;
+  if (values[node->inputs[0]].datatype != xnn_datatype_fp32 || filter->datatype != xnn_datatype_fp32 ||
+      values[node->outputs[0]].datatype != xnn_datatype_fp32 || !xnn_value_is_static(filter) || filter->data == NULL ||
+      (bias != NULL && (bias->datatype != xnn_datatype_fp32 || bias->data == NULL))) {
+    return false;
+  }
+  const size_t groups = node->params.convolution_2d.groups;
+  *conv = (struct xnn_nm_convolution2d) {
+    .padding_top = node->params.convolution_2d.input_padding_top,
+    .padding_right = node->params.convolution_2d.input_padding_right,
+    .padding_bottom = node->params.convolution_2d.input_padding_bottom,
+    .padding_left = node->params.convolution_2d.input_padding_left,
+    .kernel_height = node->params.convolution_2d.kernel_height,
+    .kernel_width = node->params.convolution_2d.kernel_width,
+    .stride_height = node->params.convolution_2d.subsampling_height,
+    .stride_width = node->params.convolution_2d.subsampling_width,
+    .dilation_height = node->params.convolution_2d.dilation_height,
+    .dilation_width = node->params.convolution_2d.dilation_width,
+    .groups = node->params.convolution_2d.groups,
+    .group_input_channels = node->params.convolution_2d.group_input_channels,
+    .group_output_channels = node->params.convolution_2d.group_output_channels,
+    .input_channel_stride = groups * node->params.convolution_2d.group_input_channels,
+    .output_channel_stride = groups * node->params.convolution_2d.group_output_channels,
+    .kernel = filter->data,
+    .bias = bias == NULL ? NULL : bias->data,
+    .output_min = node->activation.output_min,
+    .output_max = node->activation.output_max,
+    .flags = node->flags & ~NM_FLAGS,
+  };
+  return true;
+}
+
+enum xnn_nm_reason xnn_choose_nm_nhwc(
+    const struct xnn_nm_convolution2d* conv,
+    uint32_t flags,
+    struct xnn_nmconv_analysis* analysis,
+    struct xnn_nm_convolution_info* info,
+    float* dense_cost)
+{
+  *dense_cost = 0.0f;
   info->column_density = 1.0f;
-  if (nm_flags == 0) {
+  if ((flags & NM_FLAGS) == 0) {
     return xnn_nm_reason_disabled;
   }
   if ((conv->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
@@ -76,7 +127,8 @@ static enum xnn_nm_reason choose(
   info->tile_height = analysis->config->nr;
   info->pixel_tile = analysis->config->mr;
   info->predicted_speedup = analysis->predicted_speedup;
-  if ((nm_flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0) {
+  *dense_cost = analysis->dense_cost;
+  if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0) {
     return xnn_nm_reason_chosen;
   }
   // A filter without a zero column stays dense, even where its channels fit the tiles of N:M micro-kernels better.
@@ -111,8 +163,9 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     struct xnn_nm_convolution_info* info,
     xnn_operator_t* convolution_op_out)
 {
-  const uint32_t nm_flags = flags & (XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE);
-  flags ^= nm_flags;
+  const uint32_t runtime_flags = flags;
+  const bool fused_addition = (flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
+  flags &= ~(NM_FLAGS | XNN_FLAG_ADD_LAST_INPUT);
   const struct xnn_nm_convolution2d conv = {
     .padding_top = input_padding_top,
     .padding_right = input_padding_right,
@@ -136,7 +189,9 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     .flags = flags,
   };
   struct xnn_nmconv_analysis analysis;
-  info->reason = choose(&conv, nm_flags, &analysis, info);
+  float dense_cost;
+  info->reason = xnn_choose_nm_nhwc(&conv, runtime_flags, &analysis, info, &dense_cost);
+  info->fused_addition = fused_addition;
   xnn_log_info(
     "convolution of %" PRIu32 " x %zu -> %zu channels, %" PRIu32 "x%" PRIu32 " kernel, %.1f%% of columns kept, "
     "predicted speedup %.2f: %s (%s)",
@@ -162,6 +217,7 @@ static enum xnn_nm_reason reason_from_operator(
     return xnn_nm_reason_depthwise;
   }
   switch (type) {
+    case xnn_operator_type_convolution_nm_cnhw_f32:
     case xnn_operator_type_convolution_nm_nhwc_f32:
     case xnn_operator_type_convolution_nhwc_f32:
       return opdata->nm_info.reason;

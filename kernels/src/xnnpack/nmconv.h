@@ -89,6 +89,8 @@ struct xnn_nmconv_analysis {
   size_t num_nonzeroes;
   // Dense time / N:M time, from relative costs. Above 1, N:M is predicted to be faster.
   float predicted_speedup;
+  // Dense time for one pixel, in weights of the dense micro-kernel.
+  float dense_cost;
 };
 
 // Finds the micro-kernel that runs a GOKI (group, output channel, tap, input channel) filter fastest.

@@ -1,0 +1,134 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Convolution nodes that run in CNHW layout.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack/common.h"
+#include "xnnpack/log.h"
+#include "xnnpack/nm-subgraph.h"
+#include "xnnpack/nmconv.h"
+#include "xnnpack/nmspmm.h"
+#include "xnnpack/node-type.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator.h"
+#include "xnnpack/subgraph.h"
+#include "pthreadpool.h"
+
+// Stores the shape of an output, and tells whether it needs more memory than it has.
+enum xnn_status xnn_set_image_shape(
+  struct xnn_value* output,
+  size_t batch_size,
+  size_t height,
+  size_t width,
+  size_t channels,
+  bool workspace_grew)
+{
+  output->shape.num_dims = 4;
+  output->shape.dim[0] = batch_size;
+  output->shape.dim[1] = height;
+  output->shape.dim[2] = width;
+  output->shape.dim[3] = channels;
+  const size_t size = xnn_tensor_get_size(output);
+  if (size > output->size || workspace_grew) {
+    output->size = size;
+    return xnn_status_reallocation_required;
+  }
+  return xnn_status_success;
+}
+
+static enum xnn_status create_convolution(
+  const struct xnn_node* node,
+  const struct xnn_value* values,
+  size_t num_values,
+  struct xnn_operator_data* opdata,
+  struct xnn_code_cache* code_cache,
+  xnn_weights_cache_t weights_cache)
+{
+  struct xnn_nm_convolution2d conv;
+  if (!xnn_node_get_nm_convolution(values, node, node->flags, &conv)) {
+    return xnn_status_invalid_parameter;
+  }
+  conv.flags &= ~XNN_FLAG_ADD_LAST_INPUT;
+  enum xnn_status status = xnn_check_nm_convolution2d(&conv, xnn_operator_type_convolution_nm_cnhw_f32);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  struct xnn_nmspmm_analysis analysis;
+  status = xnn_analyze_convolution2d_nm_cnhw_f32(&conv, xnn_count_pixels(&values[node->outputs[0]]), &analysis);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const double row_size = (double) conv.kernel_height * conv.kernel_width * conv.group_input_channels;
+  const double weights = row_size * conv.groups * conv.group_output_channels;
+  struct xnn_nm_convolution_info* info = &opdata->nm_info;
+  info->layout = xnn_nm_layout_cnhw;
+  info->fused_addition = (node->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
+  info->element_density = (float) ((double) analysis.num_nonzeroes / weights);
+  info->column_density = (float) ((double) analysis.num_weights / weights);
+  info->tile_height = analysis.config->mr;
+  info->pixel_tile = analysis.config->nr;
+  info->predicted_speedup = (float) (weights / analysis.cost);
+  info->reason = analysis.dense ? xnn_nm_reason_too_dense : xnn_nm_reason_chosen;
+  status = xnn_create_analyzed_convolution2d_nm_cnhw_f32(
+    &conv, &analysis, weights_cache, &opdata->operator_objects[0]);
+  xnn_release_nmspmm_analysis(&analysis);
+  return status;
+}
+
+static enum xnn_status reshape_convolution(
+  struct xnn_operator_data* opdata,
+  struct xnn_value* values,
+  size_t num_values,
+  pthreadpool_t threadpool)
+{
+  xnn_operator_t op = opdata->operator_objects[0];
+  const struct xnn_value* input = &values[opdata->inputs[0]];
+  struct xnn_value* output = &values[opdata->outputs[0]];
+  const size_t old_workspace_size = opdata->workspace_size;
+  size_t height = 0;
+  size_t width = 0;
+  const enum xnn_status status = xnn_reshape_convolution2d_nm_cnhw_f32(
+    op, input->shape.dim[0], input->shape.dim[1], input->shape.dim[2],
+    &opdata->workspace_size, &opdata->workspace_alignment, &height, &width, threadpool);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const size_t channels = op->groups * op->group_output_channels;
+  if ((opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0) {
+    const size_t* residual = values[opdata->inputs[opdata->num_inputs - 1]].shape.dim;
+    if (residual[0] != input->shape.dim[0] || residual[1] != height || residual[2] != width ||
+        residual[3] != channels) {
+      xnn_log_error("failed to reshape %s operator: it can only add a tensor of its output's shape",
+        xnn_operator_type_to_string(op->type));
+      return xnn_status_unsupported_parameter;
+    }
+  }
+  return xnn_set_image_shape(
+    output, input->shape.dim[0], height, width, channels, opdata->workspace_size > old_workspace_size);
+}
+
+static enum xnn_status setup_convolution(
+  const struct xnn_operator_data* opdata,
+  const struct xnn_value* values,
+  size_t num_values,
+  pthreadpool_t threadpool)
+{
+  const bool adds = (opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
+  return xnn_setup_convolution2d_nm_cnhw_f32(
+    opdata->operator_objects[0], opdata->workspace, values[opdata->inputs[0]].data,
+    adds ? values[opdata->inputs[opdata->num_inputs - 1]].data : NULL, values[opdata->outputs[0]].data);
+}
+
+void xnn_node_run_convolution_in_cnhw(struct xnn_node* node)
+{
+  node->create = create_convolution;
+  node->reshape = reshape_convolution;
+  node->setup = setup_convolution;
+}
