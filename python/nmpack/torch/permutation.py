@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,14 +52,14 @@ def permute_(
     exclude: str | Iterable[str] = (),
     score: str = "l1",
     evidence: Mapping[str, Evidence] | None = None,
-    rounds: int = 12,
+    rounds: int = 16,
     seed: int = 0,
 ) -> list[GroupReport]:
     """Permute channels of ``model`` in place, before it is pruned; it computes the same function.
 
-    Rows are assigned to tiles by turns with the tiles' columns: the best columns for the rows, then
-    the best rows for the columns, each exactly, so the score that is kept never falls. The order of
-    a residual stream serves all layers that write to it.
+    The best columns for each tile's rows are found by turns with the best assignment of rows to the
+    tiles' columns, and the best order seen is taken. The order of a residual stream serves all
+    layers that write to it.
 
     Args:
         model: not pruned yet; optimizer state made before does not follow.
@@ -127,25 +127,35 @@ def best_order(
         order = np.arange(count)
     best, best_share = order.copy(), kept_share(parts, order)
     for _ in range(rounds):
-        # gain[r, p]: what row r keeps at place p, whose columns are those of the rows there now.
         gain = np.zeros((count, count))
         for matrix, wanted in parts:
-            masks = compute_mask(matrix[order], wanted)
-            heads = np.arange(0, count, wanted.tile)
-            each = matrix @ masks[heads].T.astype(np.float64)
-            gain += each[:, np.arange(count) // wanted.tile]
+            gain += _gain(matrix, wanted, order)[:, np.arange(count) // wanted.tile]
         places = generator.permutation(count)
-        pieces = -(-count // _AT_ONCE)
-        for piece in np.array_split(places, pieces):
-            held_rows = order[piece]
-            _, target = assign(gain[np.ix_(held_rows, piece)], maximize=True)
-            order[piece[target]] = held_rows
+        for piece in np.array_split(places, -(-count // _AT_ONCE)):
+            rows = order[piece]
+            _, target = assign(gain[np.ix_(rows, piece)], maximize=True)
+            order[piece[target]] = rows
         share = kept_share(parts, order)
-        if share <= best_share * (1 + 1e-6) and pieces == 1:
-            break
         if share > best_share:
             best, best_share = order.copy(), share
     return best
+
+
+def _gain(matrix: Scores, wanted: NMPattern, order: Order) -> Scores:
+    """Return ``[rows, tiles]``: what each row keeps in each tile, as the rows stand in ``order``.
+
+    A row is not asked about the columns of its own tile: it helped to choose them, and would stay
+    wherever it is.
+    """
+    count = len(order)
+    heads = np.arange(0, count, wanted.tile)
+    gain: Scores = matrix @ compute_mask(matrix[order], wanted)[heads].T.astype(np.float64)
+    home = np.empty(count, dtype=np.int64)
+    home[order] = np.arange(count) // wanted.tile
+    others = np.add.reduceat(matrix[order], heads, axis=0)[home] - matrix
+    alone = compute_mask(np.maximum(others, 0.0), replace(wanted, tile=1))
+    gain[np.arange(count), home] = (matrix * alone).sum(axis=1)
+    return gain
 
 
 def _first_order(parts: list[tuple[Scores, NMPattern]]) -> Order:
