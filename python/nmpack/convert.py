@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nmpack.errors import ModelError, NmpackError
 from nmpack.files import written_whole
 from nmpack.quiet import import_keras, import_module, import_tensorflow, silenced
+from nmpack.storage import STORAGES, to_sparse_storage
 from nmpack.tflite_file import TFLiteFile
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ _FREEZE = "tensorflow.python.framework.convert_to_constants"
 
 
 def torch_to_tflite(
-    model: nn.Module, path: str | Path, input_shape: tuple[int, int, int], *, batch: int = 1
+    model: nn.Module,
+    path: str | Path,
+    input_shape: tuple[int, int, int],
+    *,
+    batch: int = 1,
+    storage: str = "dense",
 ) -> Path:
     """Convert a PyTorch image model through litert-torch.
 
@@ -34,6 +40,8 @@ def torch_to_tflite(
         path: the file to write.
         input_shape: ``(height, width, channels)``; the file's input is ``[batch, *input_shape]``.
         batch: fixed batch size, at least 1.
+        storage: ``sparse`` stores pruned filters in TFLite's sparse encoding, see
+            :mod:`nmpack.storage`; ``dense`` is what most other tools expect.
 
     Returns:
         ``path``.
@@ -43,6 +51,7 @@ def torch_to_tflite(
         ModelError: the converter refuses the model.
     """
     height, width, channels = _checked(input_shape, batch)
+    require_storage(storage)
     torch = import_module("torch", "torch")
     from nmpack.torch.holding import finalized_copy
 
@@ -58,22 +67,26 @@ def torch_to_tflite(
     with written_whole(path) as temporary:
         with silenced():
             edge.export(str(temporary))
-        TFLiteFile(temporary)
+        _stored(temporary, storage)
     return Path(path)
 
 
-def keras_to_tflite(model: Any, path: str | Path, *, batch: int | None = 1) -> Path:
+def keras_to_tflite(
+    model: Any, path: str | Path, *, batch: int | None = 1, storage: str = "dense"
+) -> Path:
     """Convert a built Keras 3 model (TensorFlow backend) through TensorFlow's converter.
 
     Args:
         model: a functional or sequential model with one image input, channels last.
         path: the file to write.
         batch: fixed batch size; None keeps it dynamic.
+        storage: as for :func:`torch_to_tflite`.
 
     Raises:
         MissingError: TensorFlow is not installed.
         ModelError: the converter refuses the model.
     """
+    require_storage(storage)
     tf = import_tensorflow()
     backend = import_keras().config.backend()
     if backend != "tensorflow":
@@ -97,8 +110,25 @@ def keras_to_tflite(model: Any, path: str | Path, *, batch: int | None = 1) -> P
             ) from error
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
-        TFLiteFile(temporary)
+        _stored(temporary, storage)
     return Path(path)
+
+
+def require_storage(storage: str) -> None:
+    """Check the name of a storage.
+
+    Raises:
+        NmpackError: there is none of that name.
+    """
+    if storage not in STORAGES:
+        raise NmpackError(f"expected a storage out of {', '.join(STORAGES)}, got {storage!r}")
+
+
+def _stored(path: Path, storage: str) -> None:
+    if storage == "sparse":
+        to_sparse_storage(path, path)
+    else:
+        TFLiteFile(path)
 
 
 def _checked(input_shape: tuple[int, int, int], batch: int) -> tuple[int, int, int]:

@@ -6,6 +6,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from nmpack.errors import ModelError
 
@@ -97,6 +101,12 @@ class Table:
         if count > _MAX_INTS:
             raise ModelError(f"expected a list of at most {_MAX_INTS} numbers, got {count}")
         return struct.unpack_from(f"<{count}i", self.data, start) if count else ()
+
+    def numbers(self, index: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return the vector in field ``index`` as a read-only array over the file."""
+        kind = np.dtype(dtype).newbyteorder("<")
+        start, count = self._vector(index, kind.itemsize)
+        return np.frombuffer(self.data, kind, count, start) if count else np.zeros(0, kind)
 
     def bytes_span(self, index: int) -> tuple[int, int]:
         """Return ``(offset, length)`` of the byte vector in field ``index``; (0, 0) if absent."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmpack.block_rows import decode
 from nmpack.errors import ModelError
 from nmpack.flatbuffer import Table
 
@@ -41,13 +42,17 @@ _MAX_SHARING = 16
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor's name, shape (a dynamic axis is -1 or its placeholder), type and buffer index."""
+    """A tensor's name, shape (a dynamic axis is -1 or its placeholder), type and buffer index.
+
+    ``encoding`` is the table that describes sparse storage.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     buffer: int
     sparse: bool
+    encoding: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,8 @@ class TFLiteFile:
         self._spend(8 + len(shape) + len(name))
         if len(shape) > 16 or any(size < -1 for size in shape):
             raise ModelError(f"a tensor has the impossible shape {list(shape)[:17]}")
-        return TensorInfo(name, shape, dtype, buffer, table.table(6) is not None)
+        encoding = table.table(6)
+        return TensorInfo(name, shape, dtype, buffer, encoding is not None, encoding)
 
     def _spend(self, amount: int) -> None:
         self._budget -= amount
@@ -206,18 +212,26 @@ class TFLiteFile:
         return offset, length
 
     def array(self, index: int) -> npt.NDArray[Any]:
-        """Return tensor ``index`` as a read-only array over the file.
+        """Return tensor ``index`` as a read-only array over the file, or decoded from block rows.
 
         Raises:
-            ModelError: its type is not supported, it is stored sparsely, or its size is wrong.
+            ModelError: its type is not supported, its sparse storage is of another kind than
+                :mod:`nmpack.storage` writes, or its size is wrong.
         """
         tensor = self.tensors[index]
         where = f"{self.path}: tensor {tensor.name!r}"
         kind = next((item[1] for item in _DTYPES.values() if item[0] == tensor.dtype), None)
         if kind is None:
             raise ModelError(f"{where}: {tensor.dtype} is not supported")
-        if tensor.sparse:
-            raise ModelError(f"{where}: TFLite's sparse storage is not supported")
+        if tensor.encoding is not None:
+            if kind is not np.float32:
+                raise ModelError(f"{where}: sparse storage of {tensor.dtype} is not supported")
+            offset, length = self.span(index)
+            values = np.frombuffer(self._data, np.uint8, length, offset)
+            try:
+                return decode(tensor.encoding, tensor.shape, values)
+            except ModelError as error:
+                raise ModelError(f"{where}: {error}") from error
         offset, length = self.span(index)
         count = math.prod(tensor.shape)
         expected = count * np.dtype(kind).itemsize

@@ -113,10 +113,11 @@ def test_errors_name_the_layer() -> None:
         nmpack.keras.prune_(held, HALF)
 
 
-def test_conversion_keeps_the_function_and_the_zeros(tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+def test_conversion_keeps_the_function_and_the_zeros(tmp_path: Path, storage: str) -> None:
     model = small()
     nmpack.keras.prune_(model, HALF)
-    path = keras_to_tflite(model, tmp_path / "model.tflite", batch=2)
+    path = keras_to_tflite(model, tmp_path / "model.tflite", batch=2, storage=storage)
     images = np.random.default_rng(1).normal(size=(2, 12, 12, 3)).astype(np.float32)
     expected = model.predict(images, verbose=0)
     result = run(path, images, engine=Engine("built-in"))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A filter as blocks of rows in compressed storage: made from an array, read from a file.
+
+The form is one of many that TFLite's SparsityParameters can state: traversal (tile, h, w, channel,
+row of the tile), only the channels compressed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmpack.errors import ModelError
+from nmpack.flatbuffer import Table
+from nmpack.mask import Array, BoolArray, used_columns
+
+#: Formats of an axis in SparsityParameters.
+DENSE, COMPRESSED = 0, 1
+
+_TILES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+# A filter that is hardly smaller is not worth an operator.
+_WORTH = 0.9
+# SparseIndexVector: the types of an index list by their number.
+_VECTORS = {1: np.int32, 2: np.uint16, 3: np.uint8}
+_ORDER, _BLOCKED = (0, 1, 2, 3, 4), (0,)
+# A hostile file states a large tensor and stores nothing.
+_MOST = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRows:
+    """A filter as blocks of ``tile`` rows: what TFLite's block CSR holds.
+
+    Attributes:
+        shape: OHWI of the filter; ``tile`` divides O.
+        tile: rows of a block.
+        segments: ``[O / tile * H * W + 1]``, where each tap's channels start in ``channels``.
+        channels: input channel of each block, rising within a tap.
+        values: ``[blocks, tile]``.
+    """
+
+    shape: tuple[int, int, int, int]
+    tile: int
+    segments: npt.NDArray[np.int32]
+    channels: npt.NDArray[Any]
+    values: npt.NDArray[np.float32]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the three arrays as they are stored."""
+        return self.segments.nbytes + self.channels.nbytes + self.values.nbytes
+
+    def dense(self) -> npt.NDArray[np.float32]:
+        """Return the filter ``[O, H, W, I]``."""
+        outputs, height, width, inputs = self.shape
+        taps = outputs // self.tile * height * width
+        result = np.zeros((taps, inputs, self.tile), np.float32)
+        result[np.repeat(np.arange(taps), np.diff(self.segments)), self.channels] = self.values
+        blocks = result.reshape(outputs // self.tile, height, width, inputs, self.tile)
+        return np.ascontiguousarray(blocks.transpose(0, 4, 1, 2, 3)).reshape(self.shape)
+
+
+def block_rows(weights: Array) -> BlockRows | None:
+    """Store a filter ``[O, H, W, I]`` (float32) in the tile height that takes the fewest bytes.
+
+    Returns:
+        None when no height takes less than nine tenths of the dense bytes.
+    """
+    rows = weights.shape[0]
+    nonzero = (weights != 0).reshape(rows, -1)
+    fits = sorted({math.gcd(rows, tile) for tile in _TILES}, reverse=True)
+    costs = []
+    for tile in fits:
+        used = int(np.count_nonzero(used_columns(nonzero, tile, 1)[0]))
+        index = _index_type(weights.shape[3])().itemsize
+        taps = rows // tile * weights.shape[1] * weights.shape[2]
+        costs.append((used * (4 * tile + index) + 4 * (taps + 1), tile))
+    size, tile = min(costs, key=lambda item: (item[0], -item[1]))
+    if size > _WORTH * weights.size * 4:
+        return None
+    return _encode(weights, used_columns(nonzero, tile, 1)[0], tile)
+
+
+def _encode(weights: Array, used: BoolArray, tile: int) -> BlockRows:
+    outputs, height, width, inputs = (int(axis) for axis in weights.shape)
+    taps = used.reshape(-1, inputs)
+    segments = np.zeros(len(taps) + 1, np.int32)
+    np.cumsum(taps.sum(axis=1), out=segments[1:])
+    where, channels = np.nonzero(taps)
+    blocks = weights.reshape(outputs // tile, tile, height, width, inputs).transpose(0, 2, 3, 4, 1)
+    values = np.ascontiguousarray(blocks).reshape(len(taps), inputs, tile)[where, channels]
+    kind = _index_type(inputs)
+    return BlockRows(
+        (outputs, height, width, inputs), tile, segments, channels.astype(kind),
+        values.astype(np.float32),
+    )  # fmt: skip
+
+
+def _index_type(inputs: int) -> Any:
+    if inputs <= 1 << 8:
+        return np.uint8
+    return np.uint16 if inputs <= 1 << 16 else np.int32
+
+
+def decode(
+    encoding: Table, shape: tuple[int, ...], data: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
+    """Return the dense filter that a file's SparsityParameters and its bytes describe.
+
+    Raises:
+        ModelError: another form of storage, or numbers that contradict each other.
+    """
+    axes = list(encoding.tables(2)) if encoding.count(2) == 5 else []
+    formats = [axis.scalar(0, "b") for axis in axes]
+    if (
+        len(shape) != 4
+        or encoding.ints(0) != _ORDER
+        or encoding.ints(1) != _BLOCKED
+        or formats != [DENSE, DENSE, DENSE, COMPRESSED, DENSE]
+    ):
+        raise ModelError("sparse storage of another form than blocks of rows is not supported")
+    sizes = [axis.scalar(1, "i") for axis in axes]
+    outputs, height, width, inputs = shape
+    tile = sizes[4]
+    if min(*shape, tile) < 1 or math.prod(shape) > _MOST:
+        raise ModelError(f"a filter of shape {shape} in tiles of {tile} is impossible")
+    if sizes[:3] != [outputs // tile, height, width] or outputs % tile:
+        raise ModelError(f"axes {sizes} do not make a filter of shape {shape}")
+    segments = _numbers(axes[3], 2, "segments").astype(np.int64)
+    channels = _numbers(axes[3], 4, "indices").astype(np.int64)
+    taps = outputs // tile * height * width
+    blocks = len(channels)
+    if (
+        len(segments) != taps + 1
+        or segments[0] != 0
+        or segments[-1] != blocks
+        or (np.diff(segments) < 0).any()
+    ):
+        raise ModelError(f"expected {taps + 1} rising segments that end at {blocks}")
+    if blocks and not (channels.min() >= 0 and channels.max() < inputs):
+        raise ModelError(f"an index lies outside of the {inputs} input channels")
+    if len(data) != blocks * tile * 4:
+        raise ModelError(f"expected {blocks * tile * 4} bytes of values, got {len(data)}")
+    values = data.view(np.float32) if data.ctypes.data % 4 == 0 else data.copy().view(np.float32)
+    rows = BlockRows(
+        (outputs, height, width, inputs),
+        tile,
+        segments.astype(np.int32),
+        channels,
+        values.reshape(blocks, tile),
+    )
+    return rows.dense()
+
+
+def _numbers(axis: Table, field: int, what: str) -> npt.NDArray[Any]:
+    kind = _VECTORS.get(axis.scalar(field, "B"))
+    table = axis.table(field + 1)
+    if kind is None or table is None:
+        raise ModelError(f"the compressed axis has no {what}")
+    return table.numbers(0, kind)
