@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "xnnpack/cnhw.h"
 #include "xnnpack/common.h"
@@ -22,6 +23,25 @@ static void init_f32_cnhw_pooling_config(void) {
   f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__scalar;
   f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__scalar;
   f32_cnhw_pooling_config.nr = 64;
+
+  #if XNN_ARCH_X86 || XNN_ARCH_X86_64
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (!XNN_PLATFORM_MOBILE && hardware_config->use_x86_avx512f) {
+      f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__avx512f;
+      f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__avx512f;
+      f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__avx512f;
+    }
+  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (hardware_config->use_riscv_vector) {
+      f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__rvv;
+      f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__rvv;
+      f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__rvv;
+      f32_cnhw_pooling_config.nr = (uint16_t) (4 * hardware_config->vlenb / sizeof(float));
+    }
+  #endif
 }
 
 const struct xnn_cnhw_pooling_config* xnn_init_f32_cnhw_pooling_config() {

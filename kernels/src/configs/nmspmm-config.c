@@ -40,12 +40,59 @@ static void init_f32_nmspmm_config(void) {
   ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x8__scalar, xnn_f32_nmspmm_minmax_ukernel_3x8__scalar_dense, 115);
   ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x8__scalar, xnn_f32_nmspmm_minmax_ukernel_4x8__scalar_dense, 110);
 
-  #if XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+  #if XNN_ARCH_X86 || XNN_ARCH_X86_64
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (!XNN_PLATFORM_MOBILE && hardware_config->use_x86_avx512f) {
+      config->pack = xnn_x32_packim2col_ukernel__avx512f;
+      config->nr = 48;
+      config->granularity = 16;
+      config->pack_cost = 200;
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f_dense, 200);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f_dense, 130);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x48__avx512f_dense, 110);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x48__avx512f_dense, 100);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x48__avx512f_dense, 95);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x48__avx512f_dense, 90);
+      ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_7x48__avx512f_dense, 88);
+      ROWS(config, 8, xnn_f32_nmspmm_minmax_ukernel_8x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_8x48__avx512f_dense, 85);
+
+      config = &f32_nmspmm_config[1];
+      config->pack = xnn_x32_packim2col_ukernel__avx512f;
+      config->init = xnn_init_f32_minmax_scalar_params;
+      config->nr = 64;
+      config->granularity = 16;
+      config->pack_cost = 200;
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f_dense, 200);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f_dense, 130);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x64__avx512f_dense, 110);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x64__avx512f_dense, 100);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x64__avx512f_dense, 92);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x64__avx512f_dense, 88);
+
+      config = &f32_nmspmm_config[2];
+      config->pack = xnn_x32_packim2col_ukernel__avx512f;
+      config->init = xnn_init_f32_minmax_scalar_params;
+      config->nr = 32;
+      config->granularity = 16;
+      config->pack_cost = 200;
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f_dense, 200);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f_dense, 130);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x32__avx512f_dense, 115);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x32__avx512f_dense, 105);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x32__avx512f_dense, 100);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x32__avx512f_dense, 97);
+      ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_7x32__avx512f_dense, 95);
+      ROWS(config, 8, xnn_f32_nmspmm_minmax_ukernel_8x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_8x32__avx512f_dense, 92);
+      ROWS(config, 14, xnn_f32_nmspmm_minmax_ukernel_14x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_14x32__avx512f_dense, 86);
+    }
+  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (hardware_config->use_riscv_vector) {
       // Costs: LLVM 22's model of the SpacemiT X60, cycles a column over those of the dense 7x4v GEMM and IGEMM (49).
       const uint16_t vector_length = (uint16_t) (hardware_config->vlenb / sizeof(float));
+      config->pack = xnn_x32_packim2col_ukernel__rvv;
       config->nr = 4 * vector_length;
       config->granularity = config->nr;
       config->pack_cost = 200;
@@ -58,7 +105,7 @@ static void init_f32_nmspmm_config(void) {
       ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_7x4v__rvv_dense, 68);
 
       config = &f32_nmspmm_config[1];
-      config->pack = xnn_x32_packim2col_ukernel__scalar;
+      config->pack = xnn_x32_packim2col_ukernel__rvv;
       config->init = xnn_init_f32_minmax_scalar_params;
       config->nr = 2 * vector_length;
       config->granularity = config->nr;
