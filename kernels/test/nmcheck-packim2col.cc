@@ -1,0 +1,260 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// x32-packim2col and its pooling variants against a reference that visits pixel after pixel.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "xnnpack/common.h"
+#include "xnnpack/hardware-config.h"
+#include "xnnpack/nmspmm.h"
+#include "nmcheck.h"
+
+namespace nmcheck {
+namespace {
+
+enum class Op { COPY, MAX, ADD };
+
+struct Pack {
+  const char* name;
+  xnn_x32_packim2col_ukernel_fn ukernel;
+  Op op;
+};
+
+// A tap of a convolution or pooling of images, and some of its output pixels.
+struct PackShape {
+  size_t batch, height, width;
+  // Elements from pixel to pixel: 1, or more where channels lie between.
+  size_t pixel_stride;
+  size_t stride, padding_y, padding_x, dy, dx;
+  // Of the last tap: at least dy and dx.
+  size_t reach_y, reach_x;
+  size_t first, nc, kc;
+  size_t gap;
+  bool indexed;
+};
+
+struct Strip {
+  std::vector<int32_t> y, x, base;
+  std::vector<bool> inside;
+  struct xnn_im2col_strip strip;
+  struct xnn_im2col_tap tap;
+};
+
+size_t OutputSize(size_t input, size_t padding, size_t reach, size_t stride) {
+  return (std::max(input + 2 * padding, reach + 1) - reach - 1) / stride + 1;
+}
+
+size_t NumPixels(const PackShape& s) {
+  return s.batch * OutputSize(s.height, s.padding_y, s.reach_y, s.stride) * OutputSize(s.width, s.padding_x, s.reach_x, s.stride);
+}
+
+std::unique_ptr<Strip> MakeStrip(const PackShape& s, Random& random) {
+  auto result = std::make_unique<Strip>();
+  const size_t output_height = OutputSize(s.height, s.padding_y, s.reach_y, s.stride);
+  const size_t output_width = OutputSize(s.width, s.padding_x, s.reach_x, s.stride);
+  const auto signed_size = [](size_t size) { return static_cast<ptrdiff_t>(size); };
+  const ptrdiff_t pixel_bytes = signed_size(s.pixel_stride * sizeof(float));
+  const ptrdiff_t distance = signed_size(s.dy * s.width + s.dx) * pixel_bytes;
+  bool even = true;
+  for (size_t n = 0; n < s.nc; n++) {
+    const size_t pixel = s.first + n;
+    const ptrdiff_t y = signed_size(pixel / output_width % output_height * s.stride) - signed_size(s.padding_y);
+    const ptrdiff_t x = signed_size(pixel % output_width * s.stride) - signed_size(s.padding_x);
+    const ptrdiff_t image = signed_size(pixel / output_width / output_height * s.height);
+    result->y.push_back(static_cast<int32_t>(y));
+    result->x.push_back(static_cast<int32_t>(x));
+    result->base.push_back(static_cast<int32_t>(((image + y) * signed_size(s.width) + x) * pixel_bytes));
+    result->inside.push_back(y + signed_size(s.dy) >= 0 && y + signed_size(s.dy) < signed_size(s.height) &&
+                             x + signed_size(s.dx) >= 0 && x + signed_size(s.dx) < signed_size(s.width));
+    even = even && (n < 2 || result->base[n] - result->base[n - 1] == result->base[1] - result->base[0]);
+  }
+  const ptrdiff_t step = s.nc == 1 ? signed_size(sizeof(float)) : result->base[1] - result->base[0];
+  const size_t stride = even && step > 0 && !s.indexed ? static_cast<size_t>(step) : 0;
+  if (stride == 0) {
+    // What lies outside has no place.
+    for (size_t n = 0; n < s.nc; n++) {
+      if (!result->inside[n]) result->base[n] = static_cast<int32_t>(random.Size(0, UINT32_MAX));
+    }
+  }
+  result->strip = {result->y.data(), result->x.data(), result->base.data(), stride};
+  result->tap = {static_cast<int32_t>(s.dy), static_cast<int32_t>(s.dx), static_cast<int32_t>(distance)};
+  return result;
+}
+
+uint32_t Bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+
+float Value(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+uint32_t Apply(Op op, uint32_t old, uint32_t bits) {
+  return op == Op::COPY ? bits
+       : op == Op::MAX  ? Bits(std::max(Value(old), Value(bits)))
+                        : Bits(Value(old) + Value(bits));
+}
+
+void CheckPack(const Pack& k, const PackShape& s, Random& random) {
+  static Arena input_arena(1 << 20), channel_arena(1 << 12), output_arena(1 << 17);
+  static Arena y_arena(1 << 14), x_arena(1 << 14), base_arena(1 << 14);
+
+  // Planes, or, where other channels lie between the pixels, those of every pixel.
+  const size_t pixels = s.batch * s.height * s.width;
+  const size_t num_channels = s.pixel_stride == 1 ? random.Size(1, s.kc + 2) : s.pixel_stride;
+  const size_t input_size = pixels * num_channels;
+  uint32_t* input = input_arena.Take<uint32_t>(input_size, !random.Chance(3));
+  for (size_t i = 0; i < input_size; i++) {
+    input[i] = k.op == Op::COPY ? static_cast<uint32_t>(random.Size(0, UINT32_MAX)) : Bits(random.Float());
+  }
+  int32_t* channels = channel_arena.Take<int32_t>(s.kc);
+  for (size_t i = 0; i < s.kc; i++) {
+    const size_t channel = random.Size(0, num_channels - 1) * (s.pixel_stride == 1 ? pixels : 1);
+    channels[i] = static_cast<int32_t>(channel * sizeof(float));
+  }
+  const std::unique_ptr<Strip> strip = MakeStrip(s, random);
+  const auto at_end = [&](Arena& arena, const std::vector<int32_t>& values) {
+    return std::copy(values.begin(), values.end(), arena.Take<int32_t>(values.size())) - values.size();
+  };
+  struct xnn_im2col_strip places = {at_end(y_arena, strip->y), at_end(x_arena, strip->x),
+                                    at_end(base_arena, strip->base), strip->strip.stride};
+
+  const size_t output_stride = s.nc + s.gap;
+  const size_t output_size = (s.kc - 1) * output_stride + s.nc;
+  output_arena.Poison();
+  uint32_t* output = output_arena.Take<uint32_t>(output_size, !random.Chance(3));
+  std::vector<uint32_t> old(s.kc * s.nc);
+  for (size_t i = 0; i < s.kc; i++) {
+    for (size_t n = 0; n < s.nc; n++) {
+      if (k.op != Op::COPY) output[i * output_stride + n] = Bits(random.Float());
+      old[i * s.nc + n] = output[i * output_stride + n];
+    }
+  }
+  const uint32_t padding = k.op == Op::COPY ? static_cast<uint32_t>(random.Size(0, UINT32_MAX))
+                         : random.Chance(2) ? Bits(random.Float())
+                                            : Bits(k.op == Op::MAX ? -INFINITY : 0.0f);
+
+  Case run(k.name,
+           Shape({{"batch", s.batch}, {"height", s.height}, {"width", s.width}, {"pixel_stride", s.pixel_stride},
+                  {"stride", s.stride}, {"padding_y", s.padding_y}, {"padding_x", s.padding_x}, {"dy", s.dy},
+                  {"dx", s.dx}, {"reach_y", s.reach_y}, {"reach_x", s.reach_x}, {"first", s.first}, {"nc", s.nc}, {"kc", s.kc}, {"gap", s.gap},
+                  {"strip_stride", places.stride}}));
+  BreakVectorState();
+  k.ukernel(s.nc, s.kc, input, channels, &places, &strip->tap, static_cast<uint32_t>(s.height),
+            static_cast<uint32_t>(s.width), padding, output, output_stride * sizeof(float));
+
+  for (size_t i = 0; i < s.kc && !run.failed(); i++) {
+    for (size_t n = 0; n < s.nc; n++) {
+      const size_t position =
+          strip->inside[n] ? static_cast<size_t>(strip->base[n] + strip->tap.distance + channels[i]) / sizeof(float) : 0;
+      const uint32_t expected = Apply(k.op, old[i * s.nc + n], strip->inside[n] ? input[position] : padding);
+      const uint32_t actual = output[i * output_stride + n];
+      if (actual != expected) {
+        run.Fail("row " + std::to_string(i) + ", column " + std::to_string(n) + ": expected bits " +
+                 std::to_string(expected) + ", got " + std::to_string(actual));
+        break;
+      }
+    }
+  }
+  if (!output_arena.IsPoisonedBut(output, s.kc, output_stride * sizeof(float), s.nc * sizeof(float))) {
+    run.Fail("wrote outside of the output");
+  }
+}
+
+void CheckAll(const Pack& k, Random& random, size_t rounds) {
+  // All output pixels of small images at once, every tap, and each way to find them.
+  for (size_t stride : {1, 2, 3}) {
+    for (size_t tap = 0; tap < 9; tap++) {
+      for (size_t pixel_stride : {1, 3}) {
+        for (bool indexed : {false, true}) {
+          PackShape s = {2, 5, 6, pixel_stride, stride, 1, 1, tap / 3, tap % 3, 2, 2, 0, 0, 3, 0, indexed};
+          s.nc = NumPixels(s);
+          CheckPack(k, s, random);
+        }
+      }
+    }
+  }
+  for (size_t kc = 1; kc <= 34; kc++) {
+    CheckPack(k, {1, 7, 9, 1, 1, 1, 1, 2, 0, 2, 2, kc % 5, 11, kc, 0, kc % 2 == 0}, random);
+  }
+  for (size_t round = 0; round < rounds; round++) {
+    PackShape s = {};
+    s.batch = random.Size(1, 3);
+    s.height = random.Size(1, 12);
+    s.width = random.Size(1, random.Chance(4) ? 90 : 12);
+    s.pixel_stride = random.Chance(4) ? random.Size(1, 5) : 1;
+    s.stride = random.Of({1, 1, 1, 2, 2, 3, 4});
+    s.padding_y = random.Size(0, 3);
+    s.padding_x = random.Size(0, 3);
+    // Often an output as large as the input, whose strips cross the ends of rows at an even pace.
+    const bool same = random.Chance(2);
+    s.reach_y = same ? 2 * s.padding_y : random.Size(0, 5);
+    s.reach_x = same ? 2 * s.padding_x : random.Size(0, 5);
+    s.dy = random.Size(0, s.reach_y);
+    s.dx = random.Size(0, s.reach_x);
+    const size_t pixels = NumPixels(s);
+    s.first = random.Size(0, pixels - 1);
+    s.nc = random.Chance(4) ? pixels - s.first : random.Size(1, std::min<size_t>(pixels - s.first, 130));
+    s.nc = std::min<size_t>(s.nc, 1000);
+    s.kc = random.Size(1, 20);
+    s.gap = random.Chance(2) ? 0 : random.Size(1, 9);
+    s.indexed = random.Chance(5);
+    CheckPack(k, s, random);
+  }
+}
+
+std::vector<Timing> TimePack(const Pack& k) {
+  std::vector<Timing> timings;
+  for (size_t way = 0; way < 4; way++) {
+    struct Data {
+      std::unique_ptr<Strip> strip;
+      AlignedVector<uint32_t> input, output;
+      std::vector<int32_t> channels;
+    };
+    constexpr size_t kChannels = 16;
+    auto data = std::make_shared<Data>();
+    const char* names[] = {"inside", "border", "strided", "indexed"};
+    // A convolution of 3x3 taps: from the fourth row on the middle tap is inside, the left one is not at the ends of rows.
+    PackShape s = {1, 56, 56, 1, way >= 2 ? 2u : 1u, 1, 1, 1, way == 1 ? 0u : 1u, 2, 2, way == 0 ? 3u * 56 : 56u,
+                   64, kChannels, 0, way == 3};
+    if (way == 2) s.nc = 28;
+    Random random(1);
+    data->strip = MakeStrip(s, random);
+    data->input.assign(56 * 56 * kChannels, Bits(0.5f));
+    data->output.assign(s.nc * kChannels, Bits(0.25f));
+    for (size_t i = 0; i < kChannels; i++) data->channels.push_back(static_cast<int32_t>(i * 56 * 56 * sizeof(float)));
+    const auto ukernel = k.ukernel;
+    timings.push_back({std::string(names[way]) + " " + Shape({{"nc", s.nc}, {"kc", kChannels}}), 0.0,
+                       (k.op == Op::COPY ? 2.0 : 3.0) * sizeof(float) * s.nc * kChannels, [ukernel, data, s] {
+                         ukernel(s.nc, s.kc, data->input.data(), data->channels.data(), &data->strip->strip,
+                                 &data->strip->tap, 56, 56, 0, data->output.data(), s.nc * sizeof(float));
+                       }});
+  }
+  return timings;
+}
+
+}  // namespace
+
+void AddPackIm2col(std::vector<Ukernel>& ukernels) {
+  const auto add = [&](uint64_t arch_flags, const Pack& k) {
+    ukernels.push_back({k.name, arch_flags, [k](Random& random, size_t rounds) { CheckAll(k, random, rounds); },
+                        [k] { return TimePack(k); }});
+  };
+#define XNN_UKERNEL(arch_flags, ukernel, op) add(arch_flags, {#ukernel, ukernel, Op::op});
+#include "x32-packim2col/x32-packim2col.h"
+#undef XNN_UKERNEL
+}
+
+}  // namespace nmcheck
