@@ -78,6 +78,29 @@ tools/xngen src/f32-nmspmm/rvv.c.in -D MR=3  -D LMUL=8 -D DENSE=0 -o src/f32-nms
 tools/xngen src/f32-nmspmm/rvv.c.in -D MR=3  -D LMUL=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x8v-minmax-rvv-dense.c &
 wait
 
+################################### x86 FMA3 ##################################
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=1  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-1x16-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=1  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-1x16-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=2  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-2x16-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=2  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-2x16-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=3  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-3x16-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=3  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x16-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=4  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-4x16-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=4  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-4x16-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=5  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-5x16-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=5  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-5x16-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=6  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-6x16-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=6  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-6x16-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=1  -D NR=24 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-1x24-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=1  -D NR=24 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-1x24-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=2  -D NR=24 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-2x24-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=2  -D NR=24 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-2x24-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=3  -D NR=24 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-3x24-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=3  -D NR=24 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x24-minmax-fma3-dense.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=4  -D NR=24 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-4x24-minmax-fma3.c &
+tools/xngen src/f32-nmspmm/fma3.c.in -D MR=4  -D NR=24 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-4x24-minmax-fma3-dense.c &
+wait
+
 ################################# x86 AVX-512F ################################
 tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=1  -D NR=64 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-1x64-minmax-avx512f.c &
 tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=1  -D NR=64 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-1x64-minmax-avx512f-dense.c &

@@ -13,6 +13,9 @@ XNN_UKERNEL(xnn_arch_riscv_vector, xnn_f32_avgpool_cnhw_ukernel__rvv, ADD)
 #endif  // XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
 
 #if XNN_ARCH_X86 || XNN_ARCH_X86_64
+XNN_UKERNEL(xnn_arch_x86_avx2, xnn_x32_packim2col_ukernel__avx2, COPY)
+XNN_UKERNEL(xnn_arch_x86_avx2, xnn_f32_maxpool_cnhw_ukernel__avx2, MAX)
+XNN_UKERNEL(xnn_arch_x86_avx2, xnn_f32_avgpool_cnhw_ukernel__avx2, ADD)
 XNN_UKERNEL(xnn_arch_x86_avx512f, xnn_x32_packim2col_ukernel__avx512f, COPY)
 XNN_UKERNEL(xnn_arch_x86_avx512f, xnn_f32_maxpool_cnhw_ukernel__avx512f, MAX)
 XNN_UKERNEL(xnn_arch_x86_avx512f, xnn_f32_avgpool_cnhw_ukernel__avx512f, ADD)
