@@ -153,3 +153,34 @@ tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=14 -D NR=16 -D DENSE=1 -o src/f32-
 tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=28 -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-28x16-minmax-avx512f.c &
 tools/xngen src/f32-nmspmm/avx512f.c.in -D MR=28 -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-28x16-minmax-avx512f-dense.c &
 wait
+
+################################### Arm NEON ##################################
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=1  -D NR=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-1x8-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=1  -D NR=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-1x8-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=2  -D NR=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-2x8-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=2  -D NR=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-2x8-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=3  -D NR=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-3x8-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=3  -D NR=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x8-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=4  -D NR=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-4x8-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=4  -D NR=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-4x8-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=5  -D NR=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-5x8-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=5  -D NR=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-5x8-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=6  -D NR=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-6x8-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=6  -D NR=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-6x8-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=7  -D NR=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-7x8-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=7  -D NR=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-7x8-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=8  -D NR=8 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-8x8-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=8  -D NR=8 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-8x8-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=1  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-1x16-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=1  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-1x16-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=2  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-2x16-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=2  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-2x16-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=3  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-3x16-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=3  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-3x16-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=4  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-4x16-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=4  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-4x16-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=5  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-5x16-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=5  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-5x16-minmax-neonfma-dense.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=6  -D NR=16 -D DENSE=0 -o src/f32-nmspmm/gen/f32-nmspmm-6x16-minmax-neonfma.c &
+tools/xngen src/f32-nmspmm/neonfma.c.in -D MR=6  -D NR=16 -D DENSE=1 -o src/f32-nmspmm/gen/f32-nmspmm-6x16-minmax-neonfma-dense.c &
+wait

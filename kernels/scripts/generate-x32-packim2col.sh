@@ -24,4 +24,9 @@ tools/xngen src/x32-packim2col/avx512f.c.in -D OP=COPY -o src/x32-packim2col/gen
 tools/xngen src/x32-packim2col/avx512f.c.in -D OP=MAX  -o src/x32-packim2col/gen/f32-maxpool-cnhw-avx512f.c &
 tools/xngen src/x32-packim2col/avx512f.c.in -D OP=ADD  -o src/x32-packim2col/gen/f32-avgpool-cnhw-avx512f.c &
 
+################################### Arm NEON ##################################
+tools/xngen src/x32-packim2col/neon.c.in -D OP=COPY -o src/x32-packim2col/gen/x32-packim2col-neon.c &
+tools/xngen src/x32-packim2col/neon.c.in -D OP=MAX  -o src/x32-packim2col/gen/f32-maxpool-cnhw-neon.c &
+tools/xngen src/x32-packim2col/neon.c.in -D OP=ADD  -o src/x32-packim2col/gen/f32-avgpool-cnhw-neon.c &
+
 wait

@@ -21,6 +21,12 @@ XNN_UKERNEL(xnn_arch_x86_avx512f, xnn_f32_maxpool_cnhw_ukernel__avx512f, MAX)
 XNN_UKERNEL(xnn_arch_x86_avx512f, xnn_f32_avgpool_cnhw_ukernel__avx512f, ADD)
 #endif  // XNN_ARCH_X86 || XNN_ARCH_X86_64
 
+#if XNN_ARCH_ARM || XNN_ARCH_ARM64
+XNN_UKERNEL(xnn_arch_arm_neon, xnn_x32_packim2col_ukernel__neon, COPY)
+XNN_UKERNEL(xnn_arch_arm_neon, xnn_f32_maxpool_cnhw_ukernel__neon, MAX)
+XNN_UKERNEL(xnn_arch_arm_neon, xnn_f32_avgpool_cnhw_ukernel__neon, ADD)
+#endif  // XNN_ARCH_ARM || XNN_ARCH_ARM64
+
 XNN_UKERNEL(0, xnn_x32_packim2col_ukernel__scalar, COPY)
 XNN_UKERNEL(0, xnn_f32_maxpool_cnhw_ukernel__scalar, MAX)
 XNN_UKERNEL(0, xnn_f32_avgpool_cnhw_ukernel__scalar, ADD)
