@@ -60,7 +60,7 @@ static void init_f32_nmconv_config(void) {
       f32_nmconv_config[0].init = xnn_init_f32_minmax_scalar_params;
       f32_nmconv_config[0].mr = 7;
       f32_nmconv_config[0].nr = 4 * vector_length;
-      f32_nmconv_config[0].relative_cost = 106;
+      f32_nmconv_config[0].relative_cost = 118;
       f32_nmconv_config[1].ukernel = xnn_f32_nmconv_minmax_ukernel_14x2v__rvv;
       f32_nmconv_config[1].init = xnn_init_f32_minmax_scalar_params;
       f32_nmconv_config[1].mr = 14;

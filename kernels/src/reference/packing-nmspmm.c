@@ -17,7 +17,7 @@
 #include "xnnpack/nmspmm.h"
 
 // What one block costs beside its columns, in columns: biases, clamping, stores.
-#define BLOCK_OVERHEAD 4
+#define BLOCK_OVERHEAD 5
 
 // Bit k % 64 of word k / 64 is set for each column k that a row keeps: it holds a non-zero (a NaN is one).
 typedef uint64_t word_t;
