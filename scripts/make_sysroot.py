@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Unpacks the distribution's TFLite interpreter for riscv64 and all it depends on into a sysroot.
+"""Unpacks a package of the distribution and all it depends on into a folder beside the system.
 
-The folder is $XDG_CACHE_HOME/nmpack/sysroot/<arch> (~/.cache when XDG_CACHE_HOME is unset); its
-path is the last line printed. Programs run there with
-  qemu-riscv64 -L SYSROOT PROGRAM
-What is wanted stands in third_party/sysroot.toml. apt resolves, downloads and verifies (signed
-index, SHA-256) with lists and settings of its own under the cache: nothing of this machine's apt
-is changed, and root is not needed. The mirror is the one this machine's apt sources name.
+  make_sysroot.py          the TFLite interpreter for riscv64, third_party/sysroot.toml; programs
+                           run there with qemu-riscv64 -L FOLDER PROGRAM
+  make_sysroot.py llvm     the LLVM for this machine that knows the SpacemiT X60,
+                           third_party/llvm.toml; nmpack rvv-report finds it
 
-A second run does nothing. An interrupted run leaves the old sysroot whole, and what it has
+The folder is $XDG_CACHE_HOME/nmpack/<sysroot or llvm>/<arch> (~/.cache when XDG_CACHE_HOME is
+unset); its path is the last line printed. apt resolves, downloads and verifies (signed index,
+SHA-256) with lists and settings of its own under the cache: nothing of this machine's apt is
+changed, and root is not needed. The mirror is the one this machine's apt sources name.
+
+A second run does nothing. An interrupted run leaves the old folder whole, and what it has
 downloaded is used by the next.
 """
 
@@ -18,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -31,6 +35,8 @@ from nmpack_tools.githash import fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMP = "nmpack-sysroot.json"
+ARCHES = ("riscv64", "amd64", "arm64")
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
 KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
 
 
@@ -149,7 +155,7 @@ def unpack(packages: list[Path], target: Path) -> None:
 
 
 def problem(sysroot: Path, wanted: dict[str, Any]) -> str | None:
-    """What keeps ``sysroot`` from being a whole sysroot with the wanted library."""
+    """What keeps ``sysroot`` from being a whole sysroot with the wanted file."""
     try:
         stamp = json.loads((sysroot / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -180,7 +186,7 @@ def make(sysroot: Path, wanted: dict[str, Any], arch: str, mirror: str | None) -
         raise ToolError(
             f"expected the package {wanted['package']} for {arch} in {wanted['suite']}, "
             "found none: the distribution has moved on; name a mirror of an older day with "
-            "--mirror URL, or change third_party/sysroot.toml"
+            f"--mirror URL, or change third_party/{wanted['pins']}"
         )
     if version != wanted["version"]:
         say(f"  using version {version}; the one that was tried is {wanted['version']}")
@@ -190,9 +196,9 @@ def make(sysroot: Path, wanted: dict[str, Any], arch: str, mirror: str | None) -
         made = Path(temporary) / "root"
         made.mkdir()
         unpack(packages, made)
-        if not list(made.glob(f"usr/lib/*/{wanted['library']}")):
+        if not list(made.glob(f"usr/lib/*/{wanted['file']}")):
             raise ToolError(
-                f"expected {wanted['library']} in {wanted['package']} {version}, found none"
+                f"expected {wanted['file']} in {wanted['package']} {version}, found none"
             )
         stamp = {
             "package": wanted["package"],
@@ -204,7 +210,7 @@ def make(sysroot: Path, wanted: dict[str, Any], arch: str, mirror: str | None) -
         if sysroot.exists():
             sysroot.rename(Path(temporary) / "old")
         made.rename(sysroot)
-    say(f"sysroot for {arch}: {wanted['package']} {version} and {len(packages) - 1} more packages")
+    say(f"{arch}: {wanted['package']} {version} and {len(packages) - 1} more packages")
 
 
 def main() -> int:
@@ -212,24 +218,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arch", default="riscv64", choices=("riscv64", "amd64", "arm64"))
+    parser.add_argument("what", nargs="?", default="sysroot", choices=("sysroot", "llvm"))
+    parser.add_argument(
+        "--arch", choices=ARCHES, help="default: riscv64 for the sysroot, this machine's for llvm"
+    )
     parser.add_argument("--check", action="store_true", help="only say whether it is whole")
     parser.add_argument("--offline", action="store_true", help="never touch the network")
     parser.add_argument("--force", action="store_true", help="make it again")
     parser.add_argument("--mirror", metavar="URL", help="take packages from this mirror")
     arguments = parser.parse_args()
 
-    wanted = tomllib.loads((ROOT / "third_party/sysroot.toml").read_text(encoding="utf-8"))
-    sysroot = cache / "sysroot" / arguments.arch
-    with exclusive(cache / "sysroot" / f".{arguments.arch}.lock", "make_sysroot.py"):
-        wrong = problem(sysroot, wanted)
+    what, pins = arguments.what, f"{arguments.what}.toml"
+    own = MACHINES.get(platform.machine(), platform.machine())
+    arch = arguments.arch or ("riscv64" if what == "sysroot" else own)
+    wanted = tomllib.loads((ROOT / "third_party" / pins).read_text(encoding="utf-8"))
+    folder = cache / what / arch
+    again = "scripts/make_sysroot.py" + (" llvm" if what == "llvm" else "")
+    with exclusive(cache / what / f".{arch}.lock", "make_sysroot.py"):
+        wrong = problem(folder, wanted)
         if wrong is not None or arguments.force:
             if arguments.check or arguments.offline:
-                raise ToolError(f"{wrong or 'nothing is wrong'}; run scripts/make_sysroot.py")
-            make(sysroot, wanted, arguments.arch, arguments.mirror)
+                raise ToolError(f"{wrong or 'nothing is wrong'}; run {again}")
+            make(folder, wanted | {"pins": pins}, arch, arguments.mirror)
         else:
-            say(f"sysroot for {arguments.arch}: up to date")
-    say(str(sysroot))
+            say(f"{what} for {arch}: up to date")
+    say(str(folder))
     return 0
 
 

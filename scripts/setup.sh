@@ -16,7 +16,8 @@ Makes all that nmpack needs, in this order:
   3. tflite-runtime        .venv-tflite-runtime from requirements/tflite-runtime.lock
   4. sources               third_party/<name>, by scripts/fetch_sources.py
   5. patched trees         third_party/patched, by scripts/apply_patches.py
-  6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py
+  6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py; with it, not for the demo, the LLVM
+                           that models RISC-V cores
   7. host build            build/host
   8. riscv64 build         build/riscv64
 
@@ -296,6 +297,7 @@ main() {
   if $riscv64; then
     begin "riscv64 sysroot"
     python3 scripts/make_sysroot.py
+    $only_demo || python3 scripts/make_sysroot.py llvm
   fi
   begin "host build (build/host)"
   build build/host "--native-file scripts/native/clang.ini" "${targets[@]}"

@@ -12,7 +12,7 @@ import pytest
 from script_process import Result
 
 Run = Callable[..., Result]
-WANTED = {"package": "libx", "version": "1-1", "suite": "sid", "library": "libx.so.1"}
+WANTED = {"package": "libx", "version": "1-1", "suite": "sid", "file": "libx.so.1"}
 
 
 def whole(folder: Path) -> Path:
@@ -30,6 +30,15 @@ def test_offline_and_check_need_a_sysroot(run: Run) -> None:
     for option in ("--offline", "--check"):
         message = run("make_sysroot.py", option).error()
         assert "found none or an incomplete one; run scripts/make_sysroot.py" in message
+
+
+def test_llvm_is_asked_for_by_name(run: Run) -> None:
+    message = run("make_sysroot.py", "llvm", "--check").error()
+    assert "/llvm/" in message
+    assert message.endswith("run scripts/make_sysroot.py llvm\n")
+    done = run("make_sysroot.py", "gcc")
+    assert done.status == 2
+    assert "invalid choice: 'gcc'" in done.err
 
 
 def test_unknown_architecture(run: Run) -> None:
