@@ -30,7 +30,7 @@ const char kHelp[] =
                            libtensorflowlite_c.so, as the system finds them)
   --help                   prints this
 
-Each run that counts stands between two marker instructions on RISC-V, for scripts/count_instructions.py.
+Each run that counts stands between two marker instructions on RISC-V, for nmpack rvv-report.
 Exit status: 0 if all went well, 1 with one sentence on standard error otherwise.
 )";
 

@@ -2,7 +2,7 @@
 #ifndef NMPACK_DELEGATE_RUN_REGION_H_
 #define NMPACK_DELEGATE_RUN_REGION_H_
 
-// Marks a region of a program for an instruction counter (tools/qemu/insncount.c). The markers are HINT
+// Marks a region of a program for an instruction counter (tools/qemu/rvvprof.c). The markers are HINT
 // instructions, slti x0, x0, imm: every RISC-V core ignores them. Bits 8 to 11 of imm are 4 at the
 // beginning and 5 at the end, the lower ones the region's number.
 #if defined(__riscv)

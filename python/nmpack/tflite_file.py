@@ -78,7 +78,10 @@ class ConvolutionInfo:
 
 
 class TFLiteFile:
-    """The first subgraph of a model, its convolutions and the buffers that hold their weights."""
+    """The first subgraph of a model, its convolutions and the buffers that hold their weights.
+
+    ``kinds`` are the builtin codes of all its operators, in order.
+    """
 
     def __init__(self, path: str | Path) -> None:
         """Open and check the file at ``path``.
@@ -118,10 +121,12 @@ class TFLiteFile:
         self.operators = graph.count(3)
         producers: dict[int, tuple[int, tuple[int, ...]]] = {}
         found: list[ConvolutionInfo] = []
+        kinds: list[int] = []
         for item in graph.tables(3):
             code = item.scalar(0, "I")
             if code >= len(codes):
                 raise ModelError(f"an operator uses code {code} of {len(codes)}")
+            kinds.append(codes[code])
             inputs, outputs = item.ints(1), item.ints(2)
             self._spend(8 + len(inputs) + len(outputs))
             self._indices([i for i in inputs if i != -1], "an operator input")
@@ -130,6 +135,7 @@ class TFLiteFile:
             if codes[code] in (CONV_2D, DEPTHWISE_CONV_2D):
                 found.append(self._convolution(codes[code], item, inputs, outputs, producers))
         self.convolutions = tuple(found)
+        self.kinds = tuple(kinds)
 
     def _tensor(self, table: Table) -> TensorInfo:
         dtype, _ = _DTYPES.get(table.scalar(1, "b"), (f"type {table.scalar(1, 'b')}", None))

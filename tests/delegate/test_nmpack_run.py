@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""nmpack-run under QEMU, and the counting of its instructions."""
+"""nmpack-run under QEMU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sound_models import small_network
 
 from nmpack.errors import MissingError
-from nmpack.interpreter import ROOT
 from nmpack.qemu import Target, cpu, find_target
 
 pytestmark = pytest.mark.riscv64
@@ -161,38 +160,3 @@ def test_help_teaches(target: Target) -> None:
     assert done.returncode == 0
     assert "--delegate-options" in done.stdout
     assert done.stderr == ""
-
-
-def count(target: Target, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run scripts/count_instructions.py on the build that the other tests use."""
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts/count_instructions.py", "--build",
-         target.program.parents[1], "--sysroot", target.sysroot, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )  # fmt: skip
-
-
-def test_instructions_are_counted_the_same_twice(target: Target, model: Path) -> None:
-    counts = model.parent / "counts.json"
-    done = count(target, model, model, "--json", counts, "--vlen", 128)
-    assert done.returncode == 0, done.stderr
-    first, second = json.loads(counts.read_text())
-    assert first == second
-    assert first["instructions"] == sum(first["classes"].values()) > 10_000
-    assert first["classes"]["vector_multiply_add"] > 0
-    assert "times fewer" in done.stdout
-    longer = count(target, model, "--json", counts, "--vlen", 512)
-    assert longer.returncode == 0, longer.stderr
-    assert json.loads(counts.read_text())[0]["classes"]["vector_multiply_add"] > 0
-
-
-def test_counting_says_what_is_missing(target: Target, model: Path) -> None:
-    done = count(target, model.parent / "none.tflite")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "expected a model, found no file" in done.stderr
-    done = count(target, model, "--delegate-options", "nm:on")
-    assert done.returncode == 1
-    assert "expected auto, off or force, got 'on'" in done.stderr

@@ -10,20 +10,21 @@ import traceback
 from collections.abc import Sequence
 
 from nmpack import __version__
-from nmpack.cli import bench, convert, inspect, models, prune, run
+from nmpack.cli import bench, convert, inspect, models, prune, run, rvv_report
 from nmpack.errors import NmpackError
 
 _MAP = """\
 nmpack: prune convolutional networks column-wise and run them faster on CPUs
 
 from a model to a fast one:
-  models    list the networks that need no file
-  prune     zero the weights that a pattern drops (PyTorch or Keras)      -> .pt, .keras
-  convert   write a portable TFLite file, channels last                   -> .tflite
+  models      list the networks that need no file
+  prune       zero the weights that a pattern drops (PyTorch or Keras)    -> .pt, .keras
+  convert     write a portable TFLite file, channels last                 -> .tflite
 using a .tflite file:
-  run       run it through the delegate; compare with the stock interpreter; riscv64 under QEMU
-  inspect   explain each convolution: density, pattern, operator chosen, and why
-  bench     time the delegate against the interpreter's built-in XNNPACK
+  run         run it through the delegate; compare with the stock interpreter; riscv64 under QEMU
+  inspect     explain each convolution: density, pattern, operator chosen, and why
+  bench       time the delegate against the interpreter's built-in XNNPACK
+  rvv-report  count what it executes on RISC-V with vectors; model its cycles
 
 a first round:
   nmpack prune resnet50 --sparsity 0.75 --tile 32 -o r50.pt
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"nmpack {__version__}")
     parser.add_argument("--verbose", action="store_true")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
-    for module in (models, prune, convert, run, inspect, bench):
+    for module in (models, prune, convert, run, inspect, bench, rvv_report):
         module.add(verbs)
     arguments = parser.parse_args(argv)
     if arguments.verb is None:

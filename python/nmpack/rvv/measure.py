@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Run a model once under QEMU with the counting plugin, and add up what it executed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmpack.errors import InterpreterError, MissingError, NmpackError
+from nmpack.interpreter import LIBRARY, ROOT, one_line
+from nmpack.qemu import cpu, find_target
+from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
+from nmpack.rvv.elf import read_functions
+from nmpack.rvv.profile import read_profile
+from nmpack.rvv.variants import Variant, prune_file
+from nmpack.tflite_file import CONV_2D, DEPTHWISE_CONV_2D, TFLiteFile
+
+_BOUNDARY = "xnn_run_operator_with_index"
+_WEIGHTED = (
+    CONV_2D,
+    DEPTHWISE_CONV_2D,
+    9,
+    67,
+    126,
+)  # FULLY_CONNECTED, TRANSPOSE_CONV, BATCH_MATMUL
+_KERNELS = re.compile(r"(gemm|conv|spmm)\w*_ukernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operator of the model, or the rest.
+
+    Attributes:
+        name: of a convolution, its output tensor; else the function that does most of it.
+        convolution: whether it is one.
+        shape: OHWI of its weights, empty otherwise; ``stride`` and ``size`` (of the output image)
+            are (height, width).
+        kernel: the function that takes most of it.
+        totals, functions: what it executed, in all and by function.
+    """
+
+    name: str
+    convolution: bool
+    shape: tuple[int, ...]
+    stride: tuple[int, int]
+    size: tuple[int, ...]
+    kernel: str
+    totals: Totals
+    functions: dict[str, Totals]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One variant of a model: its operators in order, and what ran outside of them last."""
+
+    variant: Variant
+    rows: tuple[Row, ...]
+    note: str
+
+    @property
+    def totals(self) -> Totals:
+        """Everything, from calling the interpreter until it returned."""
+        return sum_of(row.totals for row in self.rows)
+
+    @property
+    def functions(self) -> dict[str, Totals]:
+        """Everything by function."""
+        found: dict[str, Totals] = {}
+        for row in self.rows:
+            for name, totals in row.functions.items():
+                found.setdefault(name, Totals()).__iadd__(totals)
+        return found
+
+
+def find_upstream() -> Path:
+    """Return the delegate with the unpatched XNNPACK for riscv64.
+
+    Raises:
+        MissingError: it is not built; the message says how to.
+    """
+    folder = Path(os.environ.get("NMPACK_RISCV64_UNPATCHED", str(ROOT / "build/riscv64-unpatched")))
+    path = folder / "delegate" / LIBRARY
+    if not path.is_file():
+        raise MissingError(
+            f"{path} is not built: meson setup build/riscv64-unpatched --cross-file "
+            "scripts/cross/riscv64-linux-clang.ini --native-file scripts/native/clang.ini "
+            "-Dxnnpack_tree=third_party/xnnpack -Dtests=false && "
+            f"ninja -C build/riscv64-unpatched delegate/{LIBRARY}; "
+            "or leave upstream out with --no-upstream"
+        )
+    return path
+
+
+def measure(
+    model: str | Path,
+    variant: Variant,
+    *,
+    vlen: int,
+    prices: Prices | None,
+    options: Mapping[str, str] | None = None,
+    timeout: float = 1800.0,
+) -> Result:
+    """Run one inference of ``variant`` of ``model`` with zeros as input.
+
+    Args:
+        model: path of a ``.tflite`` file.
+        variant: who runs it, and how it is pruned first.
+        vlen: vector length in bits.
+        prices: of :class:`nmpack.rvv.mca.Pricer`, None to model no cycles.
+        options: of our delegate, over those of ``variant``; upstream's gets none.
+        timeout: seconds.
+
+    Raises:
+        MissingError: a build, the sysroot or QEMU is absent.
+        InterpreterError: the program refuses, crashes or takes too long.
+    """
+    target = find_target()
+    plugin = target.program.parent.parent / "tools/qemu/librvvprof.so"
+    if not plugin.is_file():
+        raise MissingError(f"{plugin} is not built: run ./scripts/setup.sh")
+    library = (find_upstream() if variant.upstream else target.library).resolve()
+    with tempfile.TemporaryDirectory(prefix="nmpack-") as name:
+        folder = Path(name)
+        # Names are the same in every run: their length moves the stack, and that moves cache lines.
+        (folder / "run").symlink_to(target.program.resolve())
+        (folder / "rvvprof.so").symlink_to(plugin.resolve())
+        (folder / "delegate.so").symlink_to(library)
+        if variant.pattern is None:
+            (folder / "model.tflite").symlink_to(Path(model).resolve())
+        else:
+            prune_file(model, folder / "model.tflite", variant.pattern)
+        file = TFLiteFile(folder / "model.tflite")
+        command = [
+            str(target.emulator), "-plugin", f"./rvvprof.so,{_arguments(library)}",
+            "-L", str(target.sysroot), "./run", "--graph", "model.tflite",
+            "--delegate", "./delegate.so",
+        ]  # fmt: skip
+        if not variant.upstream:
+            given = {"nm": variant.nm} | dict(options or {})
+            joined = ";".join(f"{key}:{value}" for key, value in given.items())
+            command += ["--delegate-options", joined]
+        _execute(command, folder, vlen, timeout)
+        operators = account(read_profile(folder / "profile.txt"), prices)
+        return _result(variant, operators, file)
+
+
+def _arguments(library: Path) -> str:
+    try:
+        offset = read_functions(library).offset(_BOUNDARY)
+    except KeyError:
+        raise NmpackError(
+            f"{library}: expected the function {_BOUNDARY}, found none; is the file stripped?"
+        ) from None
+    return f"output=profile.txt,boundary={library.name}:{offset:#x}"
+
+
+def _execute(command: Sequence[str], folder: Path, vlen: int, timeout: float) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={"QEMU_CPU": cpu(vlen), "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InterpreterError(f"riscv64: no answer within {timeout:g} s") from error
+    if done.returncode != 0:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        said = one_line("\n".join(lines[-2:])).removeprefix("nmpack-run: ") if lines else ""
+        raise InterpreterError(f"riscv64: {said or f'nmpack-run ended with {done.returncode}'}")
+
+
+def _result(variant: Variant, operators: Sequence[Operator], file: TFLiteFile) -> Result:
+    weighted = [item for item in operators[1:] if _multiplies(item)]
+    kinds = [kind for kind in file.kinds if kind in _WEIGHTED]
+    convolutions = iter(file.convolutions)
+    note, of_kind = "", {}
+    if len(kinds) == len(weighted):
+        for item, kind in zip(weighted, kinds, strict=True):
+            if kind in (CONV_2D, DEPTHWISE_CONV_2D):
+                of_kind[item.ordinal] = next(convolutions)
+    else:
+        note = (
+            f"{len(weighted)} operators multiply by weights, the model has {len(kinds)}: "
+            "rows are named by kernel"
+        )
+    sizes = {tensor.name: tensor.shape[1:3] for tensor in file.tensors}
+    rows = []
+    for item in operators[1:]:
+        info = of_kind.get(item.ordinal)
+        rows.append(
+            Row(
+                info.name if info else item.kernel,
+                info is not None,
+                info.shape if info else (),
+                info.stride if info else (0, 0),
+                sizes[info.name] if info else (),
+                item.kernel,
+                item.totals,
+                item.functions,
+            )
+        )
+    first = operators[0]
+    rows.append(Row("outside", False, (), (0, 0), (), first.kernel, first.totals, first.functions))
+    return Result(variant, tuple(rows), note)
+
+
+def _multiplies(operator: Operator) -> bool:
+    return any(
+        _KERNELS.search(name) and totals.classes["vector fma"] + totals.classes["float other"] > 0
+        for name, totals in operator.functions.items()
+    )

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is compared: a model as upstream runs it, as our kernels run it dense, and pruned copies."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nmpack.errors import ModelError, NmpackError
+from nmpack.mask import compute_mask
+from nmpack.pattern import NMPattern
+from nmpack.tflite_file import TFLiteFile
+
+DENSITIES = (1.0, 0.5, 0.25)
+TILES = (32, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A way to run a model.
+
+    Attributes:
+        name: for tables.
+        upstream: whether the build of the unpatched XNNPACK runs it.
+        nm: the delegate's option of that name.
+        pattern: how the model's copy is pruned; None runs the file as it is.
+    """
+
+    name: str
+    upstream: bool = False
+    nm: str = "auto"
+    pattern: NMPattern | None = None
+
+
+def as_it_is(*, upstream: bool) -> tuple[Variant, ...]:
+    """Variants of a file that is not to be changed."""
+    first = (Variant("upstream", upstream=True),) if upstream else ()
+    return (*first, Variant("nmpack"))
+
+
+def pruned(
+    densities: Sequence[float], tiles: Sequence[int], *, upstream: bool
+) -> tuple[Variant, ...]:
+    """Variants of a dense model: a density of 1 stands for dense, by upstream and by our kernels.
+
+    Raises:
+        NmpackError: a density is not above 0 and at most 1, or a tile not positive.
+    """
+    found: list[Variant] = []
+    for density in densities:
+        if not 0.0 < density <= 1.0:
+            raise NmpackError(f"a density is above 0 and at most 1, got {density:g}")
+        if density == 1.0:
+            found += [Variant("upstream dense", upstream=True)] if upstream else []
+            found.append(Variant("own dense", nm="force"))
+            continue
+        for tile in tiles:
+            pattern = NMPattern.from_density(density, tile=tile)
+            found.append(Variant(f"{100 * density:g}% T={tile}", pattern=pattern))
+    if len({variant.name for variant in found}) != len(found):
+        raise NmpackError("a density or a tile is given twice")
+    return tuple(found)
+
+
+def prune_file(source: str | Path, target: str | Path, pattern: NMPattern) -> int:
+    """Write a copy of a ``.tflite`` file with its convolutions pruned by magnitude.
+
+    As ``nmpack prune`` does, the first convolution, those with groups and those with fewer output
+    channels than a tile stay dense.
+
+    Returns:
+        How many convolutions were pruned.
+
+    Raises:
+        ModelError: nothing in it can be pruned.
+    """
+    file = TFLiteFile(source)
+    spans: dict[int, bytes] = {}
+    for item in file.convolutions[1:]:
+        rows = item.shape[0]
+        if item.weights is None or item.depthwise or item.groups != 1 or rows < pattern.tile:
+            continue
+        if file.tensors[item.weights].dtype != "float32" or file.tensors[item.weights].sparse:
+            continue
+        weights = file.array(item.weights)
+        masked = np.where(compute_mask(weights, pattern, layer=item.name), weights, np.float32(0))
+        spans[file.span(item.weights)[0]] = masked.astype("<f4").tobytes()
+    if not spans:
+        raise ModelError(f"{source}: no float32 convolution of {pattern.tile} channels to prune")
+    shutil.copyfile(source, target)
+    with Path(target).open("r+b") as copy:
+        for offset, data in spans.items():
+            copy.seek(offset)
+            copy.write(data)
+    return len(spans)

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""nmpack rvv-report: variants, baselines, the command line, and the committed baseline itself."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nmpack.detection import detect_pattern
+from nmpack.errors import MissingError, ModelError, NmpackError
+from nmpack.pattern import NMPattern
+from nmpack.rvv import baseline
+from nmpack.rvv.baseline import RegressionError, Settings
+from nmpack.rvv.measure import find_upstream, measure
+from nmpack.rvv.report import zoo_model
+from nmpack.rvv.variants import Variant, as_it_is, prune_file, pruned
+from nmpack.tflite_file import TFLiteFile
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Models = Callable[[str], Path]
+BASELINE = Path(__file__).resolve().parents[1] / "baselines/rvv-resnet18.json"
+ROWS: dict[str, Any] = {
+    "net": {
+        "own dense": {
+            "conv1": {"instructions": 1000, "cycles": 3000, "kernel": "igemm"},
+            "total": {"instructions": 1500, "cycles": 4000, "kernel": "igemm"},
+        }
+    }
+}
+
+
+def test_variants() -> None:
+    names = [item.name for item in pruned([1.0, 0.5, 0.25], [32, 8], upstream=True)]
+    assert names == [
+        "upstream dense", "own dense", "50% T=32", "50% T=8", "25% T=32", "25% T=8",
+    ]  # fmt: skip
+    dense, own, sparse = pruned([1.0, 0.25], [16], upstream=True)
+    assert (dense.upstream, dense.pattern) == (True, None)
+    assert (own.upstream, own.nm, own.pattern) == (False, "force", None)
+    assert (sparse.nm, sparse.pattern) == ("auto", NMPattern.from_density(0.25, tile=16))
+    assert len(pruned([1.0], [32], upstream=False)) == 1
+    assert [item.upstream for item in as_it_is(upstream=True)] == [True, False]
+
+
+@pytest.mark.parametrize("densities", [[0.0], [1.5], [0.25, 0.25]])
+def test_impossible_densities(densities: list[float]) -> None:
+    with pytest.raises(NmpackError, match=r"a density is above 0|is given twice"):
+        pruned(densities, [32], upstream=False)
+
+
+@pytest.mark.torch
+def test_a_copy_is_pruned_as_prune_does(models: Models, tmp_path: Path) -> None:
+    source, target = models("dense"), tmp_path / "pruned.tflite"
+    before = source.read_bytes()
+    count = prune_file(source, target, NMPattern.from_density(0.25, tile=32))
+    assert source.read_bytes() == before
+    old, new = TFLiteFile(source), TFLiteFile(target)
+    changed = 0
+    for index, item in enumerate(new.convolutions):
+        assert item.weights is not None
+        weights, dense = new.array(item.weights), old.array(item.weights)
+        if np.array_equal(weights, dense):
+            assert index == 0 or item.shape[0] < 32
+            continue
+        changed += 1
+        assert detect_pattern(weights).element_density == pytest.approx(0.25, abs=0.01)
+        assert np.array_equal(weights[weights != 0], dense[weights != 0])
+    assert changed == count > 0
+    with pytest.raises(ModelError, match="no float32 convolution of 4096 channels to prune"):
+        prune_file(source, target, NMPattern.from_density(0.25, tile=4096))
+
+
+def test_what_changed_since_a_baseline() -> None:
+    now = copy.deepcopy(ROWS)
+    assert baseline.changes(ROWS, now) == []
+    now["net"]["own dense"]["conv1"] |= {"instructions": 1001, "cycles": 3100, "kernel": "new"}
+    now["net"]["own dense"]["conv2"] = now["net"]["own dense"].pop("total")
+    found = [str(change) for change in baseline.changes(ROWS, now)]
+    assert found == [
+        "net, own dense, conv1 (new): 1,001 instructions, 1,000 before (+0.10 %)",
+        "net, own dense, conv1 (new): 3,100 modelled cycles, 3,000 before (+3.33 %)",
+        "net, own dense, conv2 is new (igemm)",
+        "net, own dense, total is gone (igemm before)",
+    ]
+
+
+def test_growth_beyond_the_tolerance_fails_and_names_the_row() -> None:
+    now = copy.deepcopy(ROWS)
+    row = now["net"]["own dense"]["conv1"]
+    row["instructions"] = 1019
+    baseline.require_no_regression(baseline.changes(ROWS, now), 0.02, "renew")
+    row["instructions"], row["cycles"] = 1021, 100
+    with pytest.raises(RegressionError) as caught:
+        baseline.require_no_regression(baseline.changes(ROWS, now), 0.02, "the command")
+    assert str(caught.value).splitlines() == [
+        "1 counts are gone or over 2 % above the baseline:",
+        "  net, own dense, conv1 (igemm): 1,021 instructions, 1,000 before (+2.10 %)",
+        "if that is intended, renew it: the command",
+    ]
+    del now["net"]["own dense"]["conv1"]
+    with pytest.raises(RegressionError, match=r"conv1 is gone \(igemm before\)"):
+        baseline.require_no_regression(baseline.changes(ROWS, now), 0.02, "the command")
+
+
+def test_growth_from_nothing_and_without_cycles() -> None:
+    old, now = copy.deepcopy(ROWS), copy.deepcopy(ROWS)
+    old["net"]["own dense"]["conv1"] |= {"instructions": 0, "cycles": None}
+    (change,) = baseline.changes(old, now)
+    assert (change.count, change.growth) == ("instructions", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"schema": 2}, "its schema is 2, not 1"),
+        ({"settings": {}}, "not a usable baseline"),
+        ({"rows": {"net": []}}, "not a usable baseline"),
+        ({"rows": {"net": {"v": {"r": {"instructions": "many", "cycles": 1}}}}}, "no whole number"),
+    ],
+)
+def test_a_broken_baseline_is_one_sentence(
+    change: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps(json.loads(BASELINE.read_text()) | change))
+    with pytest.raises(NmpackError, match=says):
+        baseline.read(path)
+    path.write_text('{"schema"')
+    with pytest.raises(NmpackError, match="cannot be read"):
+        baseline.read(path)
+
+
+def test_the_committed_baseline_is_usable() -> None:
+    settings, rows = baseline.read(BASELINE)
+    assert settings == Settings(("resnet18",), 112, (1.0, 0.5, 0.25), (32, 8), 256, False)
+    variants = rows["resnet18@112"]
+    assert len(variants) == 5
+    for entries in variants.values():
+        assert len(entries) == 22  # 20 convolutions, the rest, the total
+        total = entries["total"]["instructions"]
+        assert total == sum(row["instructions"] for row in entries.values()) - total
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "expected a MODEL.tflite, --networks or --baseline"),
+        (["none.tflite"], "none.tflite is not a file"),
+        (["--networks", "resnet19"], "got 'resnet19'"),
+        (["--baseline", "none.json"], "none.json: the baseline cannot be read"),
+        (["--write-baseline", "none.json"], "none.json is not there yet"),
+        (["--baseline", str(BASELINE), "--vlen", "512"], "has its own settings: --vlen"),
+        (["x.tflite", "--baseline", str(BASELINE)], "name no file"),
+        (["--networks", "resnet18", "--density", "2"], "at most 1, got 2"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(
+    arguments: list[str], says: str, nmpack_command: Command
+) -> None:
+    done = nmpack_command("rvv-report", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--density", "--tile"])
+def test_numbers_are_numbers(option: str, nmpack_command: Command) -> None:
+    done = nmpack_command("rvv-report", "x.tflite", option, "1,many")
+    assert done.returncode == 2
+    assert option in done.stderr
+
+
+def test_missing_builds_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NMPACK_RISCV64_UNPATCHED", str(tmp_path))
+    with pytest.raises(MissingError, match=r"is not built: meson setup .* --no-upstream"):
+        find_upstream()
+
+
+def test_unknown_networks_are_named() -> None:
+    with pytest.raises(NmpackError, match=r"expected a network of .*resnet18.*, got 'x'"):
+        zoo_model("x", None)
+
+
+@pytest.mark.riscv64
+@pytest.mark.torch
+def test_counts_repeat_and_add_up(models: Models) -> None:
+    first, second = (
+        measure(models("pruned"), Variant("nmpack"), vlen=512, prices=None) for _ in range(2)
+    )
+    assert first == second
+    totals = first.totals
+    assert totals.cycles is None
+    assert totals.instructions == sum(totals.classes.values()) > 100_000
+    assert totals.classes["vector fma"] > 10_000
+    assert totals.loaded > 4 * totals.classes["float load"]
+    assert totals.l2_misses <= totals.l1_misses
+    assert totals.instructions == sum(item.instructions for item in first.functions.values())
+    # Every convolution of the model is recognised.
+    assert first.note == ""
+    names = [row.name for row in first.rows if row.convolution]
+    assert names == [item.name for item in TFLiteFile(models("pruned")).convolutions]
+    assert any("nm" in row.kernel for row in first.rows if row.convolution)
+    options = {"nm": "off"}
+    off = measure(models("pruned"), Variant("nmpack"), vlen=512, prices=None, options=options)
+    assert off.totals.classes["vector fma"] > totals.classes["vector fma"]
+    assert not any("nmconv" in row.kernel for row in off.rows)
+
+
+@pytest.mark.riscv64
+@pytest.mark.torch
+def test_what_the_delegate_refuses_is_one_sentence(models: Models, nmpack_command: Command) -> None:
+    done = nmpack_command("rvv-report", models("dense"), "--no-upstream", "--option", "nm=on")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "expected auto, off or force, got 'on'" in done.stderr
+
+
+@pytest.mark.riscv64
+@pytest.mark.torch
+def test_a_report_on_the_command_line(
+    models: Models, nmpack_command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "report.json"
+    arguments = ["--no-upstream", "--density", "1,0.25", "--tile", "32", "--json", file]
+    done = nmpack_command("rvv-report", models("dense"), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "cycles: a model (spacemit-x60, LLVM 22" in done.stdout
+    report = json.loads(file.read_text())
+    own, sparse = report["networks"][0]["variants"]
+    assert (own["name"], sparse["density"], sparse["tile"]) == ("own dense", 0.25, 32)
+    for variant in (own, sparse):
+        totals = variant["totals"]
+        assert totals["cycles"] > 0
+        assert totals["unpriced"] <= 0.0006 * totals["instructions"]
+        parts = [row["totals"]["instructions"] for row in variant["operators"]]
+        assert sum(parts) == totals["instructions"]
+    assert sparse["totals"]["cycles"] < own["totals"]["cycles"]
+
+
+@pytest.mark.riscv64
+@pytest.mark.torch
+def test_nothing_executes_more_than_the_committed_baseline(nmpack_command: Command) -> None:
+    done = nmpack_command("rvv-report", "--baseline", BASELINE)
+    assert done.returncode == 0, done.stderr
+    assert "no row is worse than in" in done.stdout
