@@ -129,8 +129,8 @@ class Convolution {
       layer.size * layer.size * layer.input_channels + XNN_EXTRA_BYTES, 0.5f);
     output_ = xnnpack::Buffer<float, XNN_ALLOCATION_ALIGNMENT>(height * width * layer.output_channels);
     workspace_ = xnnpack::Buffer<char, XNN_ALLOCATION_ALIGNMENT>(workspace_size);
-    const auto setup = nm ? xnn_setup_convolution2d_nm_nhwc_f32 : xnn_setup_convolution2d_nhwc_f32;
-    Check(setup(op_, workspace_.data(), input_.data(), output_.data()), "setup");
+    Check(nm ? xnn_setup_convolution2d_nm_nhwc_f32(op_, workspace_.data(), input_.data(), nullptr, output_.data())
+             : xnn_setup_convolution2d_nhwc_f32(op_, workspace_.data(), input_.data(), output_.data()), "setup");
   }
   Convolution(const Convolution&) = delete;
   ~Convolution() { xnn_delete_operator(op_); }

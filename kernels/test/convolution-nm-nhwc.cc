@@ -62,7 +62,7 @@ Created Create(const Shape& s, const float* filter, const float* bias, bool nm,
 
 // Runs one operator on one input. Output pixels are output_stride apart; what lies between them stays poisoned.
 void RunOperator(const Shape& s, xnn_operator_t op, bool nm, pthreadpool_t threadpool, const std::vector<float>& input,
-         std::vector<float>* output, size_t* pixels) {
+         std::vector<float>* output, size_t* pixels, const float* residual = nullptr) {
   size_t workspace_size = 0, workspace_alignment = 0, output_height = 0, output_width = 0;
   const auto reshape = nm ? xnn_reshape_convolution2d_nm_nhwc_f32 : xnn_reshape_convolution2d_nhwc_f32;
   ASSERT_EQ(xnn_status_success, reshape(op, s.batch, s.height, s.width, &workspace_size, &workspace_alignment,
@@ -77,8 +77,9 @@ void RunOperator(const Shape& s, xnn_operator_t op, bool nm, pthreadpool_t threa
   if (workspace_size != 0) {
     ASSERT_NE(nullptr, std::align(workspace_alignment, workspace_size, aligned, space));
   }
-  const auto setup = nm ? xnn_setup_convolution2d_nm_nhwc_f32 : xnn_setup_convolution2d_nhwc_f32;
-  ASSERT_EQ(xnn_status_success, setup(op, aligned, input.data(), output->data()));
+  ASSERT_EQ(xnn_status_success,
+            nm ? xnn_setup_convolution2d_nm_nhwc_f32(op, aligned, input.data(), residual, output->data())
+               : xnn_setup_convolution2d_nhwc_f32(op, aligned, input.data(), output->data()));
   ASSERT_EQ(xnn_status_success, xnn_run_operator(op, threadpool));
   for (const float* guard = workspace.data(); guard < aligned; guard++) {
     ASSERT_TRUE(std::isnan(*guard)) << "write before the workspace";
@@ -165,6 +166,45 @@ TEST(CONVOLUTION_NM_NHWC_F32, equals_dense_for_resnet_shapes) {
         if (HasFatalFailure()) return;
       }
     }
+  }
+}
+
+TEST(CONVOLUTION_NM_NHWC_F32, adds_a_residual_before_clamping) {
+  xnnpack::ReplicableRandomDevice rng;
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  for (size_t i = 0; i < 50; i++) {
+    const Shape shape = DrawShape(rng);
+    SCOPED_TRACE(shape.ToString());
+    std::uniform_real_distribution<float> dist(-1.0f, 1.0f);
+    const auto random = [&](size_t size) {
+      std::vector<float> values(size);
+      std::generate(values.begin(), values.end(), [&] { return dist(rng); });
+      return values;
+    };
+    std::vector<float> filter = random(shape.groups * shape.group_output_channels * shape.row_size());
+    Prune(shape, 32, rng, filter);
+    const std::vector<float> input =
+      random(shape.batch * shape.height * shape.width * shape.input_stride() + XNN_EXTRA_BYTES / sizeof(float));
+    Shape unclamped = shape;
+    unclamped.min = -std::numeric_limits<float>::infinity();
+    unclamped.max = std::numeric_limits<float>::infinity();
+    Created dense = Create(unclamped, filter.data(), nullptr, /*nm=*/false);
+    ASSERT_EQ(xnn_status_success, dense.status);
+    Created sparse = Create(shape, filter.data(), nullptr, /*nm=*/true);
+    ASSERT_EQ(xnn_status_success, sparse.status);
+    ThreadpoolPtr threadpool(shape.threads > 1 ? pthreadpool_create(shape.threads) : nullptr, pthreadpool_destroy);
+    std::vector<float> expected, output;
+    size_t pixels = 0;
+    RunOperator(shape, dense.op.get(), false, nullptr, input, &expected, &pixels);
+    if (HasFatalFailure()) return;
+    const std::vector<float> residual = random(expected.size());
+    for (size_t j = 0; j < expected.size(); j++) {
+      expected[j] = std::min(std::max(expected[j] + residual[j], shape.min), shape.max);
+    }
+    RunOperator(shape, sparse.op.get(), true, threadpool.get(), input, &output, &pixels, residual.data());
+    if (HasFatalFailure()) return;
+    Compare(shape, pixels, expected, output, /*magnitude=*/3.0);
+    if (HasFatalFailure()) return;
   }
 }
 

@@ -39,7 +39,7 @@ struct ConvShape {
 
 void CheckConv(const Conv& k, const ConvShape& s, const union xnn_f32_minmax_params& params, Random& random) {
   static Arena input_arena(1 << 20), pointer_arena(1 << 12), offset_arena(1 << 14), start_arena(1 << 14),
-      w_arena(1 << 22), c_arena(1 << 17);
+      w_arena(1 << 22), residual_arena(1 << 17), c_arena(1 << 17);
 
   const size_t tiles = (s.nc + k.nr - 1) / k.nr;
   uint32_t* starts = start_arena.Take<uint32_t>(tiles + 1);
@@ -68,17 +68,24 @@ void CheckConv(const Conv& k, const ConvShape& s, const union xnn_f32_minmax_par
   c_arena.Poison();
   float* c = c_arena.Take<float>((s.mr - 1) * stride + s.nc, !random.Chance(3));
 
-  Case run(k.name, Shape({{"mr", s.mr}, {"nc", s.nc}, {"kc", s.kc}, {"exact", s.exact}, {"gap", s.gap},
+  // Something to add for half of the shapes.
+  float* residual = residual_arena.Take<float>((s.mr - 1) * stride + s.nc, !random.Chance(3));
+  for (size_t i = 0; i < (s.mr - 1) * stride + s.nc; i++) residual[i] = random.Float();
+  const bool adds = random.Chance(2);
+  const intptr_t distance = adds ? reinterpret_cast<intptr_t>(residual) - reinterpret_cast<intptr_t>(c) : 0;
+
+  Case run(k.name, Shape({{"mr", s.mr}, {"nc", s.nc}, {"kc", s.kc}, {"exact", s.exact}, {"gap", s.gap}, {"adds", adds},
                           {"min", params.scalar.min}, {"max", params.scalar.max}}));
   BreakVectorState();
-  k.ukernel(s.mr, s.nc, a, offsets, starts, w, c, stride * sizeof(float), &params);
+  k.ukernel(s.mr, s.nc, a, offsets, starts, w, c, stride * sizeof(float), distance, &params);
 
   for (size_t m = 0; m < s.mr; m++) {
     for (size_t n = 0; n < s.nc; n++) {
       const size_t tile = n / k.nr;
       const float* tile_w = w + k.nr * (tile + starts[tile]) + n % k.nr;
-      double expected = tile_w[0];
-      double magnitude = std::abs(expected);
+      const double added = adds ? residual[m * stride + n] : 0.0;
+      double expected = tile_w[0] + added;
+      double magnitude = std::abs(tile_w[0]) + std::abs(added);
       for (size_t j = starts[tile]; j < starts[tile + 1]; j++) {
         tile_w += k.nr;
         const double product = static_cast<double>(a[m][offsets[j] / static_cast<int32_t>(sizeof(float))]) * tile_w[0];
@@ -148,7 +155,7 @@ std::vector<Timing> TimeConv(const Conv& k) {
     timings.push_back({Shape({{"nc", k.nr}, {"kc", kc}}), 2.0 * k.mr * k.nr * kc,
                        sizeof(float) * (k.nr * (kc + 1.0) + k.mr * (kc + k.nr)), [kernel, data] {
                          kernel.ukernel(kernel.mr, kernel.nr, data->a.data(), data->offsets.data(), data->starts.data(),
-                                        data->w.data(), data->c.data(), kernel.nr * sizeof(float), &data->params);
+                                        data->w.data(), data->c.data(), kernel.nr * sizeof(float), 0, &data->params);
                        }});
   }
   return timings;

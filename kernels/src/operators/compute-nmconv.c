@@ -89,7 +89,7 @@ void xnn_compute_nmconv(
     }
     context->ukernel(
       mr, channel_count, a, offsets, column_starts, w,
-      (float*) output, context->output_pixel_stride, &context->params);
+      (float*) output, context->output_pixel_stride, context->residual_distance, &context->params);
     output += mr * context->output_pixel_stride;
     pixel_count -= mr;
   } while (pixel_count != 0);

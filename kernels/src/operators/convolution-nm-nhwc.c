@@ -373,6 +373,7 @@ enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
     xnn_operator_t op,
     void* workspace,
     const float* input,
+    const float* residual,
     float* output)
 {
   if (op->type != xnn_operator_type_convolution_nm_nhwc_f32) {
@@ -398,6 +399,11 @@ enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
     return xnn_status_invalid_state;
   }
 
+  if (residual == output && residual != NULL) {
+    xnn_log_error("failed to setup %s operator: the residual must not be the output",
+      xnn_operator_type_to_string(op->type));
+    return xnn_status_invalid_parameter;
+  }
   const bool any_padding = op->compute[1].type != xnn_parallelization_type_invalid;
   if (any_padding) {
     if (workspace == NULL) {
@@ -410,6 +416,7 @@ enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
   }
   op->context.nmconv.nmconv.input = any_padding ? workspace : input;
   op->context.nmconv.nmconv.output = output;
+  op->context.nmconv.nmconv.residual_distance = residual == NULL ? 0 : (intptr_t) residual - (intptr_t) output;
   op->state = xnn_run_state_ready;
   return xnn_status_success;
 }

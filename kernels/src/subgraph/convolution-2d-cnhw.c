@@ -120,10 +120,9 @@ static enum xnn_status setup_convolution(
   size_t num_values,
   pthreadpool_t threadpool)
 {
-  const bool adds = (opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
   return xnn_setup_convolution2d_nm_cnhw_f32(
     opdata->operator_objects[0], opdata->workspace, values[opdata->inputs[0]].data,
-    adds ? values[opdata->inputs[opdata->num_inputs - 1]].data : NULL, values[opdata->outputs[0]].data);
+    xnn_get_residual(opdata, values), values[opdata->outputs[0]].data);
 }
 
 void xnn_node_run_convolution_in_cnhw(struct xnn_node* node)

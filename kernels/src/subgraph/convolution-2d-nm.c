@@ -201,6 +201,10 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
   if (info->reason == xnn_nm_reason_chosen) {
     return xnn_create_analyzed_convolution2d_nm_nhwc_f32(&conv, &analysis, weights_cache, convolution_op_out);
   }
+  if (fused_addition) {
+    xnn_log_error("failed to create convolution: an addition was fused into it, but the N:M operator is not to be had");
+    return xnn_status_invalid_state;
+  }
   return xnn_create_convolution2d_nhwc_f32(
     input_padding_top, input_padding_right, input_padding_bottom, input_padding_left,
     kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,

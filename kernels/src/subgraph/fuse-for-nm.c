@@ -106,7 +106,13 @@ static struct xnn_node* find_convolution(
       node->activation.output_max != INFINITY || !xnn_node_get_nm_convolution(subgraph->values, node, flags, &conv)) {
     return NULL;
   }
-  return in_cnhw[node->id] ? node : NULL;
+  if (in_cnhw[node->id]) {
+    return node;
+  }
+  struct xnn_nmconv_analysis analysis;
+  struct xnn_nm_convolution_info info = {0};
+  float dense_cost;
+  return xnn_choose_nm_nhwc(&conv, flags, &analysis, &info, &dense_cost) == xnn_nm_reason_chosen ? node : NULL;
 }
 
 // Lets the node clamp what the only consumer of its output clamps.

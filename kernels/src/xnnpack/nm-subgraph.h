@@ -61,6 +61,12 @@ XNN_INLINE static size_t xnn_count_pixels(const struct xnn_value* image)
   return image->shape.dim[0] * image->shape.dim[1] * image->shape.dim[2];
 }
 
+// What a convolution adds to its output, or NULL.
+XNN_INLINE static const void* xnn_get_residual(const struct xnn_operator_data* opdata, const struct xnn_value* values)
+{
+  return (opdata->flags & XNN_FLAG_ADD_LAST_INPUT) == 0 ? NULL : values[opdata->inputs[opdata->num_inputs - 1]].data;
+}
+
 // Makes a node that brings an image from one layout to the other; its values' layouts tell which.
 XNN_INTERNAL void xnn_node_convert_layout(struct xnn_node* node, uint32_t input_id, uint32_t output_id);
 

@@ -38,6 +38,7 @@ extern "C" {
 // column_starts  index of the first kept column of each tile, and one past the last.
 // w              per tile: nr biases, then nr weights for each kept column.
 // cm_stride      distance in bytes between output pixels.
+// residual_distance  distance in bytes from each output to what is added to it before clamping, or 0 to add nothing.
 typedef void (*xnn_f32_nmconv_minmax_ukernel_fn)(
     size_t mr,
     size_t nc,
@@ -47,6 +48,7 @@ typedef void (*xnn_f32_nmconv_minmax_ukernel_fn)(
     const float* w,
     float* c,
     size_t cm_stride,
+    intptr_t residual_distance,
     const union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)]);
 
 #define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale) \
@@ -59,6 +61,7 @@ typedef void (*xnn_f32_nmconv_minmax_ukernel_fn)(
         const float* w,                                    \
         float* c,                                          \
         size_t cm_stride,                                  \
+        intptr_t residual_distance,                        \
         const union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)]);
 #include "f32-nmconv/f32-nmconv-minmax.h"
 #undef XNN_UKERNEL
@@ -162,6 +165,7 @@ struct nmconv_context {
   size_t output_batch_stride;
   size_t output_group_stride;
   size_t output_pixel_stride;
+  intptr_t residual_distance;
   size_t mr;
   size_t nr;
   xnn_f32_nmconv_minmax_ukernel_fn ukernel;
