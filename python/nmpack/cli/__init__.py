@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from nmpack import __version__
-from nmpack.cli import bench, convert, inspect, models, prune, run, rvv_report
+from nmpack.cli import bench, checkpoint, convert, inspect, models, prune, run, rvv_report
 from nmpack.errors import NmpackError
 
 _MAP = """\
@@ -20,6 +20,7 @@ from a model to a fast one:
   models      list the networks that need no file
   prune       zero the weights that a pattern drops (PyTorch or Keras)    -> .pt, .keras
   convert     write a portable TFLite file, channels last                 -> .tflite
+  checkpoint  train in less memory: the activations to keep, predicted and measured peak
 using a .tflite file:
   run         run it through the delegate; compare with the stock interpreter; riscv64 under QEMU
   inspect     explain each convolution: density, pattern, operator chosen, and why
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"nmpack {__version__}")
     parser.add_argument("--verbose", action="store_true")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
-    for module in (models, prune, convert, run, inspect, bench, rvv_report):
+    for module in (models, prune, checkpoint, convert, run, inspect, bench, rvv_report):
         module.add(verbs)
     arguments = parser.parse_args(argv)
     if arguments.verb is None:
