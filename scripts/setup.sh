@@ -309,7 +309,7 @@ main() {
   if $sanitize; then
     begin "sanitizer build (build/asan)"
     build build/asan "--native-file scripts/native/clang.ini -Ddelegate=false -Db_sanitize=address,undefined -Db_lundef=false" \
-      tests/kernels/convolution-nm-nhwc tests/kernels/f32-nmconv-minmax
+      tests/kernels/convolution-nm-cnhw tests/kernels/convolution-nm-nhwc tests/kernels/nmcheck
   fi
   echo "set up in $SECONDS s"
 }

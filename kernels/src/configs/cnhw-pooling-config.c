@@ -31,7 +31,15 @@ static void init_f32_cnhw_pooling_config(void) {
       f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__avx512f;
       f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__avx512f;
       f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__avx512f;
+    } else if (hardware_config->use_x86_avx2) {
+      f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__avx2;
+      f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__avx2;
+      f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__avx2;
     }
+  #elif XNN_ARCH_ARM64
+    f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__neon;
+    f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__neon;
+    f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__neon;
   #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);

@@ -44,18 +44,19 @@ static void init_f32_nmspmm_config(void) {
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (!XNN_PLATFORM_MOBILE && hardware_config->use_x86_avx512f) {
+      // Costs: measured over the convolutions of ResNet-50 by bench/convolution-nm, beside the NHWC kernels' 105.
       config->pack = xnn_x32_packim2col_ukernel__avx512f;
       config->nr = 48;
       config->granularity = 16;
       config->pack_cost = 200;
-      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f_dense, 200);
-      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f_dense, 130);
-      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x48__avx512f_dense, 110);
-      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x48__avx512f_dense, 100);
-      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x48__avx512f_dense, 95);
-      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x48__avx512f_dense, 90);
-      ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_7x48__avx512f_dense, 88);
-      ROWS(config, 8, xnn_f32_nmspmm_minmax_ukernel_8x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_8x48__avx512f_dense, 85);
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f_dense, 260);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f_dense, 170);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x48__avx512f_dense, 140);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x48__avx512f_dense, 128);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x48__avx512f_dense, 122);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x48__avx512f_dense, 118);
+      ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_7x48__avx512f_dense, 116);
+      ROWS(config, 8, xnn_f32_nmspmm_minmax_ukernel_8x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_8x48__avx512f_dense, 115);
 
       config = &f32_nmspmm_config[1];
       config->pack = xnn_x32_packim2col_ukernel__avx512f;
@@ -63,12 +64,12 @@ static void init_f32_nmspmm_config(void) {
       config->nr = 64;
       config->granularity = 16;
       config->pack_cost = 200;
-      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f_dense, 200);
-      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f_dense, 130);
-      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x64__avx512f_dense, 110);
-      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x64__avx512f_dense, 100);
-      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x64__avx512f_dense, 92);
-      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x64__avx512f_dense, 88);
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f_dense, 260);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f_dense, 165);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x64__avx512f_dense, 138);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x64__avx512f_dense, 126);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x64__avx512f_dense, 120);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x64__avx512f_dense, 117);
 
       config = &f32_nmspmm_config[2];
       config->pack = xnn_x32_packim2col_ukernel__avx512f;
@@ -76,16 +77,38 @@ static void init_f32_nmspmm_config(void) {
       config->nr = 32;
       config->granularity = 16;
       config->pack_cost = 200;
-      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f_dense, 200);
-      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f_dense, 130);
-      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x32__avx512f_dense, 115);
-      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x32__avx512f_dense, 105);
-      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x32__avx512f_dense, 100);
-      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x32__avx512f_dense, 97);
-      ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_7x32__avx512f_dense, 95);
-      ROWS(config, 8, xnn_f32_nmspmm_minmax_ukernel_8x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_8x32__avx512f_dense, 92);
-      ROWS(config, 14, xnn_f32_nmspmm_minmax_ukernel_14x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_14x32__avx512f_dense, 86);
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f_dense, 280);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f_dense, 180);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x32__avx512f_dense, 148);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_4x32__avx512f_dense, 136);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_5x32__avx512f_dense, 130);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_6x32__avx512f_dense, 125);
+      ROWS(config, 7, xnn_f32_nmspmm_minmax_ukernel_7x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_7x32__avx512f_dense, 122);
+      ROWS(config, 8, xnn_f32_nmspmm_minmax_ukernel_8x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_8x32__avx512f_dense, 120);
+      ROWS(config, 14, xnn_f32_nmspmm_minmax_ukernel_14x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_14x32__avx512f_dense, 114);
+    } else if (hardware_config->use_x86_avx2 && hardware_config->use_x86_fma3) {
+      config->pack = xnn_x32_packim2col_ukernel__avx2;
+      config->nr = 16;
+      config->granularity = 8;
+      config->pack_cost = 200;
+      ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x16__fma3, xnn_f32_nmspmm_minmax_ukernel_1x16__fma3_dense, 200);
+      ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x16__fma3, xnn_f32_nmspmm_minmax_ukernel_2x16__fma3_dense, 130);
+      ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x16__fma3, xnn_f32_nmspmm_minmax_ukernel_3x16__fma3_dense, 115);
+      ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x16__fma3, xnn_f32_nmspmm_minmax_ukernel_4x16__fma3_dense, 105);
+      ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x16__fma3, xnn_f32_nmspmm_minmax_ukernel_5x16__fma3_dense, 102);
+      ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x16__fma3, xnn_f32_nmspmm_minmax_ukernel_6x16__fma3_dense, 100);
     }
+  #elif XNN_ARCH_ARM64
+    config->pack = xnn_x32_packim2col_ukernel__neon;
+    config->nr = 16;
+    config->granularity = 4;
+    config->pack_cost = 200;
+    ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_1x16__neonfma_dense, 200);
+    ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_2x16__neonfma_dense, 130);
+    ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_3x16__neonfma_dense, 115);
+    ROWS(config, 4, xnn_f32_nmspmm_minmax_ukernel_4x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_4x16__neonfma_dense, 105);
+    ROWS(config, 5, xnn_f32_nmspmm_minmax_ukernel_5x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_5x16__neonfma_dense, 102);
+    ROWS(config, 6, xnn_f32_nmspmm_minmax_ukernel_6x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_6x16__neonfma_dense, 100);
   #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);

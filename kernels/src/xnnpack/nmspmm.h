@@ -66,8 +66,8 @@ typedef void (*xnn_f32_nmspmm_minmax_ukernel_fn)(
 // Where the pixels of a strip read the image.
 //
 // y, x     row and column of each pixel's tap (0, 0); may lie outside of the image.
-// base     distance in bytes from channel 0 of the first pixel of the first image to that tap; meaningless where the
-//          tap lies outside.
+// base     distance in bytes from channel 0 of the first pixel of the first image to where that tap is, or would be if
+//          the image went on.
 // stride   distance in bytes from each pixel's base to the next one's where it is the same for all of the strip, else 0.
 struct xnn_im2col_strip {
   const int32_t* y;
