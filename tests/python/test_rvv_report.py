@@ -39,13 +39,14 @@ ROWS: dict[str, Any] = {
 def test_variants() -> None:
     names = [item.name for item in pruned([1.0, 0.5, 0.25], [32, 8], upstream=True)]
     assert names == [
-        "upstream dense", "own dense", "50% T=32", "50% T=8", "25% T=32", "25% T=8",
+        "upstream dense", "own dense NHWC", "own dense CNHW",
+        "50% T=32", "50% T=8", "25% T=32", "25% T=8",
     ]  # fmt: skip
-    dense, own, sparse = pruned([1.0, 0.25], [16], upstream=True)
+    dense, own, _, sparse = pruned([1.0, 0.25], [16], upstream=True)
     assert (dense.upstream, dense.pattern) == (True, None)
-    assert (own.upstream, own.nm, own.pattern) == (False, "force", None)
+    assert (own.upstream, own.nm, own.layout, own.pattern) == (False, "force", "nhwc", None)
     assert (sparse.nm, sparse.pattern) == ("auto", NMPattern.from_density(0.25, tile=16))
-    assert len(pruned([1.0], [32], upstream=False)) == 1
+    assert len(pruned([1.0], [32], upstream=False)) == 2
     assert [item.upstream for item in as_it_is(upstream=True)] == [True, False]
 
 
@@ -141,7 +142,7 @@ def test_the_committed_baseline_is_usable() -> None:
     settings, rows = baseline.read(BASELINE)
     assert settings == Settings(("resnet18",), 112, (1.0, 0.5, 0.25), (32, 8), 256, False)
     variants = rows["resnet18@112"]
-    assert len(variants) == 5
+    assert len(variants) == 6
     for entries in variants.values():
         assert len(entries) == 22  # 20 convolutions, the rest, the total
         total = entries["total"]["instructions"]
@@ -233,8 +234,8 @@ def test_a_report_on_the_command_line(
     assert done.returncode == 0, done.stderr
     assert "cycles: a model (spacemit-x60, LLVM 22" in done.stdout
     report = json.loads(file.read_text())
-    own, sparse = report["networks"][0]["variants"]
-    assert (own["name"], sparse["density"], sparse["tile"]) == ("own dense", 0.25, 32)
+    own, _, sparse = report["networks"][0]["variants"]
+    assert (own["name"], sparse["density"], sparse["tile"]) == ("own dense NHWC", 0.25, 32)
     for variant in (own, sparse):
         totals = variant["totals"]
         assert totals["cycles"] > 0

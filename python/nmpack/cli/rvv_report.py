@@ -29,8 +29,8 @@ def add(verbs: Subparsers) -> None:
         "X60 prices each piece of code, times how often it ran. The model takes every load for an\n"
         "L1 hit: its cycles are no measurement of a board. Nothing here is time.\n\n"
         "Without --density a file runs as it is; with it, and for --networks, copies are pruned:\n"
-        "1 is the dense model, by the unpatched XNNPACK ('upstream dense') and by our kernels\n"
-        "('own dense'); 0.25 keeps a quarter of each row, once for each --tile.\n"
+        "1 is the dense model, by the unpatched XNNPACK ('upstream dense') and by our kernels in\n"
+        "either layout ('own dense'); 0.25 keeps a quarter of each row, once for each --tile.\n"
         "It takes about 10 s for each GFLOP of each variant.",
         """
         nmpack rvv-report r50.tflite --no-upstream

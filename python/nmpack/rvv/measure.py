@@ -141,7 +141,7 @@ def measure(
             "--delegate", "./delegate.so",
         ]  # fmt: skip
         if not variant.upstream:
-            given = {"nm": variant.nm} | dict(options or {})
+            given = {"nm": variant.nm, "layout": variant.layout} | dict(options or {})
             joined = ";".join(f"{key}:{value}" for key, value in given.items())
             command += ["--delegate-options", joined]
         _execute(command, folder, vlen, timeout)

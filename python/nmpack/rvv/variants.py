@@ -26,13 +26,14 @@ class Variant:
     Attributes:
         name: for tables.
         upstream: whether the build of the unpatched XNNPACK runs it.
-        nm: the delegate's option of that name.
+        nm, layout: the delegate's options of these names.
         pattern: how the model's copy is pruned; None runs the file as it is.
     """
 
     name: str
     upstream: bool = False
     nm: str = "auto"
+    layout: str = "auto"
     pattern: NMPattern | None = None
 
 
@@ -45,7 +46,7 @@ def as_it_is(*, upstream: bool) -> tuple[Variant, ...]:
 def pruned(
     densities: Sequence[float], tiles: Sequence[int], *, upstream: bool
 ) -> tuple[Variant, ...]:
-    """Variants of a dense model: a density of 1 stands for dense, by upstream and by our kernels.
+    """Variants of a dense model: a density of 1 stands for dense, by upstream and by ours.
 
     Raises:
         NmpackError: a density is not above 0 and at most 1, or a tile not positive.
@@ -56,7 +57,8 @@ def pruned(
             raise NmpackError(f"a density is above 0 and at most 1, got {density:g}")
         if density == 1.0:
             found += [Variant("upstream dense", upstream=True)] if upstream else []
-            found.append(Variant("own dense", nm="force"))
+            found.append(Variant("own dense NHWC", nm="force", layout="nhwc"))
+            found.append(Variant("own dense CNHW", nm="force", layout="cnhw"))
             continue
         for tile in tiles:
             pattern = NMPattern.from_density(density, tile=tile)
