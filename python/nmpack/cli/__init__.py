@@ -10,7 +10,17 @@ import traceback
 from collections.abc import Sequence
 
 from nmpack import __version__
-from nmpack.cli import bench, checkpoint, convert, inspect, models, prune, run, rvv_report
+from nmpack.cli import (
+    bench,
+    checkpoint,
+    convert,
+    finetune,
+    inspect,
+    models,
+    prune,
+    run,
+    rvv_report,
+)
 from nmpack.errors import NmpackError
 
 _MAP = """\
@@ -19,6 +29,7 @@ nmpack: prune convolutional networks column-wise and run them faster on CPUs
 from a model to a fast one:
   models      list the networks that need no file
   prune       zero the weights that a pattern drops (PyTorch or Keras)    -> .pt, .keras
+  finetune    prune, train with the masks held, bake them in; resumes     -> .pt
   convert     write a portable TFLite file, channels last                 -> .tflite
   checkpoint  train in less memory: the activations to keep, predicted and measured peak
 using a .tflite file:
@@ -46,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"nmpack {__version__}")
     parser.add_argument("--verbose", action="store_true")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
-    for module in (models, prune, checkpoint, convert, run, inspect, bench, rvv_report):
+    verb_modules = (
+        models, prune, finetune, checkpoint, convert, run, inspect, bench, rvv_report,
+    )  # fmt: skip
+    for module in verb_modules:
         module.add(verbs)
     arguments = parser.parse_args(argv)
     if arguments.verb is None:
