@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -18,7 +19,9 @@ from PIL import Image
 from torch import nn
 
 import nmpack.torch
+from nmpack import checkpointing
 from nmpack.errors import MismatchError, MissingError, NmpackError
+from nmpack.models import build
 from nmpack.training import ImageFolder, Outcome, Recipe, TensorImages, fine_tune, open_data
 from nmpack.training.data import batches, order_of
 from nmpack.training.norm import SyncedBatchNorm2d
@@ -254,3 +257,23 @@ def test_data_without_images_is_one_error(
 
     with pytest.raises(error, match=says):
         read()
+
+
+def test_less_memory_gives_the_same_bits(tmp_path: Path) -> None:
+    recipe = Recipe(**BASE.to_dict() | {"schedule": "dynamic", "epochs": 1})
+    model = build("resnet20", num_classes=4).train()
+    torch.manual_seed(0)
+    images = TensorImages(torch.randn(48, 3, 16, 16), torch.arange(48) % 4, 4)
+    chosen = checkpointing.plan(copy.deepcopy(model), images.images[:16], budget=10**9)
+    memory = (chosen.predicted_least + chosen.predicted_none) // 2
+    assert chosen.predicted_least < memory < chosen.predicted_none
+    results = []
+    for index, limit in enumerate((None, memory)):
+        twin = copy.deepcopy(model)
+        outcome = fine_tune(twin, images, images, recipe, tmp_path / str(index), memory=limit)
+        assert outcome is not None
+        results.append((twin, outcome.tuned))
+    assert same(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    with pytest.raises(NmpackError, match="MiB"):
+        fine_tune(copy.deepcopy(model), images, images, recipe, tmp_path / "least", memory=1)

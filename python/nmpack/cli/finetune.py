@@ -71,6 +71,11 @@ def add(verbs: Subparsers) -> None:
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="use the first N images only (fashion)"
     )
+    parser.add_argument(
+        "--memory",
+        metavar="BYTES",
+        help="auto, or bytes such as 800M, for activations: keep the best checkpoints only",
+    )
     parser.add_argument("--permute", action="store_true", help="order the output channels first")
     parser.add_argument("--no-augment", action="store_true", help="neither flips nor crops")
     for field in _recipe_fields():
@@ -111,7 +116,15 @@ def execute(arguments: argparse.Namespace) -> None:
     if arguments.limit and isinstance(train, TensorImages) and isinstance(test, TensorImages):
         train, test = train.head(arguments.limit), test.head(arguments.limit)
     folder = Path(arguments.folder)
-    outcome = fine_tune(source.model, train, test, recipe, folder, workers=arguments.workers)
+    outcome = fine_tune(
+        source.model,
+        train,
+        test,
+        recipe,
+        folder,
+        workers=arguments.workers,
+        memory=arguments.memory,
+    )
     assert outcome is not None
     if int(os.environ.get("RANK", "0")):
         return

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nmpack import checkpointing
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
 from nmpack.quiet import import_module
@@ -65,6 +66,7 @@ def fine_tune(
     save_every: int = 200,
     stop_after: int | None = None,
     workers: int = 0,
+    memory: str | int | None = None,
     title: str = "fine-tuning",
 ) -> Outcome | None:
     """Prune ``model`` in place, train it with its masks and bake them in.
@@ -82,6 +84,8 @@ def fine_tune(
         save_every: steps; at least 1.
         stop_after: leave after this many steps of this call, as an interruption would.
         workers: processes that read images ahead.
+        memory: ``auto`` or bytes such as ``800M`` for activations: keep the best checkpoints and
+            compute the rest again, see :mod:`nmpack.checkpointing`; None keeps all of them.
         title: of the progress bar.
 
     Returns:
@@ -91,7 +95,7 @@ def fine_tune(
         MismatchError: the folder holds another training.
         NmpackError, PatternError, SelectionError: as pruning and the data say.
     """
-    run = _Run(model, train, test, recipe, Path(folder), save_every, workers)
+    run = _Run(model, train, test, recipe, Path(folder), save_every, workers, memory)
     return run.go(stop_after, title)
 
 
@@ -110,7 +114,9 @@ class _Run:
         folder: Path,
         save_every: int,
         workers: int,
+        memory: str | int | None,
     ) -> None:
+        self.memory = memory
         self.recipe, self.folder, self.save_every, self.workers = (
             recipe,
             folder,
@@ -179,6 +185,10 @@ class _Run:
         self.pruned = self._accuracy(model)
         if self.world > 1:
             synchronise_(model)
+        if self.memory is not None:
+            share = self.recipe.batch // self.world
+            images = self.train.batch(range(share), None)[0].to(self.accelerator.device)
+            checkpointing.fit_(model, images, self.memory)
         plain = _optimizer(model, recipe)
         if self.pruner is not None:
             self.pruner.attach(plain)
@@ -247,6 +257,7 @@ class _Run:
     def _finish(self) -> Outcome:
         # The wrapper of mixed precision stays on the model's forward otherwise.
         self.accelerator.unwrap_model(self.ready, keep_fp32_wrapper=False)
+        checkpointing.remove_(self.model)
         desynchronise_(self.model)
         if self.average is not None:
             self.model.load_state_dict(self.average.values)
