@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +168,21 @@ def test_the_front_drops_what_another_beats() -> None:
 
     points = [point(5, 0.9), point(3, 0.8), point(4, 0.7), point(5, 0.8), point(9, 0.9)]
     assert [(p.plan.cost, p.accuracy) for p in front_of(points)] == [(3, 0.8), (5, 0.9)]
+
+
+def test_the_command_prints_the_front(
+    tmp_path: Path, nmpack_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = nmpack_command(
+        "search", "fashion_resnet", "--images", "64", "--budgets", "0.4,0.6", "--tiles", "32",
+        "--densities", "0.25", "--json", tmp_path / "front.json", "--plot", tmp_path / "front.svg",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "plans evaluated on 64 images" in done.stdout
+    plans = json.loads((tmp_path / "front.json").read_text())["plans"]
+    assert plans
+    assert any(plan["front"] for plan in plans)
+    assert all(plan["share"] <= 0.6 for plan in plans)
+    assert (tmp_path / "front.svg").read_text().startswith("<?xml")
+    wrong = nmpack_command("search", "fashion_resnet", "--budgets", "half")
+    assert "expected shares such as 0.25,0.5, got 'half'" in wrong.stderr

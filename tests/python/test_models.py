@@ -174,7 +174,7 @@ def test_activations_stay_alive_with_random_weights(name: str) -> None:
     ("name", "convolutions"),
     [
         ("resnet20", 21),
-        ("mobilenet_v2", 52),
+        pytest.param("mobilenet_v2", 52, marks=pytest.mark.slow),
         pytest.param("densenet121", 120, marks=pytest.mark.slow),
     ],
 )

@@ -20,6 +20,7 @@ from nmpack.cli import (
     prune,
     run,
     rvv_report,
+    search,
 )
 from nmpack.errors import NmpackError
 
@@ -28,6 +29,7 @@ nmpack: prune convolutional networks column-wise and run them faster on CPUs
 
 from a model to a fast one:
   models      list the networks that need no file
+  search      find out how much to prune where: the front of accuracy and cost
   prune       zero the weights that a pattern drops (PyTorch or Keras)    -> .pt, .keras
   finetune    prune, train with the masks held, bake them in; resumes     -> .pt
   convert     write a portable TFLite file, channels last                 -> .tflite
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--verbose", action="store_true")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
     verb_modules = (
-        models, prune, finetune, checkpoint, convert, run, inspect, bench, rvv_report,
+        models, search, prune, finetune, checkpoint, convert, run, inspect, bench, rvv_report,
     )  # fmt: skip
     for module in verb_modules:
         module.add(verbs)

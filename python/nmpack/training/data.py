@@ -155,6 +155,23 @@ def _random_box(
     return 0, 0, width, height
 
 
+class Part:
+    """The first images of a collection."""
+
+    def __init__(self, images: Images, count: int) -> None:
+        """Take at most ``count`` of ``images``."""
+        self._images, self._count = images, min(count, len(images))
+        self.classes = images.classes
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self._count
+
+    def batch(self, places: Sequence[int], draw: tuple[int, ...] | None) -> Batch:
+        """Return what the whole collection returns."""
+        return self._images.batch(places, draw)
+
+
 def open_data(where: str, *, size: int = 224) -> tuple[Images, Images]:
     """Return training and validation images: ``fashion``, or a folder with ``train`` and ``val``.
 
