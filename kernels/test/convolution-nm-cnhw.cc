@@ -214,7 +214,7 @@ TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_where_columns_are_packed_in_parts) {
       s.kernel_height = s.kernel_width = 5;
       s.same = true;
       // Strips of 8 floats and more: beyond 256 KiB.
-      s.group_input_channels = 700;
+      s.group_input_channels = 350;
       s.group_output_channels = 17;
       s.min = -3.0f;
       s.max = 3.0f;

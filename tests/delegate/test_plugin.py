@@ -22,7 +22,10 @@ from nmpack.interpreter import find_delegate
 
 pytestmark = pytest.mark.delegate
 REPORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-KNOWN = "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, report=PATH"
+KNOWN = (
+    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, "
+    "report=PATH"
+)
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,8 @@ static enum xnn_status create_convolution(
   info->tile_height = analysis.config->mr;
   info->pixel_tile = analysis.config->nr;
   info->predicted_speedup = (float) (weights / analysis.cost);
-  info->reason = analysis.dense ? xnn_nm_reason_too_dense : xnn_nm_reason_chosen;
+  const bool forced = (opdata->flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0;
+  info->reason = analysis.dense && !forced ? xnn_nm_reason_too_dense : xnn_nm_reason_chosen;
   status = xnn_create_analyzed_convolution2d_nm_cnhw_f32(
     &conv, &analysis, weights_cache, &opdata->operator_objects[0]);
   xnn_release_nmspmm_analysis(&analysis);
