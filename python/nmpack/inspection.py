@@ -34,6 +34,8 @@ class ConvolutionReport:
         operator: ``nm``, ``dense`` or ``interpreter`` (not taken by the delegate); None when no
             delegate was asked.
         reason: the delegate's reason, or why the weights could not be read.
+        layout: the order of its images in memory, ``NHWC`` or ``CNHW``; None without the delegate.
+        fused_addition: whether it adds a residual, too, which was a node of its own in the file.
         tile_height: output channels per tile of the delegate's kernel, 0 when unknown.
         column_density: kept (tile, column) pairs / all at that height, None when unknown.
         predicted_speedup: of N:M over dense, by the delegate's cost rule; None when unknown.
@@ -49,6 +51,8 @@ class ConvolutionReport:
     fit: FittingPattern | None
     operator: str | None
     reason: str
+    layout: str | None
+    fused_addition: bool
     tile_height: int
     column_density: float | None
     predicted_speedup: float | None
@@ -145,6 +149,8 @@ def _row(
         fit,
         operator,
         reason,
+        str(found["layout"]) if "layout" in found else None,
+        bool(found.get("fused_addition", False)),
         int(found.get("tile_height", 0)),
         None if density is None else float(density),
         None if speedup is None else float(speedup),

@@ -66,7 +66,7 @@ def inspect_table(report: ModelReport) -> Table:
     """Tabulate the convolutions of a model."""
     table = _table(
         "convolution", "weights OHWI", "stride", ">non-zero", "pattern that fits", ">columns",
-        ">tile", "operator", ">predicted", "reason",
+        ">tile", "operator", "layout", ">predicted", "reason",
     )  # fmt: skip
     for row in report.convolutions:
         grouped = f" /{row.groups}" if row.groups > 1 and not row.depthwise else ""
@@ -78,7 +78,8 @@ def inspect_table(report: ModelReport) -> Table:
             str(row.fit) if row.fit else "?",
             _percent(row.column_density) if row.column_density is not None else "",
             str(row.tile_height) if row.tile_height else "",
-            row.operator or "",
+            (row.operator or "") + (" + add" if row.fused_addition else ""),
+            row.layout or "",
             f"{row.predicted_speedup:.2f}x" if row.predicted_speedup is not None else "",
             row.reason,
         )

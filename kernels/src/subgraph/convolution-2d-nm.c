@@ -41,7 +41,7 @@ const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
     case xnn_nm_reason_dynamic_weights:
       return "the weights are not static";
     case xnn_nm_reason_layout:
-      return "only the NHWC layout is supported";
+      return "the NCHW layout has no N:M operator";
     case xnn_nm_reason_depthwise:
       return "depthwise filters have no columns to share";
     case xnn_nm_reason_too_dense:
