@@ -297,10 +297,9 @@ static void plan_tasks(
   if (num_threads > 1) {
     const size_t target = num_threads * TARGET_TASKS_PER_THREAD;
     task_strips = min(task_strips, max(context->num_strips / target, 1));
-    // Shares of the rows pack the same columns, each for itself: only as many as keep the threads busy.
-    const size_t wanted = context->part_steps == NULL ? target : num_threads;
     const size_t strip_tasks = divide_round_up(context->num_strips, task_strips);
-    context->row_tasks = min(divide_round_up(wanted, strip_tasks), num_blocks);
+    // Shares of the rows pack the same columns, each for itself: only as many as keep the threads busy.
+    context->row_tasks = min(divide_round_up(target, strip_tasks), num_blocks);
   }
   context->task_strips = min(task_strips, context->num_strips);
   context->thread_scratch_size = context->part_steps == NULL ? 0 : context->task_strips * context->strip_size;
