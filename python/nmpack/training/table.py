@@ -99,7 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="ROW", help="these rows; repeatable")
     parser.add_argument("--list", action="store_true", help="print the rows' names and leave")
     parser.add_argument(
-        "--points", type=float, help=f"allowed loss of {PROMISE} (default {POINTS})".replace("%", "%%")
+        "--points",
+        type=float,
+        help=f"allowed loss of {PROMISE} (default {POINTS})".replace("%", "%%"),
     )
     arguments = parser.parse_args(argv)
     if arguments.list:
