@@ -109,12 +109,15 @@ static bool find_path(struct xnn_min_cut* cut)
 
 bool xnn_solve_min_cut(struct xnn_min_cut* cut, bool* on_source_side)
 {
+  uint64_t total_flow = 0;
   while (find_path(cut)) {
     uint64_t flow = UINT64_MAX;
     for (uint32_t node = SINK; node != SOURCE; node = cut->edges[cut->path_edge[node] ^ 1].to) {
       flow = min(flow, cut->edges[cut->path_edge[node]].capacity);
     }
-    if (flow >= XNN_INFINITE_CUT_COST) {
+    // Earlier paths may have taken a part of an infinite edge.
+    total_flow += flow;
+    if (total_flow >= XNN_INFINITE_CUT_COST) {
       // Nothing separates source and sink.
       return false;
     }
