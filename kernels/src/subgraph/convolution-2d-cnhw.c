@@ -43,6 +43,31 @@ enum xnn_status xnn_set_image_shape(
   return xnn_status_success;
 }
 
+// The same for a convolution, which may add an image: one of its output's shape.
+enum xnn_status xnn_set_convolution_shape(
+  const struct xnn_operator_data* opdata,
+  struct xnn_value* values,
+  size_t batch_size,
+  size_t height,
+  size_t width,
+  bool workspace_grew)
+{
+  const struct xnn_operator* op = opdata->operator_objects[0];
+  const size_t channels = op->groups * op->group_output_channels;
+  if ((opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0) {
+    const size_t* dims = values[opdata->inputs[opdata->num_inputs - 1]].shape.dim;
+    if (dims[0] != batch_size || dims[1] != height || dims[2] != width || dims[3] != channels) {
+      xnn_log_error(
+        "failed to reshape %s operator: expected to add a tensor of its output's shape %zux%zux%zux%zu, got "
+        "%zux%zux%zux%zu",
+        xnn_operator_type_to_string(op->type), batch_size, height, width, channels, dims[0], dims[1], dims[2], dims[3]);
+      return xnn_status_unsupported_parameter;
+    }
+  }
+  return xnn_set_image_shape(
+    &values[opdata->outputs[0]], batch_size, height, width, channels, workspace_grew);
+}
+
 static enum xnn_status create_convolution(
   const struct xnn_node* node,
   const struct xnn_value* values,
@@ -91,7 +116,6 @@ static enum xnn_status reshape_convolution(
 {
   xnn_operator_t op = opdata->operator_objects[0];
   const struct xnn_value* input = &values[opdata->inputs[0]];
-  struct xnn_value* output = &values[opdata->outputs[0]];
   const size_t old_workspace_size = opdata->workspace_size;
   size_t height = 0;
   size_t width = 0;
@@ -101,18 +125,8 @@ static enum xnn_status reshape_convolution(
   if (status != xnn_status_success) {
     return status;
   }
-  const size_t channels = op->groups * op->group_output_channels;
-  if ((opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0) {
-    const size_t* residual = values[opdata->inputs[opdata->num_inputs - 1]].shape.dim;
-    if (residual[0] != input->shape.dim[0] || residual[1] != height || residual[2] != width ||
-        residual[3] != channels) {
-      xnn_log_error("failed to reshape %s operator: it can only add a tensor of its output's shape",
-        xnn_operator_type_to_string(op->type));
-      return xnn_status_unsupported_parameter;
-    }
-  }
-  return xnn_set_image_shape(
-    output, input->shape.dim[0], height, width, channels, opdata->workspace_size > old_workspace_size);
+  return xnn_set_convolution_shape(
+    opdata, values, input->shape.dim[0], height, width, opdata->workspace_size > old_workspace_size);
 }
 
 static enum xnn_status setup_convolution(

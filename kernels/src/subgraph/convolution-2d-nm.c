@@ -164,8 +164,7 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     xnn_operator_t* convolution_op_out)
 {
   const uint32_t runtime_flags = flags;
-  const bool fused_addition = (flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
-  flags &= ~(NM_FLAGS | XNN_FLAG_ADD_LAST_INPUT);
+  flags &= ~NM_FLAGS;
   const struct xnn_nm_convolution2d conv = {
     .padding_top = input_padding_top,
     .padding_right = input_padding_right,
@@ -191,7 +190,6 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
   struct xnn_nmconv_analysis analysis;
   float dense_cost;
   info->reason = xnn_choose_nm_nhwc(&conv, runtime_flags, &analysis, info, &dense_cost);
-  info->fused_addition = fused_addition;
   xnn_log_info(
     "convolution of %" PRIu32 " x %zu -> %zu channels, %" PRIu32 "x%" PRIu32 " kernel, %.1f%% of columns kept, "
     "predicted speedup %.2f: %s (%s)",
@@ -201,15 +199,76 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
   if (info->reason == xnn_nm_reason_chosen) {
     return xnn_create_analyzed_convolution2d_nm_nhwc_f32(&conv, &analysis, weights_cache, convolution_op_out);
   }
-  if (fused_addition) {
-    xnn_log_error("failed to create convolution: an addition was fused into it, but the N:M operator is not to be had");
-    return xnn_status_invalid_state;
-  }
   return xnn_create_convolution2d_nhwc_f32(
     input_padding_top, input_padding_right, input_padding_bottom, input_padding_left,
     kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
     groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
     kernel, bias, output_min, output_max, flags, code_cache, weights_cache, convolution_op_out);
+}
+
+// Whatever the runtime is told: the addition has become a part of the N:M operator.
+static enum xnn_status create_residual_convolution(
+  const struct xnn_node* node,
+  const struct xnn_value* values,
+  size_t num_values,
+  struct xnn_operator_data* opdata,
+  struct xnn_code_cache* code_cache,
+  xnn_weights_cache_t weights_cache)
+{
+  struct xnn_nm_convolution2d conv;
+  if (!xnn_node_get_nm_convolution(values, node, node->flags, &conv)) {
+    return xnn_status_invalid_parameter;
+  }
+  conv.flags &= ~XNN_FLAG_ADD_LAST_INPUT;
+  struct xnn_nmconv_analysis analysis;
+  float dense_cost;
+  struct xnn_nm_convolution_info* info = &opdata->nm_info;
+  info->reason = xnn_choose_nm_nhwc(&conv, XNN_FLAG_FORCE_NM_SPARSE_INFERENCE, &analysis, info, &dense_cost);
+  if (info->reason != xnn_nm_reason_chosen) {
+    xnn_log_error("failed to create convolution: an addition was fused into it, but the N:M operator is not to be had");
+    return xnn_status_invalid_state;
+  }
+  info->fused_addition = true;
+  return xnn_create_analyzed_convolution2d_nm_nhwc_f32(
+    &conv, &analysis, weights_cache, &opdata->operator_objects[0]);
+}
+
+static enum xnn_status reshape_residual_convolution(
+  struct xnn_operator_data* opdata,
+  struct xnn_value* values,
+  size_t num_values,
+  pthreadpool_t threadpool)
+{
+  const size_t* dims = values[opdata->inputs[0]].shape.dim;
+  const size_t old_workspace_size = opdata->workspace_size;
+  size_t height = 0;
+  size_t width = 0;
+  const enum xnn_status status = xnn_reshape_convolution2d_nm_nhwc_f32(
+    opdata->operator_objects[0], dims[0], dims[1], dims[2],
+    &opdata->workspace_size, &opdata->workspace_alignment, &height, &width, threadpool);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  return xnn_set_convolution_shape(
+    opdata, values, dims[0], height, width, opdata->workspace_size > old_workspace_size);
+}
+
+static enum xnn_status setup_residual_convolution(
+  const struct xnn_operator_data* opdata,
+  const struct xnn_value* values,
+  size_t num_values,
+  pthreadpool_t threadpool)
+{
+  return xnn_setup_convolution2d_nm_nhwc_f32(
+    opdata->operator_objects[0], opdata->workspace, values[opdata->inputs[0]].data,
+    xnn_get_residual(opdata, values), values[opdata->outputs[0]].data);
+}
+
+void xnn_node_run_residual_convolution(struct xnn_node* node)
+{
+  node->create = create_residual_convolution;
+  node->reshape = reshape_residual_convolution;
+  node->setup = setup_residual_convolution;
 }
 
 // The reason that follows from the operator alone, for nodes that never came to choose.

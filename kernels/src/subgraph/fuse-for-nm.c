@@ -161,6 +161,9 @@ void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t flags, const 
       add->inputs[add->num_inputs++] = residual_id;
       add->outputs[0] = output_id;
       add->flags |= XNN_FLAG_ADD_LAST_INPUT;
+      if (!in_cnhw[n]) {
+        xnn_node_run_residual_convolution(add);
+      }
       xnn_node_clear(conv);
       xnn_value_clear(&subgraph->values[value_id]);
       fuse_clamp(subgraph, add, in_cnhw);

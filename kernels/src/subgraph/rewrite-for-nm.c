@@ -54,11 +54,11 @@ static bool is_image(const struct xnn_value* value)
   return value->shape.num_dims == 4 && !xnn_value_is_static(value);
 }
 
-// Whether a convolution reads this image in NHWC layout at no further cost.
-static bool reads_nhwc(const struct xnn_subgraph* subgraph, const struct xnn_node* node, uint32_t value_id)
+// Whether a node reads this input in NHWC layout at no further cost: a convolution's image, not what it adds.
+static bool reads_nhwc(const struct xnn_subgraph* subgraph, const struct xnn_node* node, uint32_t input)
 {
-  return node->type == xnn_node_type_convolution_2d && node->inputs[0] == value_id &&
-    subgraph->values[value_id].shape.dim[3] <= MAX_DIRECT_CHANNELS;
+  return node->type == xnn_node_type_convolution_2d && input == 0 &&
+    subgraph->values[node->inputs[0]].shape.dim[3] <= MAX_DIRECT_CHANNELS;
 }
 
 static bool has_pixels(const struct xnn_value* value)
@@ -127,7 +127,7 @@ static void add_value(
         continue;
       }
       const size_t consumer = plan->supports_cnhw[n] ? CUT_NODE(n) : CUT_NHWC;
-      if (!(produced_in_nhwc && reads_nhwc(subgraph, node, value_id))) {
+      if (!(produced_in_nhwc && reads_nhwc(subgraph, node, i))) {
         xnn_add_min_cut_edge(cut, consumer, to_cnhw, XNN_INFINITE_CUT_COST);
       }
       xnn_add_min_cut_edge(cut, to_nhwc, consumer, XNN_INFINITE_CUT_COST);
@@ -248,7 +248,7 @@ static enum xnn_status insert_conversions(xnn_subgraph_t subgraph, const struct 
       if (!is_image(value) || value->layout == layout || value_id >= num_values) {
         continue;
       }
-      if (in_cnhw && reads_nhwc(subgraph, &nodes[n], value_id)) {
+      if (in_cnhw && reads_nhwc(subgraph, &nodes[n], i)) {
         nodes[n].flags |= XNN_FLAG_INPUT_NHWC;
         continue;
       }
@@ -297,10 +297,21 @@ cleanup:
   return status;
 }
 
+// Whether an earlier runtime was created from this graph.
+static bool is_rewritten(const struct xnn_subgraph* subgraph)
+{
+  for (uint32_t v = 0; v < subgraph->num_values; v++) {
+    if (subgraph->values[v].layout == xnn_layout_type_cnhw) {
+      return true;
+    }
+  }
+  return false;
+}
+
 enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph, uint32_t flags)
 {
   const uint32_t num_nodes = subgraph->num_nodes;
-  if (num_nodes == 0) {
+  if (num_nodes == 0 || is_rewritten(subgraph)) {
     return xnn_status_success;
   }
   xnn_subgraph_analyze_consumers_and_producers(subgraph);

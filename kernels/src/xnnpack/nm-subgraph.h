@@ -56,6 +56,17 @@ XNN_INTERNAL enum xnn_status xnn_set_image_shape(
     size_t channels,
     bool workspace_grew);
 
+XNN_INTERNAL enum xnn_status xnn_set_convolution_shape(
+    const struct xnn_operator_data* opdata,
+    struct xnn_value* values,
+    size_t batch_size,
+    size_t height,
+    size_t width,
+    bool workspace_grew);
+
+// Makes an NHWC convolution node that adds its last input; only the N:M operator can.
+XNN_INTERNAL void xnn_node_run_residual_convolution(struct xnn_node* node);
+
 XNN_INLINE static size_t xnn_count_pixels(const struct xnn_value* image)
 {
   return image->shape.dim[0] * image->shape.dim[1] * image->shape.dim[2];
