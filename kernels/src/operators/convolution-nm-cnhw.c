@@ -316,29 +316,11 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     size_t* output_width_out,
     pthreadpool_t threadpool)
 {
-  const char* name = xnn_operator_type_to_string(op->type);
-  if (op->type != xnn_operator_type_convolution_nm_cnhw_f32) {
-    xnn_log_error("failed to reshape operator: operator type mismatch (expected %s, got %s)",
-      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32), name);
-    return xnn_status_invalid_parameter;
-  }
-  op->state = xnn_run_state_invalid;
-  if (input_width == 0 || input_height == 0) {
-    xnn_log_error("failed to reshape %s operator with %zux%zu input: input dimensions must be non-zero",
-      name, input_width, input_height);
-    return xnn_status_invalid_parameter;
-  }
   *workspace_size = 0;
   *workspace_alignment = 1;
-  if (batch_size == 0) {
-    op->state = xnn_run_state_skip;
-    return xnn_status_success;
-  }
-  op->batch_size = batch_size;
-  op->input_height = input_height;
-  op->input_width = input_width;
-  enum xnn_status status = xnn_resolve_nm_output_size(op);
-  if (status != xnn_status_success) {
+  enum xnn_status status =
+    xnn_begin_nm_reshape(op, xnn_operator_type_convolution_nm_cnhw_f32, batch_size, input_height, input_width);
+  if (status != xnn_status_success || op->state == xnn_run_state_skip) {
     return status;
   }
 
@@ -424,27 +406,9 @@ enum xnn_status xnn_setup_convolution2d_nm_cnhw_f32(
     const float* residual,
     float* output)
 {
-  if (op->type != xnn_operator_type_convolution_nm_cnhw_f32) {
-    xnn_log_error("failed to setup operator: operator type mismatch (expected %s, got %s)",
-      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32),
-      xnn_operator_type_to_string(op->type));
-    return xnn_status_invalid_parameter;
-  }
-  switch (op->state) {
-    case xnn_run_state_skip:
-      return xnn_status_success;
-    case xnn_run_state_invalid:
-      xnn_log_error("failed to setup %s operator: operator has not been reshaped yet",
-        xnn_operator_type_to_string(op->type));
-      return xnn_status_invalid_state;
-    case xnn_run_state_needs_setup:
-    case xnn_run_state_ready:
-      break;
-  }
-  if (op->weights_cache != NULL && !xnn_weights_cache_is_finalized(op->weights_cache)) {
-    xnn_log_error("failed to setup %s operator: weights cache is not finalized",
-      xnn_operator_type_to_string(op->type));
-    return xnn_status_invalid_state;
+  const enum xnn_status status = xnn_check_nm_setup(op, xnn_operator_type_convolution_nm_cnhw_f32);
+  if (status != xnn_status_success || op->state == xnn_run_state_skip) {
+    return status;
   }
   if (op->context.nmspmm.thread_scratch_size != 0 && workspace == NULL) {
     xnn_log_error("failed to setup %s operator: packing needs the workspace that reshape asked for",

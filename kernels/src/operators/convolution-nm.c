@@ -13,6 +13,7 @@
 
 #include "xnnpack.h"
 #include "xnnpack/allocator.h"
+#include "xnnpack/cache.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
@@ -145,6 +146,55 @@ enum xnn_status xnn_resolve_nm_output_size(xnn_operator_t op)
     }
     op->output_height = (padded_height - effective_kernel_height) / op->stride_height + 1;
     op->output_width = (padded_width - effective_kernel_width) / op->stride_width + 1;
+  }
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_begin_nm_reshape(
+    xnn_operator_t op,
+    enum xnn_operator_type type,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width)
+{
+  const char* name = xnn_operator_type_to_string(op->type);
+  if (op->type != type) {
+    xnn_log_error("failed to reshape operator: operator type mismatch (expected %s, got %s)",
+      xnn_operator_type_to_string(type), name);
+    return xnn_status_invalid_parameter;
+  }
+  op->state = xnn_run_state_invalid;
+  if (input_width == 0 || input_height == 0) {
+    xnn_log_error("failed to reshape %s operator with %zux%zu input: input dimensions must be non-zero",
+      name, input_width, input_height);
+    return xnn_status_invalid_parameter;
+  }
+  if (batch_size == 0) {
+    op->state = xnn_run_state_skip;
+    return xnn_status_success;
+  }
+  op->batch_size = batch_size;
+  op->input_height = input_height;
+  op->input_width = input_width;
+  return xnn_resolve_nm_output_size(op);
+}
+
+enum xnn_status xnn_check_nm_setup(xnn_operator_t op, enum xnn_operator_type type)
+{
+  const char* name = xnn_operator_type_to_string(op->type);
+  if (op->type != type) {
+    xnn_log_error("failed to setup operator: operator type mismatch (expected %s, got %s)",
+      xnn_operator_type_to_string(type), name);
+    return xnn_status_invalid_parameter;
+  }
+  if (op->state == xnn_run_state_invalid) {
+    xnn_log_error("failed to setup %s operator: operator has not been reshaped yet", name);
+    return xnn_status_invalid_state;
+  }
+  if (op->state != xnn_run_state_skip && op->weights_cache != NULL &&
+      !xnn_weights_cache_is_finalized(op->weights_cache)) {
+    xnn_log_error("failed to setup %s operator: weights cache is not finalized", name);
+    return xnn_status_invalid_state;
   }
   return xnn_status_success;
 }

@@ -230,6 +230,18 @@ XNN_INTERNAL xnn_operator_t xnn_allocate_nm_convolution2d(
     enum xnn_operator_type type,
     xnn_weights_cache_t weights_cache);
 
+// Checks and stores what reshape functions are given, and resolves the output size. An empty batch leaves the operator in
+// xnn_run_state_skip.
+XNN_INTERNAL enum xnn_status xnn_begin_nm_reshape(
+    xnn_operator_t op,
+    enum xnn_operator_type type,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width);
+
+// Whether the operator can be set up.
+XNN_INTERNAL enum xnn_status xnn_check_nm_setup(xnn_operator_t op, enum xnn_operator_type type);
+
 // Resolves SAME padding and computes the output size from the input size.
 XNN_INTERNAL enum xnn_status xnn_resolve_nm_output_size(xnn_operator_t op);
 
