@@ -23,6 +23,8 @@ namespace {
 
 // Columns in most tests: enough for every way through the kernels' loops.
 constexpr size_t kMaxColumns = 600;
+// Strips of one call: the kernels treat the first, those between and a short last one differently.
+constexpr size_t kMaxStrips = 3;
 
 struct SpMM {
   const char* name;
@@ -35,6 +37,8 @@ struct SpMM {
 struct SpMMShape {
   size_t nc;
   size_t kc;
+  // Strips lie apart, each with its own columns; else they follow each other in each column.
+  bool packed;
   bool residual;
   bool in_place;
   // Elements between the rows of the output beyond nc.
@@ -42,13 +46,16 @@ struct SpMMShape {
 };
 
 void CheckSpMM(const SpMM& k, const SpMMShape& s, const union xnn_f32_minmax_params& params, Random& random) {
-  static Arena a_arena(2 << 20), offset_arena(1 << 14), w_arena(1 << 17), residual_arena(1 << 16), c_arena(1 << 16);
+  static Arena a_arena(4 << 20), offset_arena(1 << 14), w_arena(1 << 17), residual_arena(1 << 16), c_arena(1 << 16);
 
   // Columns lie in any order and may be shared; dense ones are one distance apart.
-  const size_t stride = s.nc + random.Size(0, 3);
+  const size_t strips = (s.nc - 1) / k.nr + 1;
+  const size_t last = s.nc - (strips - 1) * k.nr;
+  const size_t stride = (s.packed ? std::min(s.nc, k.nr) : s.nc) + random.Size(0, 3);
   const size_t planes = std::max<size_t>(s.kc, 1);
+  const size_t strip_stride = s.packed ? planes * stride + random.Size(0, 3) : k.nr;
   const bool at_end = !random.Chance(3);
-  const size_t size = (planes - 1) * stride + s.nc;
+  const size_t size = (strips - 1) * strip_stride + (planes - 1) * stride + last;
   float* data = a_arena.Take<float>(size, at_end);
   for (size_t i = 0; i < size; i++) data[i] = random.Float();
   // The first pixel of the strip may lie anywhere, before and behind columns.
@@ -70,6 +77,8 @@ void CheckSpMM(const SpMM& k, const SpMMShape& s, const union xnn_f32_minmax_par
       offsets[i] = static_cast<int32_t>((data - a) * static_cast<ptrdiff_t>(sizeof(float)));
     }
   }
+  // With one strip nothing may be read there.
+  const size_t a_stride = strips == 1 && random.Chance(2) ? SIZE_MAX / 2 : strip_stride * sizeof(float);
   const size_t num_weights = k.mr * (s.kc + 1);
   float* w = w_arena.Take<float>(num_weights, !random.Chance(3));
   for (size_t i = 0; i < num_weights; i++) w[i] = random.Float();
@@ -88,18 +97,19 @@ void CheckSpMM(const SpMM& k, const SpMMShape& s, const union xnn_f32_minmax_par
     residual = r;
   }
 
-  Case run(k.name, Shape({{"nc", s.nc}, {"kc", s.kc}, {"residual", s.residual}, {"in_place", s.in_place},
-                          {"gap", s.gap}, {"min", params.scalar.min}, {"max", params.scalar.max}}));
+  Case run(k.name, Shape({{"nc", s.nc}, {"kc", s.kc}, {"packed", s.packed}, {"residual", s.residual},
+                          {"in_place", s.in_place}, {"gap", s.gap}, {"min", params.scalar.min}, {"max", params.scalar.max}}));
   BreakVectorState();
-  k.ukernel(s.nc, s.kc, a, offsets, w, residual, c, c_stride * sizeof(float), &params);
+  k.ukernel(s.nc, s.kc, a, a_stride, offsets, w, residual, c, c_stride * sizeof(float), &params);
 
   for (size_t m = 0; m < k.mr; m++) {
     for (size_t n = 0; n < s.nc; n++) {
+      const float* pixel = a + (n / k.nr) * strip_stride + n % k.nr;
       double expected = static_cast<double>(w[m]) + added[m * s.nc + n];
       double magnitude = std::abs(w[m]) + std::abs(added[m * s.nc + n]);
       for (size_t i = 0; i < s.kc; i++) {
-        const double product = static_cast<double>(a[distances[i] / static_cast<ptrdiff_t>(sizeof(float)) +
-                                                     static_cast<ptrdiff_t>(n)]) * w[(i + 1) * k.mr + m];
+        const double product = static_cast<double>(pixel[distances[i] / static_cast<ptrdiff_t>(sizeof(float))]) *
+                               w[(i + 1) * k.mr + m];
         expected += product;
         magnitude += std::abs(product);
       }
@@ -116,16 +126,26 @@ void CheckAll(const SpMM& k, Random& random, size_t rounds) {
   const union xnn_f32_minmax_params none = {
       {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()}};
   for (size_t nc = 1; nc <= k.nr; nc += std::max<size_t>(k.nr / 64, 1)) {
-    CheckSpMM(k, {nc, 5, nc % 2 == 0, nc % 4 == 0, 0}, none, random);
+    CheckSpMM(k, {nc, 5, false, nc % 2 == 0, nc % 4 == 0, 0}, none, random);
   }
   for (size_t kc : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 64, 577}) {
-    for (size_t nc : {k.nr, k.nr / 2 + 1}) CheckSpMM(k, {nc, kc, false, false, 0}, none, random);
+    for (size_t nc : {k.nr, k.nr / 2 + 1}) CheckSpMM(k, {nc, kc, false, false, false, 0}, none, random);
+  }
+  for (size_t nc : {k.nr + 1, 2 * k.nr, kMaxStrips * k.nr - 1}) {
+    for (size_t kc : {0, 1, 2, 9}) {
+      // Packed or not, without residual, with one elsewhere and with one in place.
+      for (size_t kind = 0; kind < 6; kind++) {
+        const SpMMShape shape = {nc, kc, kind % 2 != 0, kind >= 2, kind >= 4, 0};
+        CheckSpMM(k, shape, kc == 9 ? DrawBounds(random) : none, random);
+      }
+    }
   }
   for (size_t round = 0; round < rounds; round++) {
     const bool residual = random.Chance(2);
+    const size_t nc = random.Chance(3) ? k.nr * random.Size(1, kMaxStrips) : random.Size(1, kMaxStrips * k.nr);
     const SpMMShape shape = {
-        random.Chance(3) ? k.nr : random.Size(1, k.nr), random.Chance(8) ? random.Size(0, kMaxColumns) : random.Size(0, 24),
-        residual, residual && random.Chance(2), random.Chance(2) ? 0 : random.Size(1, 9)};
+        nc, random.Chance(8) ? random.Size(0, kMaxColumns) : random.Size(0, 24), random.Chance(2), residual,
+        residual && random.Chance(2), random.Chance(2) ? 0 : random.Size(1, 9)};
     CheckSpMM(k, shape, DrawBounds(random), random);
   }
 }
@@ -152,8 +172,8 @@ std::vector<Timing> TimeSpMM(const SpMM& k) {
     const SpMM kernel = k;
     timings.push_back({Shape({{"nc", k.nr}, {"kc", kc}}), 2.0 * k.mr * k.nr * kc,
                        sizeof(float) * (k.nr * (kc + k.mr) + k.mr * (kc + 1.0)), [kernel, data, kc] {
-                         kernel.ukernel(kernel.nr, kc, data->a.data(), data->offsets.data(), data->w.data(), nullptr,
-                                        data->c.data(), kernel.nr * sizeof(float), &data->params);
+                         kernel.ukernel(kernel.nr, kc, data->a.data(), 0, data->offsets.data(), data->w.data(),
+                                        nullptr, data->c.data(), kernel.nr * sizeof(float), &data->params);
                        }});
   }
   return timings;

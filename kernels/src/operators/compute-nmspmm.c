@@ -76,15 +76,11 @@ void xnn_compute_nmspmm(
       const xnn_f32_nmspmm_minmax_ukernel_fn ukernel = context->ukernel[segment->rows - 1];
       const int32_t* offsets = context->offsets + (context->dense ? 0 : segment->first_column);
       const float* w = context->weights + segment->first_weight;
-      size_t distance = segment->channel * channel_stride + first_pixel * sizeof(float);
-      for (size_t s = 0; s < num_strips; s++) {
-        ukernel(
-          min(nr, num_pixels - s * nr), segment->num_columns,
-          (const float*) (strips + s * strip_distance), offsets, w,
-          initial == NULL ? NULL : (const float*) ((uintptr_t) initial + distance),
-          (float*) ((uintptr_t) context->output + distance), channel_stride, params);
-        distance += nr * sizeof(float);
-      }
+      const size_t distance = segment->channel * channel_stride + first_pixel * sizeof(float);
+      ukernel(
+        num_pixels, segment->num_columns, (const float*) strips, strip_distance, offsets, w,
+        initial == NULL ? NULL : (const float*) ((uintptr_t) initial + distance),
+        (float*) ((uintptr_t) context->output + distance), channel_stride, params);
     }
     if (part->is_last) {
       input += context->input_group_stride;

@@ -25,23 +25,26 @@ extern "C" {
 // Entries of an offset list that must be readable beyond its last column, and lead to readable columns, too.
 #define XNN_EXTRA_NMSPMM_OFFSETS 2
 
-// Computes nc pixels of MR output channels, MR being the micro-kernel's.
+// Computes nc pixels of MR output channels in strips of NR, the last of which may be short. MR and NR are the
+// micro-kernel's.
 //
 //   c[m][n] = clamp(bias[m] + residual[m][n] + sum_k a[offsets[k]][n] * w[k][m]),  m < MR,  n < nc
 //
-// nc         pixels, at most the strip's.
+// nc         pixels, at least 1; any number.
 // kc         columns, may be 0.
-// a          the first pixel of the strip.
-// offsets    distance in bytes from there to the first pixel of each column, and XNN_EXTRA_NMSPMM_OFFSETS entries more.
-//            For dense micro-kernels one entry, the distance from each column to the next.
+// a          the first pixel of the first strip.
+// a_stride   distance in bytes from there to the first pixel of the next strip; not used for one strip.
+// offsets    distance in bytes from a strip's first pixel to that of each column, and XNN_EXTRA_NMSPMM_OFFSETS entries
+//            more. For dense micro-kernels one entry, the distance from each column to the next.
 // w          MR biases, then MR weights for each column.
-// residual   the first of MR rows to add, or NULL. May be c.
-// c          the first of MR rows.
+// residual   the first of MR rows of nc pixels to add, or NULL. May be c.
+// c          the first of MR rows of nc pixels.
 // cm_stride  distance in bytes from each row of residual and c to the next.
 typedef void (*xnn_f32_nmspmm_minmax_ukernel_fn)(
     size_t nc,
     size_t kc,
     const float* a,
+    size_t a_stride,
     const int32_t* offsets,
     const float* w,
     const float* residual,
@@ -54,6 +57,7 @@ typedef void (*xnn_f32_nmspmm_minmax_ukernel_fn)(
         size_t nc,                                                \
         size_t kc,                                                \
         const float* a,                                           \
+        size_t a_stride,                                          \
         const int32_t* offsets,                                   \
         const float* w,                                           \
         const float* residual,                                    \
