@@ -48,7 +48,8 @@ constexpr uint32_t kNhwc = XNN_FLAG_FORCE_NM_NHWC;
 constexpr uint32_t kCnhw = XNN_FLAG_FORCE_NM_CNHW;
 constexpr uint32_t kVariants[] = {
   kHint, kHint | kNhwc, kHint | kCnhw, kForce, kForce | kNhwc, kForce | kCnhw,
-  kForce | kCnhw | XNN_FLAG_NO_OPERATOR_FUSION};
+  kForce | kCnhw | XNN_FLAG_NO_OPERATOR_FUSION,
+  kForce | XNN_FLAG_YIELD_WORKERS | XNN_FLAG_TRANSIENT_INDIRECTION_BUFFER};
 
 using Dims = std::vector<std::vector<size_t>>;
 using Tensors = std::vector<std::vector<float>>;
