@@ -16,7 +16,14 @@ from tflite_graph import Graph, activation, options
 
 CLAMPS = ("RELU6", "RELU_N1_TO_1")
 #: How often each layer is drawn.
-LAYERS = {"convolution": 0.5, "addition": 0.2, "depthwise": 0.1, "pooling": 0.1, "padding": 0.1}
+LAYERS = {
+    "convolution": 0.45,
+    "addition": 0.2,
+    "depthwise": 0.1,
+    "pooling": 0.1,
+    "padding": 0.1,
+    "concatenation": 0.05,
+}
 
 
 #: A tensor's shape for each shape of the network's input.
@@ -139,6 +146,21 @@ class _Drawing:
         operands = [x, int(self.rng.choice(same))]
         table = options("AddOptions", fusedActivationFunction=self.clamp())
         self.graph.add("ADD", operands, self.output(self.tensors[x]), table)
+
+    def concatenation(self) -> None:
+        x = self.pick()
+        sizes = [shape[:3] for shape in self.tensors[x]]
+        alike = [
+            number
+            for number, shapes in self.tensors.items()
+            if [shape[:3] for shape in shapes] == sizes
+        ]
+        count = int(self.rng.integers(1, 4))
+        operands = [x, *(int(number) for number in self.rng.choice(alike, count))]
+        channels = sum(self.channels(number) for number in operands)
+        shapes = tuple((*shape[:3], channels) for shape in self.tensors[x])
+        table = options("ConcatenationOptions", axis=3, fusedActivationFunction=0)
+        self.graph.add("CONCATENATION", operands, self.output(shapes), table)
 
 
 def network(rng: np.random.Generator) -> Network:

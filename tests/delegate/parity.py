@@ -16,6 +16,7 @@ from nmpack.interpreter import find_delegate
 
 #: How the delegate is asked to run a model.
 SETTINGS = tuple((nm, threads) for nm in ("auto", "force") for threads in (1, 2))
+LAYOUTS = ("auto", "nhwc", "cnhw")
 #: The seed of the drawn models, and how many to draw of each kind by default.
 SEED = int(os.environ.get("NMPACK_DRAW_SEED", "1"))
 COUNT = int(os.environ.get("NMPACK_DRAW_COUNT", "60"))
@@ -30,7 +31,8 @@ class Refused(Exception):  # noqa: N818  the interpreter's answer, not a fault
 class Session:
     """A model in an interpreter, to be run again and again.
 
-    ``nm=None`` is the reference interpreter. Otherwise nothing but our delegate and the
+    ``nm=None`` is the reference interpreter (``plain``: with its plain kernels, which are faster).
+    Otherwise nothing but our delegate and the
     interpreter's plain kernels is there: no other delegate takes what ours leaves.
     """
 
@@ -39,18 +41,21 @@ class Session:
         model: bytes,
         *,
         nm: str | None = None,
+        layout: str = "auto",
         threads: int = 1,
         report: Path | None = None,
         delegate: Any = None,
+        plain: bool = False,
     ) -> None:
         resolver = OpResolverType.BUILTIN_REF
+        if plain or nm is not None:
+            resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         delegates = None
         self.report_path = report
         if report is not None:
             report.unlink(missing_ok=True)
         if nm is not None:
-            resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            delegates = [delegate or make_delegate(nm, threads, report)]
+            delegates = [delegate or make_delegate(nm, threads, report, layout)]
         try:
             self.interpreter = Interpreter(
                 model_content=model,
@@ -87,9 +92,9 @@ class Session:
         return result
 
 
-def make_delegate(nm: str, threads: int, report: Path | None = None) -> Any:
+def make_delegate(nm: str, threads: int, report: Path | None = None, layout: str = "auto") -> Any:
     """Load our delegate, whose absence is a failure."""
-    values = {"nm": nm, "num_threads": str(threads)}
+    values = {"nm": nm, "num_threads": str(threads), "layout": layout}
     if report is not None:
         values["report"] = str(report)
     return load_delegate(str(find_delegate()), values)

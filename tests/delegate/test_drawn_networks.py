@@ -74,6 +74,30 @@ def test_drawn_network_is_one_partition_and_can_be_resized(seed: list[int], tmp_
                 assert not worse, f"{worse}: nm={nm}, {threads} threads, {image.shape}, {time} run"
 
 
+@pytest.mark.parametrize("seed", _draws(parity.COUNT // 3))
+def test_drawn_network_is_the_same_in_every_layout(seed: list[int], tmp_path: Path) -> None:
+    drawn, rng = _draw([*seed, 0])
+    first = drawn.shapes[0]
+    expected = _expect(drawn, [first, *((batch, *first[1:]) for batch in (4, 1, 2))], rng)
+    for layout in parity.LAYOUTS:
+        for nm, threads in parity.SETTINGS:
+            session = parity.Session(
+                drawn.model,
+                nm=nm,
+                layout=layout,
+                threads=threads,
+                report=tmp_path / "report.json",
+            )
+            (partition,) = session.partitions()
+            layouts = {c["layout"] for c in partition["convolutions"] if c["reason"] == "chosen"}
+            assert layout == "auto" or layouts <= {layout.upper()}
+            for number, (image, outputs) in enumerate(expected):
+                if number > 0:
+                    session.resize(image.shape)
+                worse = parity.difference(session.run([image]), outputs, 0.0)
+                assert not worse, f"{worse}: {layout}, nm={nm}, {threads} threads, {image.shape}"
+
+
 @pytest.mark.parametrize("seed", _draws(parity.COUNT // 12))
 def test_interpreters_share_a_delegate(seed: list[int]) -> None:
     draws = [_draw([*seed, number]) for number in range(2)]
