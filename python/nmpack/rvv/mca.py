@@ -159,7 +159,8 @@ class Pricer:
         )
         command = (
             *self.tools.mca, "-mtriple=riscv64", f"-mcpu={CPU}", _FEATURES,
-            "--json", f"-iterations={iterations}",
+            # A call takes 100 cycles unless told: here it is a predicted branch.
+            "--json", f"-iterations={iterations}", "-call-latency=1",
         )  # fmt: skip
         try:
             regions = json.loads(_call(command, source))["CodeRegions"]
@@ -172,7 +173,7 @@ class Pricer:
 
     def _file(self) -> Path:
         assert self.folder is not None
-        return self.folder / f"{CPU}-llvm-{self.tools.version}-{_FEW}-{_MANY}.json"
+        return self.folder / f"{CPU}-llvm-{self.tools.version}-{_FEW}-{_MANY}-calls-1.json"
 
     def _read(self) -> dict[str, float]:
         if self.folder is None:
