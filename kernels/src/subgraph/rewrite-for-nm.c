@@ -31,6 +31,8 @@
 #define CONVERSION_COST 16
 // Convolutions of at most that many channels read NHWC images as well as CNHW ones.
 #define MAX_DIRECT_CHANNELS 4
+// Larger graphs stay NHWC: the time to choose grows faster than they do.
+#define MAX_NODES 4096
 
 // The nodes of the cut: source (CNHW), sink (NHWC), nodes of the graph, two helpers for each value.
 #define CUT_NHWC 1
@@ -329,7 +331,9 @@ enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph, uint32_t fl
     .in_cnhw = memory + 2 * num_nodes,
   };
   enum xnn_status status = xnn_status_success;
-  if ((flags & XNN_FLAG_FORCE_NM_NHWC) == 0) {
+  if (num_nodes > MAX_NODES) {
+    xnn_log_warning("layouts: %" PRIu32 " nodes stay in NHWC, at most %d are examined", num_nodes, MAX_NODES);
+  } else if ((flags & XNN_FLAG_FORCE_NM_NHWC) == 0) {
     status = choose_layouts(subgraph, flags, &plan);
   }
   if (status == xnn_status_success) {
