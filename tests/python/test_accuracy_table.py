@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from nmpack.training.table import (
     markdown,
     require_promise,
     rows,
+    train_at_once,
 )  # fmt: skip
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -66,3 +68,22 @@ def test_it_is_made_resumed_and_checked(tmp_path: Path, capsys: pytest.CaptureFi
     assert "25% T32 all" in capsys.readouterr().out
     assert main(["--only", "none", "--folder", str(tmp_path)]) == 1
     assert "expected rows that --list prints, got 'none'" in capsys.readouterr().err
+
+
+def test_two_at_once_train_what_one_after_another_does(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = TensorImages(
+        torch.randn(128, 1, 28, 28, generator=generator), torch.arange(128) % 10, 10
+    )
+    setting = Setting(data, data, (0,), 1, 1)
+    wanted = [row for row in rows() if row.name in (PROMISE, "25% loose")]
+    train_at_once(wanted, setting, tmp_path / "at-once", 2)
+    final = sorted(path.parent.name for path in tmp_path.rglob("final.pt"))
+    assert final == ["25-T32", "25-loose", "dense-start"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max((os.cpu_count() or 1) // 2, 1))
+    try:
+        one = make(wanted, setting, tmp_path / "one")
+    finally:
+        torch.set_num_threads(threads)
+    assert make(wanted, setting, tmp_path / "at-once") == one

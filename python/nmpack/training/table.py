@@ -3,32 +3,38 @@
 
 Every training has a folder of its own below ``--folder``; interrupted, the same command goes on. A
 row is the mean over seeds and the largest distance from it; each seed has its own dense model.
+``--jobs`` trains several rows at once: a small network gains little from a second thread.
 ``--quick`` does the same with few images in minutes, for continuous integration.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from nmpack.errors import MismatchError, NmpackError
 from nmpack.files import write_json, written_whole
 from nmpack.quiet import import_module
-from nmpack.tables import console
+from nmpack.tables import console, progress
 from nmpack.training.data import TensorImages, fashion
 from nmpack.training.loop import Outcome, fine_tune
-from nmpack.training.recipe import Recipe
+from nmpack.training.recipe import PRECISIONS, Recipe
 
 NETWORK = "fashion_resnet"
 DENSE = Recipe(pattern=None, epochs=12, rate=0.1)
 TUNE = Recipe(epochs=4, rate=0.03, reestimate=8)
 #: The row that has to stay near the dense model, and by how many points.
 PROMISE, POINTS = "25% T32", 1.0
+
+_PRECISION = {"no": "float32", "bf16": "bfloat16 mixed", "fp16": "float16 mixed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,14 @@ QUICK = ("dense", "25% T32", "25% T32 permuted", "1:4 rows", "25% loose", "25% T
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How much is done: images, seeds and passes."""
+    """How much is done, and how: images, seeds, passes over the images and precision."""
 
     train: TensorImages
     test: TensorImages
     seeds: tuple[int, ...]
     dense_epochs: int
     tune_epochs: int
+    precision: str = "no"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,6 +106,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="ROW", help="these rows; repeatable")
     parser.add_argument("--list", action="store_true", help="print the rows' names and leave")
     parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trainings at once, each with its share of the processors (default 1)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="no",
+        help="of training: no (float32, the default) or mixed; accuracies are always float32's",
+    )
+    parser.add_argument(
         "--points",
         type=float,
         help=f"allowed loss of {PROMISE} (default {POINTS})".replace("%", "%%"),
@@ -109,8 +129,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         wanted = _wanted(arguments.only or (QUICK if arguments.quick else None))
-        setting = _setting(arguments.quick, arguments.seeds)
+        if arguments.jobs < 1:
+            raise NmpackError(f"--jobs takes a number of at least 1, got {arguments.jobs}")
+        setting = _setting(arguments.quick, arguments.seeds, arguments.precision)
         folder = Path(arguments.folder) / ("quick" if arguments.quick else "full")
+        if arguments.jobs > 1:
+            train_at_once(wanted, setting, folder, arguments.jobs)
         found = make(wanted, setting, folder)
         text = markdown(found, setting)
         with written_whole(folder / "table.md") as temporary:
@@ -132,13 +156,9 @@ def make(wanted: Sequence[Row], setting: Setting, folder: Path) -> dict[str, dic
     """Train what is missing below ``folder``; returns numbers by row, accuracies in percent."""
     found: dict[str, dict[str, Any]] = {}
     for seed in setting.seeds:
-        base = folder / f"seed{seed}"
-        recipe = replace(DENSE, seed=seed, epochs=setting.dense_epochs)
-        dense, state = _train(recipe, setting, base / "dense-start", "dense", None)
+        dense, state = _dense(setting, folder, seed)
         for row in wanted:
-            tune = replace(row.recipe, seed=seed, epochs=setting.tune_epochs)
-            where = base / row.name.replace(" ", "-").replace(":", "of").replace("%", "")
-            outcome, _ = _train(tune, setting, where, f"{row.name}, seed {seed}", state)
+            outcome = _tuned(setting, folder, seed, row, state)
             entry = found.setdefault(
                 row.name,
                 {"about": row.about, "dense": [], "pruned": [], "tuned": [], "density": []},
@@ -148,6 +168,59 @@ def make(wanted: Sequence[Row], setting: Setting, folder: Path) -> dict[str, dic
             entry["tuned"].append(100.0 * outcome.tuned)
             entry["density"].append(outcome.density)
     return found
+
+
+def train_at_once(wanted: Sequence[Row], setting: Setting, folder: Path, jobs: int) -> None:
+    """Train what is missing below ``folder`` in ``jobs`` processes: each seed's dense model first.
+
+    Raises:
+        NmpackError: a training says so; those under way go on from where they are next time.
+    """
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    pool = ProcessPoolExecutor(
+        jobs, get_context("spawn"), initializer=_begin_worker, initargs=(setting, folder, threads)
+    )
+    waiting: dict[Future[None], tuple[int, Row | None]] = {
+        pool.submit(_work, seed, None): (seed, None) for seed in setting.seeds
+    }
+    try:
+        with progress("trainings", len(setting.seeds) * (1 + len(wanted))) as (shown, task):
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    seed, row = waiting.pop(future)
+                    future.result()
+                    shown.advance(task)
+                    if row is None:
+                        waiting |= {pool.submit(_work, seed, each): (seed, each) for each in wanted}
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_worker: list[tuple[Setting, Path]] = []
+
+
+def _begin_worker(setting: Setting, folder: Path, threads: int) -> None:
+    import_module("torch", "torch").set_num_threads(threads)
+    _worker[:] = [(setting, folder)]
+
+
+def _work(seed: int, row: Row | None) -> None:
+    [(setting, folder)] = _worker
+    _, state = _dense(setting, folder, seed)
+    if row is not None:
+        _tuned(setting, folder, seed, row, state)
+
+
+def _dense(setting: Setting, folder: Path, seed: int) -> tuple[Outcome, dict[str, Any]]:
+    recipe = replace(DENSE, seed=seed, epochs=setting.dense_epochs, precision=setting.precision)
+    return _train(recipe, setting, folder / f"seed{seed}" / "dense-start", "dense", None)
+
+
+def _tuned(setting: Setting, folder: Path, seed: int, row: Row, state: dict[str, Any]) -> Outcome:
+    recipe = replace(row.recipe, seed=seed, epochs=setting.tune_epochs, precision=setting.precision)
+    name = row.name.replace(" ", "-").replace(":", "of").replace("%", "")
+    where = folder / f"seed{seed}" / name
+    return _train(recipe, setting, where, f"{row.name}, seed {seed}", state)[0]
 
 
 def _train(
@@ -160,9 +233,11 @@ def _train(
     model = build(NETWORK)
     if state is not None:
         model.load_state_dict(state)
+    missing = not (folder / "final.pt").exists()
     outcome = fine_tune(model, setting.train, setting.test, recipe, folder, title=title)
     assert outcome is not None
-    console(stderr=True).print(f"{folder}: {100 * outcome.tuned:.2f} %")
+    if missing:
+        console(stderr=True).print(f"{folder}: {100 * outcome.tuned:.2f} %")
     return outcome, {name: value.clone() for name, value in model.state_dict().items()}
 
 
@@ -171,8 +246,9 @@ def markdown(found: dict[str, dict[str, Any]], setting: Setting) -> str:
     lines = [
         f"{NETWORK} on Fashion-MNIST: {len(setting.train)} training and {len(setting.test)} test "
         f"images, {len(setting.seeds)} seed(s), {setting.dense_epochs} epochs dense, then "
-        f"{setting.tune_epochs} of fine-tuning. Top-1 in percent: mean ± the largest distance from "
-        "it; the last column is the mean of each seed's difference from its own dense model.",
+        f"{setting.tune_epochs} of fine-tuning ({_PRECISION[setting.precision]}). Top-1 in "
+        "percent: mean ± the largest distance from it; the last column is the mean of each seed's "
+        "difference from its own dense model.",
         "",
         "| kept | pattern | convolution density | before tuning | after | against dense |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -215,15 +291,15 @@ def _wanted(names: Sequence[str] | None) -> list[Row]:
     return [row for row in known.values() if names is None or row.name in names]
 
 
-def _setting(quick: bool, seeds: str) -> Setting:
+def _setting(quick: bool, seeds: str, precision: str) -> Setting:
     parts = seeds.split(",")
     if not all(part.strip().isdigit() for part in parts):
         raise NmpackError(f"--seeds takes whole numbers such as 0,1,2, got {seeds!r}")
     train, test = fashion("train"), fashion("test")
     if quick:
-        return Setting(train.head(6000), test.head(2000), (0,), 4, 3)
+        return Setting(train.head(6000), test.head(2000), (0,), 4, 3, precision)
     numbers = tuple(int(part) for part in parts)
-    return Setting(train, test, numbers, DENSE.epochs, TUNE.epochs)
+    return Setting(train, test, numbers, DENSE.epochs, TUNE.epochs, precision)
 
 
 if __name__ == "__main__":
