@@ -30,7 +30,7 @@ from nmpack.training.recipe import PRECISIONS, Recipe
 
 NETWORK = "fashion_resnet"
 DENSE = Recipe(pattern=None, epochs=12, rate=0.1)
-TUNE = Recipe(epochs=4, rate=0.03, reestimate=8)
+TUNE = Recipe(epochs=3, rate=0.03, reestimate=8)
 #: The row that has to stay near the dense model, and by how many points.
 PROMISE, POINTS = "25% T32", 1.0
 
@@ -67,9 +67,6 @@ def rows() -> list[Row]:
             Row(f"25% T{tile} distilled", learnt, "column-wise, whole row"),
             Row(
                 f"25% T{tile} feedback", replace(base, schedule="dynamic"), "column-wise, whole row"
-            ),
-            Row(
-                f"25% T{tile} gradual", replace(base, schedule="gradual"), "column-wise, whole row"
             ),
             Row(
                 f"25% T{tile} all",
