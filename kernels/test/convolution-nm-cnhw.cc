@@ -172,7 +172,7 @@ static bool HasFailed() { return testing::Test::HasFatalFailure() || testing::Te
 TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_for_drawn_shapes) {
   ReplicableRandomDevice rng;
   constexpr size_t kTiles[] = {0, 1, 4, 6, 8, 32};
-  for (size_t i = 0; i < 400; i++) {
+  for (size_t i = 0; i < xnnpack::kNumDrawnShapes; i++) {
     const Shape shape = DrawShape(rng);
     Variant variant;
     variant.nhwc_input = rng() % 4 == 0;
@@ -393,7 +393,7 @@ std::vector<float> PoolNhwc(const xnn_pooling2d& p, bool max, size_t batch, size
 TEST(POOLING_CNHW_F32, equals_nhwc_for_drawn_shapes) {
   ReplicableRandomDevice rng;
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
-  for (size_t i = 0; i < 300; i++) {
+  for (size_t i = 0; i < xnnpack::kNumDrawnShapes; i++) {
     const bool max = i % 2 == 0;
     xnn_pooling2d p = {};
     // The NHWC operators want at least two taps, and strides no larger than the window.

@@ -141,7 +141,7 @@ void TestEqualsDense(const Shape& s, size_t pruned_tile, xnnpack::ReplicableRand
 
 TEST(CONVOLUTION_NM_NHWC_F32, equals_dense_for_drawn_shapes) {
   xnnpack::ReplicableRandomDevice rng;
-  for (size_t i = 0; i < 400; i++) {
+  for (size_t i = 0; i < xnnpack::kNumDrawnShapes; i++) {
     const Shape shape = DrawShape(rng);
     TestEqualsDense(shape, shape.tile_height == 0 ? 32 : shape.tile_height, rng);
     if (HasFatalFailure()) return;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "xnnpack.h"
+#include "xnnpack/common.h"
 #include "replicable_random_device.h"
 #include "pthreadpool.h"
 
@@ -61,6 +62,13 @@ struct Shape {
     return s.str();
   }
 };
+
+#if XNN_ARCH_RISCV
+// Under an emulator, at several vector lengths.
+constexpr size_t kNumDrawnShapes = 100;
+#else
+constexpr size_t kNumDrawnShapes = 400;
+#endif
 
 // Zeroes whole columns of tiles of consecutive output channels, a different density in each.
 inline void Prune(const Shape& shape, size_t tile, ReplicableRandomDevice& rng, std::vector<float>& filter) {

@@ -34,6 +34,8 @@
 #define MAX_STRIPS_SIZE (256 * 1024)
 // Enough tasks a thread to even out their times.
 #define TARGET_TASKS_PER_THREAD 4
+// What packing a column takes, in weights that pass over it.
+#define PACKED_COLUMN_COST 6.0f
 
 static bool is_in_place(const struct xnn_nm_convolution2d* conv)
 {
@@ -261,6 +263,7 @@ static enum xnn_status compute_distances(
   }
 
   uint32_t num_steps = 0;
+  uint32_t group = 0;
   for (size_t p = 0; p < filter->num_parts; p++) {
     const struct xnn_nmspmm_part* part = &filter->parts[p];
     reshaped->part_steps[p] = num_steps;
@@ -272,37 +275,66 @@ static enum xnn_status compute_distances(
         assert(num_steps < max_steps);
         reshaped->steps[num_steps++] = (struct xnn_nmspmm_pack_step) {
           .tap = xnn_get_im2col_tap(op, pixel_stride, tap),
+          .group = group,
           .first_packed = i,
         };
         last_tap = tap;
       }
       reshaped->steps[num_steps - 1].num_packed += 1;
     }
+    group += part->is_last;
   }
   reshaped->part_steps[filter->num_parts] = num_steps;
   return xnn_status_success;
+}
+
+// Time of the busiest thread, in units of one strip's rows, if row_tasks tasks share the rows of a strip and each packs
+// all its columns; packing is the time of that.
+static float predict_time(float num_strips, float packing, size_t row_tasks, size_t num_threads)
+{
+  const float full_strips = math_max_f32(roundf(num_strips), 1.0f);
+  const float task_time = 1.0f / (float) row_tasks + packing;
+  const float last_time =
+    num_strips > full_strips ? (num_strips - full_strips) / (float) row_tasks + packing : 0.0f;
+  const float busiest = ceilf(full_strips * (float) row_tasks / (float) num_threads) * task_time;
+  const float mean = (float) row_tasks * (full_strips * task_time + last_time) / (float) num_threads;
+  return math_max_f32(busiest, mean);
 }
 
 // Cuts the work into strips and shares of the rows.
 static void plan_tasks(
   struct nmspmm_context* context,
   size_t num_blocks,
+  size_t num_packed,
+  size_t num_weights,
   size_t max_columns,
   size_t num_threads)
 {
-  const size_t strip_size = max(max_columns, 1) * context->column_size;
-  context->strip_size = round_up_po2(strip_size, XNN_ALLOCATION_ALIGNMENT);
-  size_t task_strips = max(MAX_STRIPS_SIZE / context->strip_size, 1);
-  context->row_tasks = 1;
+  const bool in_place = context->part_steps == NULL;
+  context->strip_size = round_up_po2(max(max_columns, 1) * context->column_size, XNN_ALLOCATION_ALIGNMENT);
+  size_t task_strips = min(max(MAX_STRIPS_SIZE / context->strip_size, 1), context->num_strips);
+  size_t row_tasks = 1;
   if (num_threads > 1) {
     const size_t target = num_threads * TARGET_TASKS_PER_THREAD;
-    task_strips = min(task_strips, max(context->num_strips / target, 1));
-    const size_t strip_tasks = divide_round_up(context->num_strips, task_strips);
-    // Shares of the rows pack the same columns, each for itself: only as many as keep the threads busy.
-    context->row_tasks = min(divide_round_up(target, strip_tasks), num_blocks);
+    if (in_place) {
+      // Rows first: a block of them gains by passing over many strips.
+      row_tasks = min(divide_round_up(target, divide_round_up(context->num_strips, task_strips)), num_blocks);
+    } else if (context->num_strips < target) {
+      const float num_strips = (float) context->num_pixels / (float) context->nr;
+      const float packing = PACKED_COLUMN_COST * (float) num_packed / (float) max(num_weights, 1);
+      for (size_t tasks = 2; tasks <= min(target, num_blocks); tasks++) {
+        if (predict_time(num_strips, packing, tasks, num_threads) <
+            predict_time(num_strips, packing, row_tasks, num_threads)) {
+          row_tasks = tasks;
+        }
+      }
+    }
+    const size_t strip_tasks = divide_round_up(target, row_tasks);
+    task_strips = min(task_strips, max(context->num_strips / strip_tasks, 1));
   }
-  context->task_strips = min(task_strips, context->num_strips);
-  context->thread_scratch_size = context->part_steps == NULL ? 0 : context->task_strips * context->strip_size;
+  context->row_tasks = row_tasks;
+  context->task_strips = task_strips;
+  context->thread_scratch_size = in_place ? 0 : task_strips * context->strip_size;
 }
 
 enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
@@ -378,17 +410,17 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     max_columns = max(max_columns, filter.parts[p].num_packed);
   }
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
-  plan_tasks(context, op->num_output_channel_blocks / op->groups, max_columns, num_threads);
+  plan_tasks(
+    context, op->num_output_channel_blocks / op->groups, op->nmspmm.num_packed, op->nmspmm.num_weights, max_columns,
+    num_threads);
 
   memset(op->compute, 0, sizeof(op->compute));
   op->compute[0].type = xnn_parallelization_type_2d_with_thread;
   op->compute[0].task_2d_with_thread = (pthreadpool_task_2d_with_thread_t) xnn_compute_nmspmm;
   op->compute[0].range[0] = divide_round_up(context->num_strips, context->task_strips);
   op->compute[0].range[1] = context->row_tasks;
-  if (context->thread_scratch_size != 0) {
-    *workspace_size = num_threads * context->thread_scratch_size;
-    *workspace_alignment = XNN_ALLOCATION_ALIGNMENT;
-  }
+  *workspace_size = num_threads * context->thread_scratch_size;
+  *workspace_alignment = *workspace_size == 0 ? 1 : XNN_ALLOCATION_ALIGNMENT;
   if (output_height_out != NULL) {
     *output_height_out = op->output_height;
   }
