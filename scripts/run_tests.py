@@ -60,7 +60,10 @@ def stages(slow: bool) -> list[Stage]:
         Stage(
             "pytest",
             "scripts, Python, delegate in each interpreter",
-            (python, "-m", "pytest", f"--junitxml={junit}", "--durations=10", *marked, "tests"),
+            (
+                *(python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "-q"),
+                *(f"--junitxml={junit}", "--durations=10", *marked, "tests"),
+            ),
             junit,
         ),
         _meson("host", "kernels, operators, XNNPACK's own", slow),

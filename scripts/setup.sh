@@ -308,9 +308,9 @@ main() {
   fi
   if $sanitize; then
     begin "sanitizer build (build/asan)"
-    build build/asan "--native-file scripts/native/clang.ini -Ddelegate=false -Db_sanitize=address,undefined -Db_lundef=false" \
-      tests/kernels/convolution-nm-cnhw tests/kernels/convolution-nm-nhwc tests/kernels/min-cut \
-      tests/kernels/nmcheck tests/kernels/rewrite-for-nm
+    build build/asan "--native-file scripts/native/clang.ini -Db_sanitize=address,undefined -Db_lundef=false" \
+      delegate/libnmpack_delegate.so tests/kernels/convolution-nm-cnhw tests/kernels/convolution-nm-nhwc \
+      tests/kernels/min-cut tests/kernels/nmcheck tests/kernels/rewrite-for-nm
   fi
   echo "set up in $SECONDS s"
 }

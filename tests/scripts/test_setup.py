@@ -52,7 +52,8 @@ def _program(folder: Path, name: str, body: str) -> None:
 def start(machine: Path, environment: dict[str, str]) -> Start:
     def call(*arguments: str, **extra: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [machine / "scripts/setup.sh", *arguments],
+            # A job in the background ignores SIGINT, and so would what it starts.
+            ["env", "--default-signal=INT", machine / "scripts/setup.sh", *arguments],
             env=environment | {"PATH": str(machine / "bin")} | extra,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
