@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv/bin"
 LOGS = ROOT / "build/logs"
 CODE = ("python", "scripts", "tests", "meson")
+SANITIZED = ("drawn_convolutions", "drawn_networks", "drawn_operators", "hostile_models", "plugin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,7 @@ class Stage:
 
 
 def stages(slow: bool) -> list[Stage]:
-    python, junit = str(BIN / "python"), LOGS / "pytest.xml"
-    marked = ("-m", "slow or not slow") if slow else ()
+    python = str(BIN / "python")
     return [
         Stage("ruff", "lint", (str(BIN / "ruff"), "check", *CODE)),
         Stage("format", "layout", (str(BIN / "ruff"), "format", "--check", *CODE)),
@@ -57,15 +58,7 @@ def stages(slow: bool) -> list[Stage]:
             "series exact, apply, export the same",
             (python, "scripts/apply_patches.py", "--check"),
         ),
-        Stage(
-            "pytest",
-            "scripts, Python, delegate in each interpreter",
-            (
-                *(python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "-q"),
-                *(f"--junitxml={junit}", "--durations=10", *marked, "tests"),
-            ),
-            junit,
-        ),
+        _pytest("pytest", "scripts, Python, delegate in each interpreter", slow, "tests"),
         _meson("host", "kernels, operators, XNNPACK's own", slow),
         _meson(
             "asan",
@@ -75,8 +68,46 @@ def stages(slow: bool) -> list[Stage]:
             "kernels",
             environment=(("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1"),),
         ),
+        _pytest(
+            "asan-delegate",
+            "the delegate with both, in an interpreter without",
+            slow,
+            *(f"tests/delegate/test_{name}.py" for name in SANITIZED),
+            environment=_sanitized(),
+        ),
         _meson("riscv64", "the same under QEMU, VLEN 128 to 1024", slow, riscv64=True),
     ]
+
+
+def _pytest(
+    name: str,
+    what: str,
+    slow: bool,
+    *tests: str,
+    environment: tuple[tuple[str, str], ...] = (),
+) -> Stage:
+    junit = LOGS / f"{name}.xml"
+    command = (str(BIN / "python"), "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile")
+    marked = ("-m", "slow or not slow") if slow else ()
+    results = (f"--junitxml={junit}", "--durations=10")
+    return Stage(name, what, (*command, *results, *marked, *tests), junit, environment)
+
+
+def _sanitized() -> tuple[tuple[str, str], ...]:
+    """What loads build/asan's delegate into Python, which is not built with a sanitizer."""
+    runtime = subprocess.run(
+        ["clang-19", f"-print-file-name=libclang_rt.asan-{platform.machine()}.so"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    return (
+        ("NMPACK_DELEGATE", str(ROOT / "build/asan/delegate/libnmpack_delegate.so")),
+        ("LD_PRELOAD", runtime.stdout.strip()),
+        # Python and the interpreters leave memory behind when they end.
+        ("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1"),
+        ("UBSAN_OPTIONS", "halt_on_error=1:abort_on_error=1:print_stacktrace=1"),
+    )
 
 
 def _meson(
@@ -158,7 +189,7 @@ def table(outcomes: list[Outcome]) -> str:
         rows.append((one.stage.name, f"{one.seconds:.1f} s", passed, failed, verdict))
     seconds = sum(one.seconds for one in outcomes)
     rows.append(("all", f"{seconds:.1f} s", *map(str, totals(outcomes)), ""))
-    return "\n".join(f"{a:<10}{b:>10}{c:>9}{d:>9}  {e}".rstrip() for a, b, c, d, e in rows)
+    return "\n".join(f"{a:<14}{b:>10}{c:>9}{d:>9}  {e}".rstrip() for a, b, c, d, e in rows)
 
 
 def totals(outcomes: list[Outcome]) -> tuple[int, int]:
@@ -191,7 +222,7 @@ def main() -> int:
         and not (options.no_riscv64 and stage.riscv64)
     ]
     if options.list:
-        print("\n".join(f"{stage.name:<10}{stage.what}" for stage in chosen))
+        print("\n".join(f"{stage.name:<14}{stage.what}" for stage in chosen))
         return 0
     LOGS.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []

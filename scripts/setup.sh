@@ -26,7 +26,7 @@ again. What each step printed is kept in build/logs.
 
 options:
   --demo         build what the demo needs and no tests
-  --sanitize     also build the kernels' tests with AddressSanitizer and UBSan, in build/asan
+  --sanitize     also build the kernels' tests and the delegate with AddressSanitizer and UBSan, in build/asan
   --no-riscv64   leave steps 6 and 8 out
   -h, --help     show this help
 
@@ -308,7 +308,7 @@ main() {
   fi
   if $sanitize; then
     begin "sanitizer build (build/asan)"
-    build build/asan "--native-file scripts/native/clang.ini -Db_sanitize=address,undefined -Db_lundef=false" \
+    build build/asan "--native-file scripts/native/clang.ini -Ddelegate=true -Db_sanitize=address,undefined -Db_lundef=false" \
       delegate/libnmpack_delegate.so tests/kernels/convolution-nm-cnhw tests/kernels/convolution-nm-nhwc \
       tests/kernels/min-cut tests/kernels/nmcheck tests/kernels/rewrite-for-nm
   fi

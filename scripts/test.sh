@@ -10,15 +10,16 @@ usage() {
 usage: scripts/test.sh [--slow] [--only STAGE]... [--no-riscv64]
 
 Sets up what is missing (scripts/setup.sh), then runs every test, stage by stage:
-  ruff      lint of all Python
-  format    its layout
-  mypy      types of python/nmpack, strict
-  sources   third_party hashes to its pins
-  patches   each series is exact, applies and exports unchanged
-  pytest    scripts, Python, the delegate in each interpreter
-  host      kernels, operators and XNNPACK's own tests on this machine
-  asan      kernels and operators with AddressSanitizer and UBSan
-  riscv64   kernels, operators and XNNPACK's own tests under QEMU, VLEN 128 to 1024
+  ruff           lint of all Python
+  format         its layout
+  mypy           types of python/nmpack, strict
+  sources        third_party hashes to its pins
+  patches        each series is exact, applies and exports unchanged
+  pytest         scripts, Python, the delegate in each interpreter
+  host           kernels, operators and XNNPACK's own tests on this machine
+  asan           kernels and operators with AddressSanitizer and UBSan
+  asan-delegate  the delegate with both, in an interpreter without
+  riscv64        kernels, operators and XNNPACK's own tests under QEMU, VLEN 128 to 1024
 A stage runs even if one before it failed. The end is a table and a line 'N passed, M failed'; the exit
 status is 0 only if M is 0. Meson's logs are in build/<stage>/meson-logs.
 
@@ -50,7 +51,7 @@ while [ $# -gt 0 ]; do
     --only)
       shift
       case ${1:-nothing} in
-        ruff | format | mypy | sources | patches | pytest | host | asan | riscv64) only+="$1 " ;;
+        ruff | format | mypy | sources | patches | pytest | host | asan | asan-delegate | riscv64) only+="$1 " ;;
         *) bad "a stage after --only, got ${1:-nothing}" ;;
       esac
       ;;
@@ -58,7 +59,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-case $only in ' ' | *' asan '*) setup+=(--sanitize) ;; esac
+case $only in ' ' | *' asan'*) setup+=(--sanitize) ;; esac
 
 scripts/setup.sh "${setup[@]}"
 exec .venv/bin/python scripts/run_tests.py "${words[@]}"
