@@ -95,6 +95,9 @@ def _pytest(
 
 def _sanitized() -> tuple[tuple[str, str], ...]:
     """What loads build/asan's delegate into Python, which is not built with a sanitizer."""
+    # Python and the interpreters leave memory behind when they end.
+    leaks = "detect_leaks=0"
+    memory = "allocator_may_return_null=1:max_allocation_size_mb=6144"
     runtime = subprocess.run(
         ["clang-19", f"-print-file-name=libclang_rt.asan-{platform.machine()}.so"],
         stdout=subprocess.PIPE,
@@ -104,9 +107,10 @@ def _sanitized() -> tuple[tuple[str, str], ...]:
     return (
         ("NMPACK_DELEGATE", str(ROOT / "build/asan/delegate/libnmpack_delegate.so")),
         ("LD_PRELOAD", runtime.stdout.strip()),
-        # Python and the interpreters leave memory behind when they end.
-        ("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1"),
+        ("ASAN_OPTIONS", f"{leaks}:abort_on_error=1:{memory}"),
         ("UBSAN_OPTIONS", "halt_on_error=1:abort_on_error=1:print_stacktrace=1"),
+        # Damaged models of each kind: a process for each, slow to start.
+        ("NMPACK_DAMAGE_COUNT", "40"),
     )
 
 

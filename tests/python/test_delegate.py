@@ -97,7 +97,8 @@ def test_inspect_tells_the_operator_and_the_reason(models: Models, kind: str) ->
             assert row.column_density >= row.fit.element_density
     chosen = [row.operator for row in report.convolutions if not row.depthwise]
     if kind == "dense":
-        assert set(chosen) == {"dense"}
+        # Unpruned filters change only where the dense operator is known to be slower.
+        assert all(row.column_density == 1.0 for row in report.convolutions if not row.depthwise)
     elif kind == "pruned":
         assert set(chosen) == {"nm"}
 

@@ -55,7 +55,7 @@ def test_test_sh_refuses_before_it_sets_up(arguments: list[str], tmp_path: Path)
 def test_test_sh_knows_the_stages() -> None:
     text = (ROOT / "scripts/test.sh").read_text("utf-8")
     names = [stage.name for stage in run_tests.stages(slow=False)]
-    accepted = re.search(r"^ +((?:\w+ \| )+\w+)\) only", text, re.MULTILINE)
+    accepted = re.search(r"^ +((?:[\w-]+ \| )+[\w-]+)\) only", text, re.MULTILINE)
     assert accepted is not None
     assert accepted[1].split(" | ") == names
     helped = text.split("stage by stage:\n")[1].split("A stage runs")[0]
