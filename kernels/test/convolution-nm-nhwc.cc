@@ -396,13 +396,18 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_chooses_by_hint_and_weights) {
   }
 
   EXPECT_EQ(xnn_nm_reason_disabled, Inspect(s, pruned_filter, 0).reason);
-  EXPECT_EQ(xnn_nm_reason_too_dense, Inspect(s, dense_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE).reason);
   EXPECT_EQ(xnn_nm_reason_chosen, Inspect(s, dense_filter, XNN_FLAG_FORCE_NM_SPARSE_INFERENCE).reason);
-  // Channels that fit no dense tile do not make an unpruned filter sparse.
-  for (const size_t channels : {1, 8, 17, 33, 40, 65}) {
+  // An unpruned filter stays dense, unless the IGEMM micro-kernel is known to be slow on this hardware.
+  const xnn_nmconv_config* config = xnn_init_f32_nmconv_config();
+  EXPECT_EQ(config->igemm_cost > 1.2 * config->relative_cost ? xnn_nm_reason_chosen : xnn_nm_reason_too_dense,
+            Inspect(s, dense_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE).reason);
+  // Channels that fit no dense tile change nothing.
+  for (const size_t channels : {1, 8, 17, 33, 40, 65, 256}) {
     Shape odd = s;
+    odd.kernel_height = odd.kernel_width = 1;
     odd.group_output_channels = channels;
-    EXPECT_EQ(xnn_nm_reason_too_dense, Inspect(odd, dense_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE).reason);
+    EXPECT_EQ(xnn_nm_reason_too_dense, Inspect(odd, dense_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE).reason)
+      << channels << " channels";
   }
   const xnn_nm_convolution_info info = Inspect(s, pruned_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
   EXPECT_EQ(xnn_nm_reason_chosen, info.reason);

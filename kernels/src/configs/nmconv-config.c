@@ -24,6 +24,8 @@ static void init_f32_nmconv_config(void) {
   f32_nmconv_config[0].mr = 4;
   f32_nmconv_config[0].nr = 4;
   f32_nmconv_config[0].relative_cost = 110;
+  f32_nmconv_config[0].gemm_cost = 100;
+  f32_nmconv_config[0].igemm_cost = 100;
 
   #if XNN_ARCH_X86 || XNN_ARCH_X86_64
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
@@ -33,7 +35,9 @@ static void init_f32_nmconv_config(void) {
       f32_nmconv_config[0].init = xnn_init_f32_minmax_scalar_params;
       f32_nmconv_config[0].mr = 7;
       f32_nmconv_config[0].nr = 32;
+      // Measured over the convolutions of ResNet-50 by bench/convolution-nm.
       f32_nmconv_config[0].relative_cost = 105;
+      f32_nmconv_config[0].igemm_cost = 140;
       f32_nmconv_config[1].ukernel = xnn_f32_nmconv_minmax_ukernel_10x16__avx512f;
       f32_nmconv_config[1].init = xnn_init_f32_minmax_scalar_params;
       f32_nmconv_config[1].mr = 10;
@@ -60,7 +64,10 @@ static void init_f32_nmconv_config(void) {
       f32_nmconv_config[0].init = xnn_init_f32_minmax_scalar_params;
       f32_nmconv_config[0].mr = 7;
       f32_nmconv_config[0].nr = 4 * vector_length;
+      // LLVM 22's model of the SpacemiT X60 at VLEN 256, as in nmspmm-config.c.
       f32_nmconv_config[0].relative_cost = 118;
+      f32_nmconv_config[0].gemm_cost = 88;
+      f32_nmconv_config[0].igemm_cost = 112;
       f32_nmconv_config[1].ukernel = xnn_f32_nmconv_minmax_ukernel_14x2v__rvv;
       f32_nmconv_config[1].init = xnn_init_f32_minmax_scalar_params;
       f32_nmconv_config[1].mr = 14;

@@ -12,13 +12,16 @@
 #include "xnnpack/math.h"
 #include "xnnpack/nmspmm.h"
 
-// Packs the columns of one step for a strip.
-static void pack_columns(
+// Packs the columns of one part for a strip.
+static void pack_strip(
     const struct nmspmm_context* context,
-    const struct xnn_nmspmm_pack_step* step,
+    const struct xnn_nmspmm_part* part,
+    const uint8_t* input,
     size_t strip,
+    size_t num_pixels,
     uint8_t* output)
 {
+  const size_t part_index = (size_t) (part - context->parts);
   const size_t first_pixel = strip * context->nr;
   const struct xnn_im2col_strip pixels = {
     .y = context->pixels.y + first_pixel,
@@ -26,11 +29,13 @@ static void pack_columns(
     .base = context->pixels.base + first_pixel,
     .stride = context->strip_strides[strip],
   };
-  context->pack(
-    min(context->nr, context->num_pixels - first_pixel), step->num_packed,
-    (const uint8_t*) context->input + step->group * context->input_group_stride,
-    context->channels + step->first_packed, &pixels, &step->tap, context->input_height, context->input_width,
-    /*padding=*/0, output, context->column_size);
+  for (size_t i = context->part_steps[part_index]; i < context->part_steps[part_index + 1]; i++) {
+    const struct xnn_nmspmm_pack_step* step = &context->steps[i];
+    context->pack(
+      num_pixels, step->num_packed, input, context->channels + step->first_packed, &pixels, &step->tap,
+      context->input_height, context->input_width, /*padding=*/0,
+      output + (step->first_packed - part->first_packed) * context->column_size, context->column_size);
+  }
 }
 
 void xnn_compute_nmspmm(
@@ -51,20 +56,15 @@ void xnn_compute_nmspmm(
   const uint8_t* input = (const uint8_t*) context->input;
   for (size_t p = 0; p < context->num_parts; p++) {
     const struct xnn_nmspmm_part* part = &context->parts[p];
-    const uint8_t* strips = scratch;
-    size_t strip_distance = context->strip_size;
-    if (in_place) {
-      strips = input + first_pixel * sizeof(float);
-      strip_distance = nr * sizeof(float);
-    } else {
+    const uint8_t* strips = input + first_pixel * sizeof(float);
+    size_t strip_distance = nr * sizeof(float);
+    if (!in_place) {
       for (size_t s = 0; s < num_strips; s++) {
-        for (size_t i = context->part_steps[p]; i < context->part_steps[p + 1]; i++) {
-          const struct xnn_nmspmm_pack_step* step = &context->steps[i];
-          pack_columns(
-            context, step, first_strip + s,
-            scratch + s * context->strip_size + (step->first_packed - part->first_packed) * context->column_size);
-        }
+        pack_strip(
+          context, part, input, first_strip + s, min(nr, num_pixels - s * nr), scratch + s * context->strip_size);
       }
+      strips = scratch;
+      strip_distance = context->strip_size;
     }
 
     const void* initial = part->is_first ? context->residual : context->output;

@@ -263,7 +263,6 @@ static enum xnn_status compute_distances(
   }
 
   uint32_t num_steps = 0;
-  uint32_t group = 0;
   for (size_t p = 0; p < filter->num_parts; p++) {
     const struct xnn_nmspmm_part* part = &filter->parts[p];
     reshaped->part_steps[p] = num_steps;
@@ -275,14 +274,12 @@ static enum xnn_status compute_distances(
         assert(num_steps < max_steps);
         reshaped->steps[num_steps++] = (struct xnn_nmspmm_pack_step) {
           .tap = xnn_get_im2col_tap(op, pixel_stride, tap),
-          .group = group,
           .first_packed = i,
         };
         last_tap = tap;
       }
       reshaped->steps[num_steps - 1].num_packed += 1;
     }
-    group += part->is_last;
   }
   reshaped->part_steps[filter->num_parts] = num_steps;
   return xnn_status_success;

@@ -14,6 +14,7 @@
 #include "xnnpack/common.h"
 #include "xnnpack/config.h"
 #include "xnnpack/log.h"
+#include "xnnpack/math.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/node-type.h"
@@ -96,6 +97,16 @@ bool xnn_node_get_nm_convolution(
   return true;
 }
 
+// Time of the dense operator for one weight and pixel, in units of 1 weight.
+static float get_relative_dense_cost(const struct xnn_nm_convolution2d* conv)
+{
+  const struct xnn_nmconv_config* config = xnn_init_f32_nmconv_config();
+  const bool is_gemm = conv->kernel_height == 1 && conv->kernel_width == 1 && conv->stride_height == 1 &&
+    conv->stride_width == 1 &&
+    (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) == 0;
+  return (float) (is_gemm ? config->gemm_cost : config->igemm_cost) * 0.01f;
+}
+
 enum xnn_nm_reason xnn_choose_nm_nhwc(
     const struct xnn_nm_convolution2d* conv,
     uint32_t flags,
@@ -126,15 +137,21 @@ enum xnn_nm_reason xnn_choose_nm_nhwc(
   info->column_density = (float) (analysis->num_columns / (row_size * analysis->num_tiles));
   info->tile_height = analysis->config->nr;
   info->pixel_tile = analysis->config->mr;
-  info->predicted_speedup = analysis->predicted_speedup;
-  *dense_cost = analysis->dense_cost;
+  const float nm_cost = analysis->dense_cost / analysis->predicted_speedup;
+  float dense_weights = analysis->dense_cost;
+  if (info->column_density == 1.0f) {
+    // Channels that fit the tiles of the dense operator badly do not speak for the other one.
+    dense_weights = min(dense_weights, nm_cost * 100.0f / (float) analysis->config->relative_cost);
+  }
+  *dense_cost = dense_weights * get_relative_dense_cost(conv);
+  if ((conv->flags & XNN_FLAG_ADD_LAST_INPUT) != 0) {
+    *dense_cost += XNN_NM_ADDITION_COST * (float) conv->groups * (float) conv->group_output_channels;
+  }
+  info->predicted_speedup = *dense_cost / nm_cost;
   if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0) {
     return xnn_nm_reason_chosen;
   }
-  // A filter without a zero column stays dense, even where its channels fit the tiles of N:M micro-kernels better.
-  const bool any_zero_column = info->column_density < 1.0f;
-  return any_zero_column && analysis->predicted_speedup >= MIN_PREDICTED_SPEEDUP ?
-    xnn_nm_reason_chosen : xnn_nm_reason_too_dense;
+  return info->predicted_speedup >= MIN_PREDICTED_SPEEDUP ? xnn_nm_reason_chosen : xnn_nm_reason_too_dense;
 }
 
 enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
@@ -219,7 +236,6 @@ static enum xnn_status create_residual_convolution(
   if (!xnn_node_get_nm_convolution(values, node, node->flags, &conv)) {
     return xnn_status_invalid_parameter;
   }
-  conv.flags &= ~XNN_FLAG_ADD_LAST_INPUT;
   struct xnn_nmconv_analysis analysis;
   float dense_cost;
   struct xnn_nm_convolution_info* info = &opdata->nm_info;
@@ -229,6 +245,7 @@ static enum xnn_status create_residual_convolution(
     return xnn_status_invalid_state;
   }
   info->fused_addition = true;
+  conv.flags &= ~XNN_FLAG_ADD_LAST_INPUT;
   return xnn_create_analyzed_convolution2d_nm_nhwc_f32(
     &conv, &analysis, weights_cache, &opdata->operator_objects[0]);
 }

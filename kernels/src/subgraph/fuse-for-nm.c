@@ -109,6 +109,7 @@ static struct xnn_node* find_convolution(
   if (in_cnhw[node->id]) {
     return node;
   }
+  conv.flags |= XNN_FLAG_ADD_LAST_INPUT;
   struct xnn_nmconv_analysis analysis;
   struct xnn_nm_convolution_info info = {0};
   float dense_cost;

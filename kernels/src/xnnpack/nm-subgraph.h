@@ -81,6 +81,9 @@ XNN_INLINE static const void* xnn_get_residual(const struct xnn_operator_data* o
 // Makes a node that brings an image from one layout to the other; its values' layouts tell which.
 XNN_INTERNAL void xnn_node_convert_layout(struct xnn_node* node, uint32_t input_id, uint32_t output_id);
 
+// Time of an addition of its own for one element, in units of what costs count: one weight of a dense convolution.
+#define XNN_NM_ADDITION_COST 20.0f
+
 // The arguments of a convolution node of f32 with static weights, or false if it is not one.
 XNN_INTERNAL bool xnn_node_get_nm_convolution(
     const struct xnn_value* values,
@@ -90,8 +93,9 @@ XNN_INTERNAL bool xnn_node_get_nm_convolution(
 
 // Chooses between the dense and the N:M operator in NHWC layout, and stores what is known of the filter.
 //
+// conv  with XNN_FLAG_ADD_LAST_INPUT if the dense operator would need an addition after it.
 // flags  of the runtime.
-// dense_cost  time of the dense operator for one pixel, in weights of its micro-kernel; 0 where it is not known.
+// dense_cost  time of the dense operator for one pixel, and of that addition, in weights; 0 where it is not known.
 XNN_INTERNAL enum xnn_nm_reason xnn_choose_nm_nhwc(
     const struct xnn_nm_convolution2d* conv,
     uint32_t flags,

@@ -73,8 +73,11 @@ struct xnn_nmconv_config {
   uint8_t mr;
   // Output channels of a tile: 8 registers of 1024 bits hold 256, so not a byte.
   uint16_t nr;
-  // Time for one weight of a kept column, in percent of the dense micro-kernel's for one weight.
+  // Time for one weight of a kept column, in percent of what costs count: one weight of a dense convolution.
   uint16_t relative_cost;
+  // The same for the dense operator, where it uses the GEMM and the IGEMM micro-kernel. Of the first entry.
+  uint16_t gemm_cost;
+  uint16_t igemm_cost;
 };
 
 // The micro-kernels for this hardware, XNN_MAX_F32_NMCONV_UKERNELS entries; those without a ukernel are unused.

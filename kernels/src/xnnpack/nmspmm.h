@@ -281,10 +281,9 @@ struct xnn_nmspmm_state {
   bool in_place;
 };
 
-// A tap of a group and the packed columns that it holds.
+// A tap and the packed columns that it holds.
 struct xnn_nmspmm_pack_step {
   struct xnn_im2col_tap tap;
-  uint32_t group;
   uint32_t first_packed;
   uint32_t num_packed;
 };
