@@ -90,7 +90,9 @@ def _pytest(
     command = (str(BIN / "python"), "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile")
     marked = ("-m", "slow or not slow") if slow else ()
     results = (f"--junitxml={junit}", "--durations=10")
-    return Stage(name, what, (*command, *results, *marked, *tests), junit, environment)
+    # Processes share the processors; threads that wait for each other would waste them.
+    threads = ("OMP_NUM_THREADS", "1")
+    return Stage(name, what, (*command, *results, *marked, *tests), junit, (threads, *environment))
 
 
 def _sanitized() -> tuple[tuple[str, str], ...]:

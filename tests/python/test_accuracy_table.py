@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,7 +65,9 @@ def test_it_is_made_resumed_and_checked(tmp_path: Path, capsys: pytest.CaptureFi
     assert "±" in text
     found[PROMISE]["dense"], found[PROMISE]["tuned"] = [93.0], [91.9]
     require_promise(found, 1.2)
-    with pytest.raises(MismatchError, match=r"25% T32: expected at most 1.0 points .* got 1.10"):
+    with pytest.raises(
+        MismatchError, match=r"25% T32 long: expected at most 1.0 points .* got 1.10"
+    ):
         require_promise(found, 1.0)
     assert main(["--list"]) == 0
     assert "25% T32 all" in capsys.readouterr().out
@@ -79,7 +84,7 @@ def test_two_at_once_train_what_one_after_another_does(tmp_path: Path) -> None:
     wanted = [row for row in rows() if row.name in (PROMISE, "25% loose")]
     train_at_once(wanted, setting, tmp_path / "at-once", 2)
     final = sorted(path.parent.name for path in tmp_path.rglob("final.pt"))
-    assert final == ["25-T32", "25-loose", "dense-start"]
+    assert final == ["25-T32-long", "25-loose", "dense-start"]
     threads = torch.get_num_threads()
     torch.set_num_threads(max((os.cpu_count() or 1) // 2, 1))
     try:
@@ -87,3 +92,22 @@ def test_two_at_once_train_what_one_after_another_does(tmp_path: Path) -> None:
     finally:
         torch.set_num_threads(threads)
     assert make(wanted, setting, tmp_path / "at-once") == one
+
+
+def test_the_cut_down_table_keeps_its_promise_on_fashion_mnist(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nmpack.training.table", "--quick", "--folder", str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "quick/table.json").read_text())["rows"]
+    assert list(found) == list(QUICK)
+    assert "| 25% T32 long |" in done.stdout
+    for name, row in found.items():
+        # Chance is 10 %.
+        assert row["tuned"][0] > 60.0, name
+        assert row["density"][0] == pytest.approx(1.0 if name == "dense" else 0.25, abs=0.02)
