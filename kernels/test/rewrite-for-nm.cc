@@ -38,7 +38,7 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 #if XNN_ARCH_RISCV
 // Under an emulator.
-constexpr size_t kNumGraphs = 24;
+constexpr size_t kNumGraphs = 12;
 #else
 constexpr size_t kNumGraphs = 160;
 #endif
