@@ -3,8 +3,9 @@
 
   python hostile_worker.py DELEGATE|none MODEL...
 
-One line for each model: ``ok``, ``error TEXT``, or ``signal NUMBER``. A run that takes too long
-ends with SIGALRM.
+One line for each model: ``ok``, ``error TEXT``, or ``signal NUMBER``, the last followed by
+``with nothing delegated`` where the delegate had left every operator to the interpreter, whose
+kernels then ran alone. A run that takes too long ends with SIGALRM.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegat
 
 SECONDS = 20
 MEMORY = 6 << 30
+NOTHING = "with nothing delegated"
 
 
-def run(delegate: str, model: str) -> None:
+def run(delegate: str, model: str, report: int) -> None:
     """Load the model, fill its inputs with numbers and run it twice."""
     delegates = []
     if delegate != "none":
@@ -34,6 +36,8 @@ def run(delegate: str, model: str) -> None:
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     interpreter.allocate_tensors()
+    if not any("Delegate" in node["op_name"] for node in interpreter._get_ops_details()):
+        os.write(report, NOTHING.encode())
     for _ in range(2):
         for detail in interpreter.get_input_details():
             tensor = interpreter.tensor(detail["index"])()
@@ -52,11 +56,11 @@ def child(delegate: str, model: str, report: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(SECONDS)
     try:
-        run(delegate, model)
+        run(delegate, model, report)
         text = "ok"
     except Exception as error:
         text = "error " + " ".join(str(error).split())[:200]
-    os.write(report, text.encode())
+    os.write(report, f"\n{text}".encode())
     os._exit(0)
 
 
@@ -70,10 +74,10 @@ def main() -> None:
             child(delegate, model, writer)
         os.close(writer)
         with os.fdopen(reader) as pipe:
-            text = pipe.read()
+            left, _, text = pipe.read().partition("\n")
         _, status = os.waitpid(process, 0)
         if os.WIFSIGNALED(status):
-            text = f"signal {os.WTERMSIG(status)}"
+            text = f"signal {os.WTERMSIG(status)} {left}".rstrip()
         print(text, flush=True)
 
 

@@ -47,7 +47,9 @@ def blame(models: list[Path]) -> None:
     """Fail for every model that dies with the delegate and never without.
 
     What the interpreter reads out of bounds in a bad model differs from one process to the next, so
-    a death counts if it comes again, and the interpreter alone gets as many attempts.
+    a death counts if it comes again, and the interpreter alone gets as many attempts. Where the
+    delegate took no operator, it is the interpreter that ran and died; what the delegate itself
+    touches while it declines is seen by the sanitizers (the stage asan-delegate).
     """
     for nm in ("force", "off"):
         delegate = f"{find_delegate()}?nm={nm}"
