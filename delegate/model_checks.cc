@@ -108,6 +108,32 @@ bool IsReadOnly(const TfLiteTensor& tensor) {
 
 }  // namespace
 
+void ModelChecks::Begin(TfLiteContext* context) {
+  written_.clear();
+  outputs_.clear();
+  outputs_known_ = false;
+  TfLiteIntArray* plan = nullptr;
+  if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return;
+  for (int i = 0; i < plan->size; i++) {
+    TfLiteNode* node = nullptr;
+    TfLiteRegistration* registration = nullptr;
+    if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) != kTfLiteOk) return;
+    // The interpreter does not check this before it partitions.
+    for (int j = 0; j < node->outputs->size; j++) {
+      if (node->outputs->data[j] < 0 || static_cast<size_t>(node->outputs->data[j]) >= context->tensors_size) return;
+    }
+  }
+  // What a partition of all nodes gives to the outside are the outputs of the graph; nothing else tells.
+  TfLiteDelegateParams* partitions = nullptr;
+  int count = 0;
+  if (context->PreviewDelegatePartitioning(context, plan, &partitions, &count) != kTfLiteOk) return;
+  for (int i = 0; i < count; i++) {
+    const TfLiteIntArray& outputs = *partitions[i].output_tensors;
+    outputs_.insert(outputs.data, outputs.data + outputs.size);
+  }
+  outputs_known_ = true;
+}
+
 const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegistration& registration,
                                 const TfLiteNode& node) {
   const int32_t code = registration.builtin_code;
@@ -139,6 +165,8 @@ const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegist
     if (tensor.dims->size == 0) return "an output has no dimensions";
     if (tensor.sparsity != nullptr) return "an output is sparse";
     if (IsReadOnly(tensor) && !unpacks) return "an output is a constant";
+    // What the delegate unpacks for itself it does not give to others.
+    if (unpacks && (!outputs_known_ || outputs_.count(index) != 0)) return "it unpacks an output of the model";
     if (written_.count(index) != 0) return "another node writes the same output";
     for (int j = 0; j < node.inputs->size; j++) {
       if (node.inputs->data[j] == index) return "an input is also an output";

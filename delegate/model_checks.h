@@ -12,8 +12,8 @@ namespace nmpack {
 // every node passes here first; one that is not beyond doubt is left to the interpreter.
 class ModelChecks {
  public:
-  // To be called before the nodes of another graph are shown.
-  void Reset() { written_.clear(); }
+  // To be called before the nodes of another graph are shown, while the interpreter waits for a delegate to choose.
+  void Begin(TfLiteContext* context);
 
   // Null, or why the node must not be delegated.
   const char* Refuse(const TfLiteContext& context, const TfLiteRegistration& registration,
@@ -21,6 +21,8 @@ class ModelChecks {
 
  private:
   std::unordered_set<int> written_;  // tensors that accepted nodes write
+  std::unordered_set<int> outputs_;  // of the graph
+  bool outputs_known_ = false;
 };
 
 }  // namespace nmpack

@@ -12,6 +12,7 @@
 #include "model_checks.h"
 #include "options.h"
 #include "report.h"
+#include "sparse_rows.h"
 #include "tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h"
 
 namespace nmpack {
@@ -20,6 +21,7 @@ namespace {
 struct Plugin {
   Options options;
   ModelChecks checks;
+  SparseFilters sparse_filters;
   std::vector<Partition> partitions;
   TfLiteStatus (*prepare)(TfLiteContext*, TfLiteDelegate*) = nullptr;  // of TFLite's delegate
 };
@@ -43,6 +45,15 @@ bool AcceptNode(void* hook_data, const TfLiteContext* context, const TfLiteRegis
                  registration->builtin_code, why);
   }
   return why == nullptr;
+}
+
+bool KeepSparse(void* hook_data, TfLiteContext* context, int sparse_tensor, int dense_tensor) {
+  return static_cast<Plugin*>(hook_data)->sparse_filters.Keep(context, sparse_tensor, dense_tensor);
+}
+
+TfLiteStatus DefineDensified(void* hook_data, TfLiteContext* context, int dense_tensor, xnn_subgraph* subgraph,
+                             uint32_t* value_id) {
+  return static_cast<Plugin*>(hook_data)->sparse_filters.Define(context, dense_tensor, subgraph, value_id);
 }
 
 TfLiteStatus RuntimeCreated(void* hook_data, TfLiteContext* context, const TfLiteDelegateParams* params,
@@ -73,7 +84,8 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteDelegate* delegate) {
       context->ReportError(context, "nmpack: this delegate was destroyed before the interpreter that uses it");
       return kTfLiteError;
     }
-    plugin->checks.Reset();
+    plugin->checks.Begin(context);
+    plugin->sparse_filters.Reset();
     const TfLiteStatus status = plugin->prepare(context, delegate);
     if (status != kTfLiteOk || plugin->options.report.empty()) {
       return status;
@@ -106,6 +118,8 @@ TfLiteDelegate* Create(const char* const* keys, const char* const* values, size_
   options.runtime_flags = RuntimeFlags(plugin->options.nm, plugin->options.layout);
   options.runtime_created = RuntimeCreated;
   options.accept_node = AcceptNode;
+  options.keep_sparse = KeepSparse;
+  options.define_densified = DefineDensified;
   options.hook_data = plugin.get();
   TfLiteDelegate* delegate = TfLiteXNNPackDelegateCreate(&options);
   if (delegate == nullptr) {

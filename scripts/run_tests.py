@@ -25,7 +25,14 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv/bin"
 LOGS = ROOT / "build/logs"
 CODE = ("python", "scripts", "tests", "meson")
-SANITIZED = ("drawn_convolutions", "drawn_networks", "drawn_operators", "hostile_models", "plugin")
+SANITIZED = (
+    "drawn_convolutions",
+    "drawn_networks",
+    "drawn_operators",
+    "hostile_models",
+    "plugin",
+    "sparse_filters",
+)
 
 
 @dataclass(frozen=True, slots=True)

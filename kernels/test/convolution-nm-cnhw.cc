@@ -300,17 +300,19 @@ TEST(CONVOLUTION_NM_CNHW_F32, cuts_rows_where_their_columns_change) {
       weights += 1;
     }
   }
+  xnn_filter_rows rows = {};
+  rows.data = filter.data();
   xnn_nmspmm_analysis analysis;
-  ASSERT_EQ(xnn_status_success, xnn_analyze_f32_nmspmm_w(1, 12, 1, kRowSize, 0, true, filter.data(), &analysis));
+  ASSERT_EQ(xnn_status_success, xnn_analyze_f32_nmspmm_w(1, 12, 1, kRowSize, 0, true, &rows, &analysis));
   EXPECT_EQ(weights, analysis.num_nonzeroes);
   EXPECT_EQ(weights, analysis.num_weights);
   EXPECT_EQ(kRowSize, analysis.num_packed);
   EXPECT_FALSE(analysis.dense);
-  size_t rows = 0;
+  size_t num_rows = 0;
   for (size_t i = 0; i < analysis.num_blocks; i++) {
-    rows += analysis.block_rows[i];
+    num_rows += analysis.block_rows[i];
   }
-  EXPECT_EQ(12, rows);
+  EXPECT_EQ(12, num_rows);
   xnn_release_nmspmm_analysis(&analysis);
 }
 

@@ -44,13 +44,33 @@ uint32_t DefineStatic(xnn_subgraph_t subgraph, const std::vector<size_t>& dims, 
   return id;
 }
 
+// The context is the node.
+void ReadFilterRow(const void* context, size_t row, void* elements) {
+  const GraphNode& n = *static_cast<const GraphNode*>(context);
+  const size_t row_size = n.filter.size() / n.num_rows;
+  ASSERT_LT(row, n.num_rows);
+  std::copy_n(n.filter.begin() + row * row_size, row_size, static_cast<float*>(elements));
+}
+
+uint32_t DefineByRows(xnn_subgraph_t subgraph, const std::vector<size_t>& dims, const GraphNode& n) {
+  uint32_t id = XNN_INVALID_VALUE_ID;
+  EXPECT_EQ(Count(dims), n.filter.size());
+  EXPECT_EQ(n.num_rows, dims[0]);
+  EXPECT_EQ(xnn_status_success,
+            xnn_define_row_tensor_value(subgraph, xnn_datatype_fp32, dims.size(), dims.data(), ReadFilterRow, &n,
+                                        XNN_INVALID_VALUE_ID, &id));
+  return id;
+}
+
 xnn_status DefineConvolution(xnn_subgraph_t subgraph, const GraphNode& n, uint32_t input, uint32_t output,
                              size_t input_channels, size_t output_channels) {
   const bool depthwise = n.op == GraphOp::kDepthwise;
   const size_t group_input = depthwise ? 1 : input_channels / n.groups;
-  const uint32_t filter = DefineStatic(
-    subgraph, depthwise ? std::vector<size_t>{1, n.kernel_height, n.kernel_width, output_channels} :
-              std::vector<size_t>{output_channels, n.kernel_height, n.kernel_width, group_input}, n.filter);
+  const std::vector<size_t> filter_dims = depthwise ?
+    std::vector<size_t>{1, n.kernel_height, n.kernel_width, output_channels} :
+    std::vector<size_t>{output_channels, n.kernel_height, n.kernel_width, group_input};
+  const uint32_t filter =
+    n.num_rows != 0 ? DefineByRows(subgraph, filter_dims, n) : DefineStatic(subgraph, filter_dims, n.filter);
   const uint32_t bias = n.bias.empty() ? XNN_INVALID_VALUE_ID : DefineStatic(subgraph, {output_channels}, n.bias);
   const uint32_t flags = n.same ? XNN_FLAG_TENSORFLOW_SAME_PADDING : 0;
   const uint32_t* p = n.padding;

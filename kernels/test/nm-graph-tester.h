@@ -43,6 +43,8 @@ struct GraphNode {
   bool same = false;
   float min = 0.0f, max = 0.0f;
   std::vector<float> filter, bias;
+  // If not 0, XNNPACK asks for the filter row by row. For as long as it may, the node must stay where it is.
+  size_t num_rows = 0;
   // Padding of rows and columns: top, right, bottom, left.
   uint32_t padding[4] = {0, 0, 0, 0};
   // Padding before and after channels.

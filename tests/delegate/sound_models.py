@@ -101,6 +101,41 @@ def quantized_convolution() -> bytes:
     return graph.model([image], [out])
 
 
+def indices(name: str, values: Any, level: Any) -> None:
+    """Set ``arraySegments`` or ``arrayIndices`` of a sparse level."""
+    vector = schema.Int32VectorT()
+    vector.values = [int(value) for value in values]
+    setattr(level, name, vector)
+    setattr(level, name + "Type", schema.SparseIndexVector.Int32Vector)
+
+
+def stored_filter(graph: Graph, filter_: np.ndarray, tile: int = 1) -> int:
+    """Store an OHWI filter as blocks of ``tile`` rows in compressed rows, and unpack it."""
+    outputs, height, width, inputs = filter_.shape
+    blocks = filter_.reshape(outputs // tile, tile, height * width, inputs).transpose(0, 2, 3, 1)
+    places = np.argwhere((blocks != 0).any(axis=-1))
+    stored = graph.constant(blocks[tuple(places.T)].astype(np.float32))
+    counts = np.bincount(
+        places[:, 0] * height * width + places[:, 1], minlength=outputs // tile * height * width
+    )
+    levels = [schema.DimensionMetadataT() for _ in range(4 if tile == 1 else 5)]
+    sizes = (outputs // tile, height, width, None, tile)
+    for level, size in zip(levels, sizes, strict=False):
+        if size is None:
+            level.format = schema.DimensionType.SPARSE_CSR
+            indices("arraySegments", [0, *np.cumsum(counts)], level)
+            indices("arrayIndices", places[:, 2], level)
+        else:
+            level.format, level.denseSize = schema.DimensionType.DENSE, size
+    tensor = graph.tensors[stored]
+    tensor.shape = list(filter_.shape)
+    tensor.sparsity = schema.SparsityParametersT()
+    tensor.sparsity.traversalOrder = list(range(len(levels)))
+    tensor.sparsity.blockMap = [] if tile == 1 else [0]
+    tensor.sparsity.dimMetadata = levels
+    return graph.add("DENSIFY", [stored], graph.tensor(filter_.shape), options("DensifyOptions"))
+
+
 def sparse(change: Callable[[Any], None] | None = None) -> bytes:
     """A DENSIFY of a 4x6 matrix in CSR and a matrix product with it."""
     graph = Graph()
@@ -113,11 +148,8 @@ def sparse(change: Callable[[Any], None] | None = None) -> bytes:
     dense, rows = schema.DimensionMetadataT(), schema.DimensionMetadataT()
     dense.format, dense.denseSize = schema.DimensionType.DENSE, 4
     rows.format = schema.DimensionType.SPARSE_CSR
-    for name, values in (("arraySegments", [0, 2, 2, 3, 5]), ("arrayIndices", [0, 5, 2, 1, 3])):
-        vector = schema.Int32VectorT()
-        vector.values = values
-        setattr(rows, name, vector)
-        setattr(rows, name + "Type", schema.SparseIndexVector.Int32Vector)
+    indices("arraySegments", [0, 2, 2, 3, 5], rows)
+    indices("arrayIndices", [0, 5, 2, 1, 3], rows)
     tensor.sparsity.dimMetadata = [dense, rows]
     if change is not None:
         change(tensor.sparsity)
@@ -131,3 +163,19 @@ def sparse(change: Callable[[Any], None] | None = None) -> bytes:
 def sparse_matrix() -> bytes:
     """The sparse matrix as it should be."""
     return sparse()
+
+
+@base
+def sparse_filter() -> bytes:
+    """A convolution whose filter is stored as blocks of 8 rows."""
+    graph = Graph()
+    image = graph.tensor((1, 6, 6, 8))
+    weights = stored_filter(graph, ramp(16, 3, 3, 8), tile=8)
+    out = graph.add(
+        "CONV_2D",
+        [image, weights, graph.constant(ramp(16))],
+        graph.tensor((1, 6, 6, 16)),
+        options("Conv2DOptions", padding=SAME, strideH=1, strideW=1, dilationHFactor=1,
+                dilationWFactor=1, fusedActivationFunction=0),
+    )  # fmt: skip
+    return graph.model([image], [out])

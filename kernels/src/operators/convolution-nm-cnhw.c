@@ -67,7 +67,7 @@ static struct xnn_nmspmm_filter get_filter(xnn_operator_t op)
 static enum xnn_status pack_filter(
   xnn_operator_t op,
   const struct xnn_nmspmm_analysis* analysis,
-  const float* kernel,
+  const struct xnn_filter_rows* rows,
   const float* bias)
 {
   const size_t row_size = op->kernel_height * op->kernel_width * op->group_input_channels;
@@ -80,7 +80,7 @@ static enum xnn_status pack_filter(
   struct xnn_weights_cache_look_up_key cache_key = {
     .seed = op->groups ^ op->group_input_channels ^ op->group_output_channels ^ (analysis->config->nr << 8) ^
       analysis->config->mr ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20),
-    .kernel = kernel,
+    .kernel = xnn_get_filter_key(rows),
     .bias = bias,
   };
   if (use_weights_cache(op)) {
@@ -97,11 +97,12 @@ static enum xnn_status pack_filter(
   }
   struct xnn_nmspmm_filter filter =
     xnn_layout_f32_nmspmm_w(analysis, op->groups, op->group_output_channels, row_size, part_columns, memory);
-  xnn_pack_f32_nmspmm_w(analysis, op->groups, op->group_output_channels, row_size, part_columns, kernel, bias, &filter);
-  if (use_weights_cache(op)) {
+  const enum xnn_status status = xnn_pack_f32_nmspmm_w(
+    analysis, op->groups, op->group_output_channels, row_size, part_columns, rows, bias, &filter);
+  if (status == xnn_status_success && use_weights_cache(op)) {
     op->packed_weights.offset = xnn_look_up_or_insert_weights_cache(op->weights_cache, &cache_key, memory, size);
   }
-  return xnn_status_success;
+  return status;
 }
 
 enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
@@ -126,7 +127,7 @@ enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
   analysis->config->init(&op->params.f32_minmax, conv->output_min, conv->output_max);
   analysis->config->init(&op->params2.f32_minmax, -INFINITY, INFINITY);
 
-  const enum xnn_status status = pack_filter(op, analysis, conv->kernel, conv->bias);
+  const enum xnn_status status = pack_filter(op, analysis, &conv->filter, conv->bias);
   if (status != xnn_status_success) {
     xnn_delete_operator(op);
     return status;
@@ -142,7 +143,7 @@ enum xnn_status xnn_analyze_convolution2d_nm_cnhw_f32(
 {
   return xnn_analyze_f32_nmspmm_w(
     conv->groups, conv->group_output_channels, (size_t) conv->kernel_height * conv->kernel_width,
-    conv->group_input_channels, pixels, is_in_place(conv), conv->kernel, analysis);
+    conv->group_input_channels, pixels, is_in_place(conv), &conv->filter, analysis);
 }
 
 enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
@@ -184,7 +185,7 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
     .group_output_channels = group_output_channels,
     .input_channel_stride = groups * group_input_channels,
     .output_channel_stride = groups * group_output_channels,
-    .kernel = kernel,
+    .filter = {.data = kernel},
     .bias = bias,
     .output_min = output_min,
     .output_max = output_max,

@@ -56,7 +56,7 @@ static struct packed_filter split_packed_filter(
 static enum xnn_status pack_filter(
   xnn_operator_t op,
   const struct xnn_nmconv_analysis* analysis,
-  const float* kernel,
+  const struct xnn_filter_rows* rows,
   const float* bias)
 {
   const size_t nr = analysis->config->nr;
@@ -73,7 +73,7 @@ static enum xnn_status pack_filter(
 
   struct xnn_weights_cache_look_up_key cache_key = {
     .seed = op->groups ^ op->group_input_channels ^ op->group_output_channels ^ nr ^ xnn_microkernel_type_nmconv,
-    .kernel = kernel,
+    .kernel = xnn_get_filter_key(rows),
     .bias = bias,
   };
   if (use_weights_cache(op)) {
@@ -90,13 +90,13 @@ static enum xnn_status pack_filter(
     return xnn_status_out_of_memory;
   }
   const struct packed_filter filter = split_packed_filter(memory, nr, num_tiles, num_columns);
-  xnn_pack_f32_nmconv_w(
+  const enum xnn_status status = xnn_pack_f32_nmconv_w(
     op->groups, op->group_output_channels, op->kernel_height * op->kernel_width, op->group_input_channels,
-    nr, kernel, bias, filter.columns, filter.column_starts, filter.weights);
-  if (use_weights_cache(op)) {
+    nr, rows, bias, filter.columns, filter.column_starts, filter.weights);
+  if (status == xnn_status_success && use_weights_cache(op)) {
     op->packed_weights.offset = xnn_look_up_or_insert_weights_cache(op->weights_cache, &cache_key, memory, size);
   }
-  return xnn_status_success;
+  return status;
 }
 
 enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
@@ -116,7 +116,7 @@ enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
   op->nmconv_config = analysis->config;
   analysis->config->init(&op->params.f32_minmax, conv->output_min, conv->output_max);
 
-  const enum xnn_status status = pack_filter(op, analysis, conv->kernel, conv->bias);
+  const enum xnn_status status = pack_filter(op, analysis, &conv->filter, conv->bias);
   if (status != xnn_status_success) {
     xnn_delete_operator(op);
     return status;
@@ -167,7 +167,7 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
     .group_output_channels = group_output_channels,
     .input_channel_stride = input_channel_stride,
     .output_channel_stride = output_channel_stride,
-    .kernel = kernel,
+    .filter = {.data = kernel},
     .bias = bias,
     .output_min = output_min,
     .output_max = output_max,
@@ -180,7 +180,7 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
   struct xnn_nmconv_analysis analysis;
   status = xnn_analyze_f32_nmconv_w(
     groups, group_output_channels, kernel_height * kernel_width, group_input_channels,
-    tile_height, /*dense_nr=*/1, kernel, &analysis);
+    tile_height, /*dense_nr=*/1, &conv.filter, &analysis);
   if (status != xnn_status_success) {
     return status;
   }

@@ -19,23 +19,43 @@
 // What one tile costs beside its columns, in columns: biases, clamping, stores.
 #define TILE_OVERHEAD 3
 
+// A row, and the columns that a tile keeps.
+struct scratch {
+  float* row;
+  uint8_t* kept;
+};
+
+static enum xnn_status allocate_scratch(size_t row_size, struct scratch* scratch)
+{
+  const size_t size = row_size * (sizeof(float) + sizeof(uint8_t));
+  scratch->row = xnn_allocate_memory(size);
+  if (scratch->row == NULL) {
+    xnn_log_error("failed to allocate %zu bytes to find the kept columns", size);
+    return xnn_status_out_of_memory;
+  }
+  scratch->kept = (uint8_t*) (scratch->row + row_size);
+  return xnn_status_success;
+}
+
 // Sets kept[k] to 1 for each column k where any of the rows holds a non-zero (a NaN is one), to 0 for the others.
 // Returns how many are non-zero weights.
 static size_t find_kept_columns(
+  const struct xnn_filter_rows* filter,
+  size_t first_row,
   size_t rows,
   size_t row_size,
-  const float* kernel,
-  uint8_t* kept)
+  const struct scratch* scratch)
 {
+  uint8_t* kept = scratch->kept;
   size_t num_nonzeroes = 0;
   memset(kept, 0, row_size * sizeof(uint8_t));
   for (size_t row = 0; row < rows; row++) {
+    const float* weights = xnn_get_filter_row(filter, first_row + row, row_size, scratch->row);
     for (size_t k = 0; k < row_size; k++) {
-      const uint8_t nonzero = kernel[k] != 0.0f;
+      const uint8_t nonzero = weights[k] != 0.0f;
       kept[k] |= nonzero;
       num_nonzeroes += nonzero;
     }
-    kernel += row_size;
   }
   return num_nonzeroes;
 }
@@ -47,7 +67,7 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
   size_t group_input_channels,
   size_t tile_height,
   size_t dense_nr,
-  const float* kernel,
+  const struct xnn_filter_rows* filter,
   struct xnn_nmconv_analysis* analysis)
 {
   const struct xnn_nmconv_config* configs = xnn_init_f32_nmconv_config();
@@ -66,10 +86,10 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
     return xnn_status_unsupported_parameter;
   }
 
-  uint8_t* kept = xnn_allocate_memory(row_size * sizeof(uint8_t));
-  if (kept == NULL) {
-    xnn_log_error("failed to allocate %zu bytes to find the kept columns", row_size * sizeof(uint8_t));
-    return xnn_status_out_of_memory;
+  struct scratch scratch;
+  const enum xnn_status status = allocate_scratch(row_size, &scratch);
+  if (status != xnn_status_success) {
+    return status;
   }
 
   bool any_fits = false;
@@ -92,10 +112,9 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
     for (size_t group = 0; group < groups; group++) {
       for (size_t oc = 0; oc < group_output_channels; oc += nr) {
         num_nonzeroes += find_kept_columns(
-          min(nr, group_output_channels - oc), row_size,
-          kernel + (group * group_output_channels + oc) * row_size, kept);
+          filter, group * group_output_channels + oc, min(nr, group_output_channels - oc), row_size, &scratch);
         for (size_t k = 0; k < row_size; k++) {
-          num_columns += kept[k];
+          num_columns += scratch.kept[k];
         }
         num_tiles += 1;
       }
@@ -112,17 +131,17 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
       analysis->dense_cost = (float) dense_cost;
     }
   }
-  xnn_release_memory(kept);
+  xnn_release_memory(scratch.row);
   return xnn_status_success;
 }
 
-void xnn_pack_f32_nmconv_w(
+enum xnn_status xnn_pack_f32_nmconv_w(
   size_t groups,
   size_t group_output_channels,
   size_t kernel_size,
   size_t group_input_channels,
   size_t nr,
-  const float* kernel,
+  const struct xnn_filter_rows* filter,
   const float* bias,
   uint32_t* columns,
   uint32_t* column_starts,
@@ -130,31 +149,37 @@ void xnn_pack_f32_nmconv_w(
 {
   assert(nr != 0);
   const size_t row_size = kernel_size * group_input_channels;
+  struct scratch scratch;
+  const enum xnn_status status = allocate_scratch(row_size, &scratch);
+  if (status != xnn_status_success) {
+    return status;
+  }
   size_t num_columns = 0;
   *column_starts++ = 0;
   for (size_t group = 0; group < groups; group++) {
     for (size_t oc = 0; oc < group_output_channels; oc += nr) {
+      const size_t first_row = group * group_output_channels + oc;
       const size_t rows = min(nr, group_output_channels - oc);
-      for (size_t row = 0; row < nr; row++) {
-        *packed_w++ = row < rows && bias != NULL ? bias[oc + row] : 0.0f;
-      }
+      const size_t first_column = num_columns;
+      find_kept_columns(filter, first_row, rows, row_size, &scratch);
       for (size_t k = 0; k < row_size; k++) {
-        bool kept = false;
-        for (size_t row = 0; row < rows; row++) {
-          kept |= kernel[row * row_size + k] != 0.0f;
-        }
-        if (kept) {
+        if (scratch.kept[k]) {
           columns[num_columns++] = (uint32_t) k;
-          for (size_t row = 0; row < nr; row++) {
-            *packed_w++ = row < rows ? kernel[row * row_size + k] : 0.0f;
-          }
         }
       }
+      const size_t num_weights = nr * (1 + num_columns - first_column);
+      memset(packed_w, 0, num_weights * sizeof(float));
+      for (size_t row = 0; row < rows; row++) {
+        const float* weights = xnn_get_filter_row(filter, first_row + row, row_size, scratch.row);
+        packed_w[row] = bias != NULL ? bias[first_row + row] : 0.0f;
+        for (size_t i = first_column; i < num_columns; i++) {
+          packed_w[nr * (1 + i - first_column) + row] = weights[columns[i]];
+        }
+      }
+      packed_w += num_weights;
       *column_starts++ = (uint32_t) num_columns;
-      kernel += rows * row_size;
-    }
-    if (bias != NULL) {
-      bias += group_output_channels;
     }
   }
+  xnn_release_memory(scratch.row);
+  return xnn_status_success;
 }

@@ -24,21 +24,22 @@ typedef uint64_t word_t;
 #define WORD_BITS 64
 
 static size_t find_nonzeroes(
+  const struct xnn_filter_rows* filter,
   size_t rows,
   size_t row_size,
   size_t row_words,
-  const float* kernel,
+  float* buffer,
   word_t* bits)
 {
   size_t num_nonzeroes = 0;
   memset(bits, 0, rows * row_words * sizeof(word_t));
   for (size_t row = 0; row < rows; row++) {
+    const float* weights = xnn_get_filter_row(filter, row, row_size, buffer);
     for (size_t k = 0; k < row_size; k++) {
-      const word_t nonzero = kernel[k] != 0.0f;
+      const word_t nonzero = weights[k] != 0.0f;
       bits[k / WORD_BITS] |= nonzero << (k % WORD_BITS);
       num_nonzeroes += nonzero;
     }
-    kernel += row_size;
     bits += row_words;
   }
   return num_nonzeroes;
@@ -125,7 +126,7 @@ enum xnn_status xnn_analyze_f32_nmspmm_w(
   size_t group_input_channels,
   size_t pixels,
   bool in_place,
-  const float* kernel,
+  const struct xnn_filter_rows* filter,
   struct xnn_nmspmm_analysis* analysis)
 {
   memset(analysis, 0, sizeof(*analysis));
@@ -147,20 +148,24 @@ enum xnn_status xnn_analyze_f32_nmspmm_w(
   const size_t rows = group_output_channels;
   const size_t row_words = divide_round_up(row_size, WORD_BITS);
   const size_t words = groups * rows * row_words;
-  // Bits of all rows, columns of one block, columns of a group; costs; for each configuration the ends of blocks.
-  word_t* bits = xnn_allocate_memory((words + 2 * row_words) * sizeof(word_t));
+  // Columns of one block, columns of a group; a row; costs; for each configuration the ends of blocks.
+  word_t* kept = xnn_allocate_memory(2 * row_words * sizeof(word_t));
+  float* row_buffer = xnn_allocate_memory(row_size * sizeof(float));
   float* costs = xnn_allocate_memory((rows + 1) * sizeof(float));
   uint8_t* last_block_rows = xnn_allocate_memory(XNN_MAX_F32_NMSPMM_CONFIGS * groups * (rows + 1) * sizeof(uint8_t));
   analysis->block_rows = xnn_allocate_memory(groups * rows * sizeof(uint8_t));
+  analysis->nonzeroes = xnn_allocate_memory(words * sizeof(word_t));
+  analysis->row_words = row_words;
+  word_t* bits = analysis->nonzeroes;
   enum xnn_status status = xnn_status_success;
-  if (bits == NULL || costs == NULL || last_block_rows == NULL || analysis->block_rows == NULL) {
+  if (kept == NULL || row_buffer == NULL || costs == NULL || last_block_rows == NULL ||
+      analysis->block_rows == NULL || bits == NULL) {
     xnn_log_error("failed to allocate %zu bytes to find the kept columns", words * sizeof(word_t));
     status = xnn_status_out_of_memory;
     goto cleanup;
   }
-  word_t* kept = bits + words;
   word_t* group_kept = kept + row_words;
-  analysis->num_nonzeroes = find_nonzeroes(groups * rows, row_size, row_words, kernel, bits);
+  analysis->num_nonzeroes = find_nonzeroes(filter, groups * rows, row_size, row_words, row_buffer, bits);
   for (size_t group = 0; group < groups; group++) {
     memset(group_kept, 0, row_words * sizeof(word_t));
     size_t columns = 0;
@@ -195,7 +200,8 @@ enum xnn_status xnn_analyze_f32_nmspmm_w(
   }
 
 cleanup:
-  xnn_release_memory(bits);
+  xnn_release_memory(kept);
+  xnn_release_memory(row_buffer);
   xnn_release_memory(costs);
   xnn_release_memory(last_block_rows);
   if (status != xnn_status_success) {
@@ -207,7 +213,9 @@ cleanup:
 void xnn_release_nmspmm_analysis(struct xnn_nmspmm_analysis* analysis)
 {
   xnn_release_memory(analysis->block_rows);
+  xnn_release_memory(analysis->nonzeroes);
   analysis->block_rows = NULL;
+  analysis->nonzeroes = NULL;
 }
 
 // Takes count elements of the given size from *memory.
@@ -242,27 +250,47 @@ struct xnn_nmspmm_filter xnn_layout_f32_nmspmm_w(
   return filter;
 }
 
-// Whether any of the rows holds a non-zero in a column.
-static bool is_kept(size_t rows, size_t row_size, const float* column)
+// Sets kept to the columns that any of the rows keeps.
+static void find_kept_columns(
+  const struct xnn_nmspmm_analysis* analysis,
+  size_t first_row,
+  size_t rows,
+  word_t* kept)
 {
-  for (size_t row = 0; row < rows; row++) {
-    if (column[row * row_size] != 0.0f) {
-      return true;
+  memset(kept, 0, analysis->row_words * sizeof(word_t));
+  for (size_t row = first_row; row < first_row + rows; row++) {
+    for (size_t i = 0; i < analysis->row_words; i++) {
+      kept[i] |= analysis->nonzeroes[row * analysis->row_words + i];
     }
   }
-  return false;
 }
 
-void xnn_pack_f32_nmspmm_w(
+static bool is_kept(const word_t* kept, size_t k)
+{
+  return ((kept[k / WORD_BITS] >> (k % WORD_BITS)) & 1) != 0;
+}
+
+enum xnn_status xnn_pack_f32_nmspmm_w(
   const struct xnn_nmspmm_analysis* analysis,
   size_t groups,
   size_t group_output_channels,
   size_t row_size,
   size_t part_columns,
-  const float* kernel,
+  const struct xnn_filter_rows* rows,
   const float* bias,
   struct xnn_nmspmm_filter* filter)
 {
+  // Columns of a group or a block, as bits and as a list; a row.
+  const size_t scratch_size =
+    analysis->row_words * sizeof(word_t) + row_size * (sizeof(uint32_t) + sizeof(float));
+  word_t* kept = xnn_allocate_memory(scratch_size);
+  if (kept == NULL) {
+    xnn_log_error("failed to allocate %zu bytes to pack N:M weights", scratch_size);
+    return xnn_status_out_of_memory;
+  }
+  uint32_t* block_columns = (uint32_t*) (kept + analysis->row_words);
+  float* row_buffer = (float*) (block_columns + row_size);
+
   const size_t group_parts = filter->num_parts / groups;
   const uint8_t* block_rows = analysis->block_rows;
   uint32_t num_segments = 0;
@@ -270,13 +298,14 @@ void xnn_pack_f32_nmspmm_w(
   uint32_t num_packed = 0;
   size_t num_weights = 0;
   for (size_t group = 0; group < groups; group++) {
+    const size_t first_channel = group * group_output_channels;
     const uint32_t group_packed = num_packed;
+    find_kept_columns(analysis, first_channel, group_output_channels, kept);
     for (size_t k = 0; k < row_size; k++) {
-      if (is_kept(group_output_channels, row_size, kernel + k)) {
+      if (is_kept(kept, k)) {
         filter->packed[num_packed++] = (uint32_t) k;
       }
     }
-    const size_t first_channel = group * group_output_channels;
     for (size_t p = 0; p < group_parts; p++) {
       const size_t max_columns = part_columns == 0 ? row_size : part_columns;
       const uint32_t first_packed = (uint32_t) min(group_packed + p * max_columns, num_packed);
@@ -288,39 +317,41 @@ void xnn_pack_f32_nmspmm_w(
       part->is_first = p == 0;
       part->is_last = p + 1 == group_parts;
       for (size_t row = 0, block = 0; row < group_output_channels; block++) {
-        const size_t rows = block_rows[block];
-        const float* block_kernel = kernel + row * row_size;
+        const size_t height = block_rows[block];
+        find_kept_columns(analysis, first_channel + row, height, kept);
         struct xnn_nmspmm_segment* segment = &filter->segments[num_segments++];
         segment->channel = (uint32_t) (first_channel + row);
-        segment->rows = (uint32_t) rows;
+        segment->rows = (uint32_t) height;
         segment->first_column = num_columns;
         segment->num_columns = 0;
         segment->first_weight = num_weights;
-        for (size_t i = 0; i < rows; i++) {
-          filter->weights[num_weights++] = p == 0 && bias != NULL ? bias[first_channel + row + i] : 0.0f;
-        }
         for (uint32_t j = first_packed; j < end_packed; j++) {
-          const size_t k = filter->packed[j];
-          if (!is_kept(rows, row_size, block_kernel + k)) {
-            continue;
-          }
-          if (!analysis->dense) {
-            filter->columns[num_columns++] = j - first_packed;
-          }
-          segment->num_columns += 1;
-          for (size_t i = 0; i < rows; i++) {
-            filter->weights[num_weights++] = block_kernel[i * row_size + k];
+          if (is_kept(kept, filter->packed[j])) {
+            if (!analysis->dense) {
+              filter->columns[num_columns++] = j - first_packed;
+            }
+            block_columns[segment->num_columns++] = filter->packed[j];
           }
         }
-        row += rows;
+        float* weights = filter->weights + num_weights;
+        for (size_t i = 0; i < height; i++) {
+          const float* source = xnn_get_filter_row(rows, first_channel + row + i, row_size, row_buffer);
+          weights[i] = p == 0 && bias != NULL ? bias[first_channel + row + i] : 0.0f;
+          for (size_t j = 0; j < segment->num_columns; j++) {
+            weights[height * (1 + j) + i] = source[block_columns[j]];
+          }
+        }
+        num_weights += height * (1 + segment->num_columns);
+        row += height;
       }
       part->num_segments = num_segments - part->first_segment;
     }
-    size_t rows = 0;
-    while (rows < group_output_channels) {
-      rows += *block_rows++;
+    size_t passed = 0;
+    while (passed < group_output_channels) {
+      passed += *block_rows++;
     }
-    kernel += group_output_channels * row_size;
   }
   assert(num_packed == analysis->num_packed);
+  xnn_release_memory(kept);
+  return xnn_status_success;
 }

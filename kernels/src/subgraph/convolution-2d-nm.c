@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "xnnpack.h"
+#include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
 #include "xnnpack/config.h"
 #include "xnnpack/log.h"
@@ -88,7 +89,7 @@ bool xnn_node_get_nm_convolution(
     .group_output_channels = node->params.convolution_2d.group_output_channels,
     .input_channel_stride = groups * node->params.convolution_2d.group_input_channels,
     .output_channel_stride = groups * node->params.convolution_2d.group_output_channels,
-    .kernel = filter->data,
+    .filter = xnn_get_filter_rows(filter),
     .bias = bias == NULL ? NULL : bias->data,
     .output_min = node->activation.output_min,
     .output_max = node->activation.output_max,
@@ -127,7 +128,7 @@ enum xnn_nm_reason xnn_choose_nm_nhwc(
       xnn_check_nm_convolution2d(conv, xnn_operator_type_convolution_nm_nhwc_f32) != xnn_status_success ||
       xnn_analyze_f32_nmconv_w(
         conv->groups, conv->group_output_channels, conv->kernel_height * conv->kernel_width,
-        conv->group_input_channels, /*tile_height=*/0, gemm_config->nr, conv->kernel,
+        conv->group_input_channels, /*tile_height=*/0, gemm_config->nr, &conv->filter,
         analysis) != xnn_status_success) {
     return xnn_nm_reason_no_kernel;
   }
@@ -154,6 +155,23 @@ enum xnn_nm_reason xnn_choose_nm_nhwc(
   return info->predicted_speedup >= MIN_PREDICTED_SPEEDUP ? xnn_nm_reason_chosen : xnn_nm_reason_too_dense;
 }
 
+// Returns all weights in new memory, or NULL.
+static float* make_all_rows(const struct xnn_nm_convolution2d* conv)
+{
+  const size_t row_size = (size_t) conv->kernel_height * conv->kernel_width * conv->group_input_channels;
+  const size_t num_rows = conv->groups * conv->group_output_channels;
+  const size_t size = num_rows * row_size * sizeof(float);
+  float* rows = xnn_allocate_memory(size);
+  if (rows == NULL) {
+    xnn_log_error("failed to allocate %zu bytes for the weights of a dense convolution", size);
+    return NULL;
+  }
+  for (size_t row = 0; row < num_rows; row++) {
+    conv->filter.read(conv->filter.context, row, rows + row * row_size);
+  }
+  return rows;
+}
+
 enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     uint32_t input_padding_top,
     uint32_t input_padding_right,
@@ -170,7 +188,7 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     size_t group_output_channels,
     size_t input_channel_stride,
     size_t output_channel_stride,
-    const float* kernel,
+    struct xnn_filter_rows filter,
     const float* bias,
     float output_min,
     float output_max,
@@ -198,7 +216,7 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     .group_output_channels = group_output_channels,
     .input_channel_stride = input_channel_stride,
     .output_channel_stride = output_channel_stride,
-    .kernel = kernel,
+    .filter = filter,
     .bias = bias,
     .output_min = output_min,
     .output_max = output_max,
@@ -216,11 +234,23 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
   if (info->reason == xnn_nm_reason_chosen) {
     return xnn_create_analyzed_convolution2d_nm_nhwc_f32(&conv, &analysis, weights_cache, convolution_op_out);
   }
-  return xnn_create_convolution2d_nhwc_f32(
+  float* made = NULL;
+  if (filter.data == NULL) {
+    made = make_all_rows(&conv);
+    if (made == NULL) {
+      return xnn_status_out_of_memory;
+    }
+    filter.data = made;
+    // It would find the packed weights by an address that is soon another's.
+    weights_cache = NULL;
+  }
+  const enum xnn_status status = xnn_create_convolution2d_nhwc_f32(
     input_padding_top, input_padding_right, input_padding_bottom, input_padding_left,
     kernel_height, kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width,
     groups, group_input_channels, group_output_channels, input_channel_stride, output_channel_stride,
-    kernel, bias, output_min, output_max, flags, code_cache, weights_cache, convolution_op_out);
+    filter.data, bias, output_min, output_max, flags, code_cache, weights_cache, convolution_op_out);
+  xnn_release_memory(made);
+  return status;
 }
 
 // Whatever the runtime is told: the addition has become a part of the N:M operator.

@@ -64,6 +64,22 @@ XNN_INTERNAL enum xnn_status xnn_set_convolution_shape(
     size_t width,
     bool workspace_grew);
 
+// Returns an error if a node reads a value that is made row by row in any other way than as a filter of a convolution.
+XNN_INTERNAL enum xnn_status xnn_check_row_values(xnn_subgraph_t subgraph);
+
+// Whether any value of the graph is made row by row.
+XNN_INTERNAL bool xnn_has_row_values(xnn_subgraph_t subgraph);
+
+// Where a static value's rows come from.
+XNN_INLINE static struct xnn_filter_rows xnn_get_filter_rows(const struct xnn_value* value)
+{
+  struct xnn_filter_rows rows;
+  rows.data = value->read_row == NULL ? (const float*) value->data : NULL;
+  rows.read = value->read_row;
+  rows.context = value->data;
+  return rows;
+}
+
 // Makes an NHWC convolution node that adds its last input; only the N:M operator can.
 XNN_INTERNAL void xnn_node_run_residual_convolution(struct xnn_node* node);
 

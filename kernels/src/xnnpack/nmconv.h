@@ -80,6 +80,34 @@ struct xnn_nmconv_config {
   uint16_t igemm_cost;
 };
 
+// Where the weights of a GOKI (group, output channel, tap, input channel) filter come from, a row an output channel.
+struct xnn_filter_rows {
+  // All rows; or NULL, then read makes one after the other.
+  const float* data;
+  xnn_read_row_fn read;
+  const void* context;
+};
+
+// Weights of an output channel: where they are, or made in the buffer.
+XNN_INLINE static const float* xnn_get_filter_row(
+    const struct xnn_filter_rows* rows,
+    size_t row,
+    size_t row_size,
+    float* buffer)
+{
+  if (rows->data != NULL) {
+    return rows->data + row * row_size;
+  }
+  rows->read(rows->context, row, buffer);
+  return buffer;
+}
+
+// What tells this filter from others in a weights cache.
+XNN_INLINE static const void* xnn_get_filter_key(const struct xnn_filter_rows* rows)
+{
+  return rows->data != NULL ? (const void*) rows->data : rows->context;
+}
+
 // The micro-kernels for this hardware, XNN_MAX_F32_NMCONV_UKERNELS entries; those without a ukernel are unused.
 XNN_INTERNAL const struct xnn_nmconv_config* xnn_init_f32_nmconv_config();
 
@@ -99,7 +127,7 @@ struct xnn_nmconv_analysis {
   float dense_cost;
 };
 
-// Finds the micro-kernel that runs a GOKI (group, output channel, tap, input channel) filter fastest.
+// Finds the micro-kernel that runs a filter fastest.
 //
 // tile_height limits the choice to micro-kernels whose tile divides it, if there is any such; 0 allows all.
 // Returns xnn_status_unsupported_hardware without any micro-kernel, and xnn_status_unsupported_parameter
@@ -111,7 +139,7 @@ XNN_INTERNAL enum xnn_status xnn_analyze_f32_nmconv_w(
   size_t group_input_channels,
   size_t tile_height,
   size_t dense_nr,
-  const float* kernel,
+  const struct xnn_filter_rows* filter,
   struct xnn_nmconv_analysis* analysis);
 
 // Packs what xnn_analyze_f32_nmconv_w found.
@@ -119,13 +147,13 @@ XNN_INTERNAL enum xnn_status xnn_analyze_f32_nmconv_w(
 // columns        num_columns indices into K, ascending in each tile.
 // column_starts  num_tiles + 1 indices into columns.
 // packed_w       nr * (num_tiles + num_columns) floats.
-XNN_INTERNAL void xnn_pack_f32_nmconv_w(
+XNN_INTERNAL enum xnn_status xnn_pack_f32_nmconv_w(
   size_t groups,
   size_t group_output_channels,
   size_t kernel_size,
   size_t group_input_channels,
   size_t nr,
-  const float* kernel,
+  const struct xnn_filter_rows* filter,
   const float* bias,
   uint32_t* columns,
   uint32_t* column_starts,
@@ -205,7 +233,7 @@ struct xnn_nm_convolution2d {
   size_t group_output_channels;
   size_t input_channel_stride;
   size_t output_channel_stride;
-  const float* kernel;
+  struct xnn_filter_rows filter;
   const float* bias;
   float output_min;
   float output_max;
@@ -256,7 +284,8 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
     xnn_operator_t* convolution_op_out);
 
 // As xnn_create_convolution2d_nhwc_f32, but creates the N:M operator where flags ask for it and the filter rewards it.
-// Stores the choice and what is known of the filter in *info.
+// The dense operator gets rows that are made one after the other all at once. Stores the choice and what is known of the
+// filter in *info.
 XNN_INTERNAL enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     uint32_t input_padding_top,
     uint32_t input_padding_right,
@@ -273,7 +302,7 @@ XNN_INTERNAL enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     size_t group_output_channels,
     size_t input_channel_stride,
     size_t output_channel_stride,
-    const float* kernel,
+    struct xnn_filter_rows filter,
     const float* bias,
     float output_min,
     float output_max,

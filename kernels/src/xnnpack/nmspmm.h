@@ -15,6 +15,7 @@
 #include "xnnpack.h"
 #include "xnnpack/common.h"
 #include "xnnpack/microparams.h"
+#include "xnnpack/nmconv.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -160,6 +161,9 @@ struct xnn_nmspmm_analysis {
   const struct xnn_nmspmm_config* config;
   // Rows of each block, group after group. Owned: release with xnn_release_nmspmm_analysis.
   uint8_t* block_rows;
+  // Owned, too. Of each row row_words words: bit k % 64 of word k / 64 is set where column k holds a non-zero.
+  uint64_t* nonzeroes;
+  size_t row_words;
   // In all groups.
   size_t num_blocks;
   // Kept columns summed over all blocks, weights in them, and columns that any block of their group keeps.
@@ -173,7 +177,7 @@ struct xnn_nmspmm_analysis {
   float cost;
 };
 
-// Finds the micro-kernels and the blocks that run a GOKI (group, output channel, tap, input channel) filter fastest.
+// Finds the micro-kernels and the blocks that run a filter fastest.
 //
 // pixels    number of output pixels, or 0 if it is not known: strips that it does not fill cost the more.
 // in_place  columns need no packing.
@@ -185,7 +189,7 @@ XNN_INTERNAL enum xnn_status xnn_analyze_f32_nmspmm_w(
   size_t group_input_channels,
   size_t pixels,
   bool in_place,
-  const float* kernel,
+  const struct xnn_filter_rows* filter,
   struct xnn_nmspmm_analysis* analysis);
 
 XNN_INTERNAL void xnn_release_nmspmm_analysis(struct xnn_nmspmm_analysis* analysis);
@@ -237,13 +241,13 @@ XNN_INTERNAL struct xnn_nmspmm_filter xnn_layout_f32_nmspmm_w(
   void* memory);
 
 // Fills that memory.
-XNN_INTERNAL void xnn_pack_f32_nmspmm_w(
+XNN_INTERNAL enum xnn_status xnn_pack_f32_nmspmm_w(
   const struct xnn_nmspmm_analysis* analysis,
   size_t groups,
   size_t group_output_channels,
   size_t row_size,
   size_t part_columns,
-  const float* kernel,
+  const struct xnn_filter_rows* rows,
   const float* bias,
   struct xnn_nmspmm_filter* filter);
 

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sparse_rows.h"
+
+#include <algorithm>
+#include <array>
+
+#include "tensorflow/lite/builtin_ops.h"
+#include "xnnpack.h"
+
+namespace nmpack {
+namespace {
+
+constexpr int kRank = 4;
+
+// Whether the only thing that nodes do with the tensor is to convolve with it.
+bool IsOnlyAFilter(TfLiteContext* context, int tensor) {
+  TfLiteIntArray* plan = nullptr;
+  if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return false;
+  for (int i = 0; i < plan->size; i++) {
+    TfLiteNode* node = nullptr;
+    TfLiteRegistration* registration = nullptr;
+    if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) != kTfLiteOk) return false;
+    for (int j = 0; j < node->inputs->size; j++) {
+      if (node->inputs->data[j] == tensor && (registration->builtin_code != kTfLiteBuiltinConv2d || j != 1)) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::unique_ptr<SparseRows> SparseRows::Look(const TfLiteTensor& tensor) {
+  if (tensor.type != kTfLiteFloat32 || tensor.dims->size != kRank || tensor.sparsity == nullptr) return nullptr;
+  const TfLiteSparsity& sparsity = *tensor.sparsity;
+  const int blocks = sparsity.block_map == nullptr ? 0 : sparsity.block_map->size;
+  if (blocks > 1 || (blocks == 1 && sparsity.block_map->data[0] != 0)) return nullptr;
+  for (int level = 0; level < kRank; level++) {
+    const TfLiteDimensionType format = level + 1 < kRank ? kTfLiteDimDense : kTfLiteDimSparseCSR;
+    if (sparsity.traversal_order->data[level] != level || sparsity.dim_metadata[level].format != format) {
+      return nullptr;
+    }
+  }
+  auto rows = std::make_unique<SparseRows>();
+  rows->block_ = blocks == 0 ? 1 : sparsity.dim_metadata[kRank].dense_size;
+  rows->taps_ = static_cast<size_t>(tensor.dims->data[1]) * tensor.dims->data[2];
+  rows->input_channels_ = tensor.dims->data[3];
+  rows->segments_ = sparsity.dim_metadata[kRank - 1].array_segments->data;
+  rows->indices_ = sparsity.dim_metadata[kRank - 1].array_indices->data;
+  rows->values_ = tensor.data.f;
+  return rows;
+}
+
+void SparseRows::Read(size_t channel, float* weights) const {
+  std::fill_n(weights, taps_ * input_channels_, 0.0f);
+  const int* segment = segments_ + channel / block_ * taps_;
+  const float* values = values_ + channel % block_;
+  for (size_t tap = 0; tap < taps_; tap++, segment++, weights += input_channels_) {
+    for (int i = segment[0]; i < segment[1]; i++) {
+      weights[indices_[i]] = values[i * block_];
+    }
+  }
+}
+
+#if NMPACK_XNNPACK_HAS_NM
+bool SparseFilters::Keep(TfLiteContext* context, int sparse_tensor, int dense_tensor) {
+  std::unique_ptr<SparseRows> rows = SparseRows::Look(context->tensors[sparse_tensor]);
+  if (rows == nullptr || !IsOnlyAFilter(context, dense_tensor)) return false;
+  filters_[dense_tensor] = std::move(rows);
+  return true;
+}
+
+TfLiteStatus SparseFilters::Define(TfLiteContext* context, int dense_tensor, xnn_subgraph* subgraph,
+                                   uint32_t* value_id) const {
+  std::array<size_t, kRank> dims;
+  std::copy_n(context->tensors[dense_tensor].dims->data, kRank, dims.begin());
+  const auto read = [](const void* rows, size_t row, void* weights) {
+    static_cast<const SparseRows*>(rows)->Read(row, static_cast<float*>(weights));
+  };
+  return xnn_define_row_tensor_value(subgraph, xnn_datatype_fp32, kRank, dims.data(), read,
+                                     filters_.at(dense_tensor).get(), static_cast<uint32_t>(dense_tensor),
+                                     value_id) == xnn_status_success
+             ? kTfLiteOk
+             : kTfLiteError;
+}
+#else
+bool SparseFilters::Keep(TfLiteContext*, int, int) { return false; }
+
+TfLiteStatus SparseFilters::Define(TfLiteContext*, int, xnn_subgraph*, uint32_t*) const { return kTfLiteError; }
+#endif
+
+}  // namespace nmpack
