@@ -13,8 +13,8 @@ import nmpack.torch
 from nmpack.errors import ModelError, SelectionError
 from nmpack.models import ZOO, build
 from nmpack.pattern import NMPattern
-from nmpack.torch.channels import channels_of
-from nmpack.torch.permutation import kept_share
+from nmpack.permutation import kept_share
+from nmpack.torch.channels import channels_of, permute_channels_
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 QUARTER = NMPattern.from_sparsity(0.75, tile=8)
@@ -65,7 +65,7 @@ def test_any_permutation_leaves_the_function_unchanged(name: str) -> None:
         generator = np.random.default_rng(1)
         orders = {group: generator.permutation(size) for group, size in found.sizes.items()}
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        found.apply_(model, orders)
+        permute_channels_(model, found, orders)
         gap = (model(images) - expected).abs().max() / expected.abs().max()
     assert gap < 1e-4
     changed = [n for n, value in model.state_dict().items() if not torch.equal(value, before[n])]
@@ -156,7 +156,7 @@ def test_errors() -> None:
     found = channels_of(build("resnet20"), images)
     group = next(iter(found.sizes))
     with pytest.raises(ModelError, match="expected a permutation of 16 channels"):
-        found.apply_(build("resnet20"), {group: np.zeros(16, np.int64)})
+        permute_channels_(build("resnet20"), found, {group: np.zeros(16, np.int64)})
 
 
 def test_the_share_kept_is_that_of_the_mask() -> None:

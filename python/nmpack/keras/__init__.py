@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nmpack.keras.evidence import collect, reestimate_batch_norm_
 from nmpack.keras.holding import HoldMask, finalize_
 from nmpack.keras.layers import weights
+from nmpack.keras.permutation import permute_
 from nmpack.keras.pruning import inspect, prune_
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "collect",
     "finalize_",
     "inspect",
+    "permute_",
     "prune_",
     "reestimate_batch_norm_",
     "weights",

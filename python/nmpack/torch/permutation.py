@@ -4,43 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from nmpack.errors import SelectionError
-from nmpack.mask import Evidence, compute_mask, importance
-from nmpack.pattern import NMPattern
-from nmpack.quiet import import_module
+from nmpack.mask import Evidence
+from nmpack.permutation import GroupReport, order_channels
 from nmpack.selection import Patterns, Select
-from nmpack.torch.channels import Order, channels_of
+from nmpack.torch.channels import channels_of, permute_channels_
 from nmpack.torch.holding import held, require_free
 from nmpack.torch.layers import weights
 from nmpack.torch.pruning import chosen_layers
-
-Scores = npt.NDArray[np.float64]
-
-# An exact assignment of this many channels takes milliseconds; more are done in random parts.
-_AT_ONCE = 384
-
-
-@dataclass(frozen=True, slots=True)
-class GroupReport:
-    """One group of channels that was ordered.
-
-    Attributes:
-        layers: the pruned layers whose output channels it is.
-        channels: how many.
-        before, after: share of their total score that the pattern keeps.
-    """
-
-    layers: tuple[str, ...]
-    channels: int
-    before: float
-    after: float
 
 
 def permute_(
@@ -76,94 +51,17 @@ def permute_(
         SelectionError: a layer holds a mask already.
         ModelError: the model cannot be traced.
     """
-    chosen = {layer.name: (layer, wanted) for layer, wanted, _ in chosen_layers(
-        model, pattern, select, exclude) if isinstance(wanted, NMPattern)}  # fmt: skip
-    for name, (layer, _) in chosen.items():
-        require_free(name, layer.module)
-        if held(layer.module) is not None:
-            raise SelectionError(f"{name}: channels are permuted before pruning, it holds a mask")
+    chosen = chosen_layers(model, pattern, select, exclude)
+    for layer, wanted, _ in chosen:
+        if wanted is not None:
+            require_free(layer.name, layer.module)
+            if held(layer.module) is not None:
+                raise SelectionError(
+                    f"{layer.name}: channels are permuted before pruning, it holds a mask"
+                )
     channels = channels_of(model, sample)
-    orders: dict[int, Order] = {}
-    rows = []
-    for group, makers in channels.makers.items():
-        parts = []
-        names = tuple(name for name in makers if name in chosen)
-        for name in names:
-            layer, wanted = chosen[name]
-            assert isinstance(wanted, NMPattern)
-            value = importance(weights(layer.module), score, (evidence or {}).get(name), layer=name)
-            matrix = value.reshape(value.shape[0], -1)
-            compute_mask(matrix, wanted, layer=name)  # the pattern must fit
-            parts.append((matrix / max(matrix.sum(), 1e-300), wanted))
-        if not parts or all(wanted.tile == 1 for _, wanted in parts):
-            continue
-        order = best_order(parts, rounds, np.random.default_rng(seed))
-        identity = np.arange(len(order))
-        before, after = (kept_share(parts, item) for item in (identity, order))
-        if after > before:
-            orders[group] = order
-        rows.append(GroupReport(names, len(order), before, max(before, after)))
-    channels.apply_(model, orders)
-    return rows
-
-
-def kept_share(parts: list[tuple[Scores, NMPattern]], order: Order) -> float:
-    """Return the share of the score that is kept when the rows stand in ``order``, a mean."""
-    kept = [matrix[order][compute_mask(matrix[order], wanted)].sum() for matrix, wanted in parts]
-    return float(np.mean(kept))
-
-
-def best_order(
-    parts: list[tuple[Scores, NMPattern]], rounds: int, generator: np.random.Generator
-) -> Order:
-    """Order the rows that all ``parts`` share: ``(scores [rows, K], pattern)``, each summing to 1.
-
-    Places belong to tiles; where parts have tiles of several heights, to one of each.
-    """
-    assign = import_module("scipy.optimize", "torch").linear_sum_assignment
-    count = parts[0][0].shape[0]
-    order = _first_order(parts)
-    if kept_share(parts, order) < kept_share(parts, np.arange(count)):
-        order = np.arange(count)
-    best, best_share = order.copy(), kept_share(parts, order)
-    for _ in range(rounds):
-        gain = np.zeros((count, count))
-        for matrix, wanted in parts:
-            gain += _gain(matrix, wanted, order)[:, np.arange(count) // wanted.tile]
-        places = generator.permutation(count)
-        for piece in np.array_split(places, -(-count // _AT_ONCE)):
-            rows = order[piece]
-            _, target = assign(gain[np.ix_(rows, piece)], maximize=True)
-            order[piece[target]] = rows
-        share = kept_share(parts, order)
-        if share > best_share:
-            best, best_share = order.copy(), share
-    return best
-
-
-def _gain(matrix: Scores, wanted: NMPattern, order: Order) -> Scores:
-    """Return ``[rows, tiles]``: what each row keeps in each tile, as the rows stand in ``order``.
-
-    A row is not asked about the columns of its own tile: it helped to choose them, and would stay
-    wherever it is.
-    """
-    count = len(order)
-    heads = np.arange(0, count, wanted.tile)
-    gain: Scores = matrix @ compute_mask(matrix[order], wanted)[heads].T.astype(np.float64)
-    home = np.empty(count, dtype=np.int64)
-    home[order] = np.arange(count) // wanted.tile
-    others = np.add.reduceat(matrix[order], heads, axis=0)[home] - matrix
-    alone = compute_mask(np.maximum(others, 0.0), replace(wanted, tile=1))
-    gain[np.arange(count), home] = (matrix * alone).sum(axis=1)
-    return gain
-
-
-def _first_order(parts: list[tuple[Scores, NMPattern]]) -> Order:
-    """Sort rows along the direction in which their scores differ most."""
-    matrix = np.concatenate(
-        [part / np.linalg.norm(part) for part, _ in parts if part.any()], axis=1
+    orders, rows = order_channels(
+        channels, chosen, weights, score=score, evidence=evidence, rounds=rounds, seed=seed
     )
-    rows = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-300)
-    centred = rows - rows.mean(axis=0)
-    _, vectors = np.linalg.eigh(centred @ centred.T)
-    return np.argsort(vectors[:, -1], kind="stable")
+    permute_channels_(model, channels, orders)
+    return rows
