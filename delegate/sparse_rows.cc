@@ -12,23 +12,6 @@ namespace {
 
 constexpr int kRank = 4;
 
-// Whether the only thing that nodes do with the tensor is to convolve with it.
-bool IsOnlyAFilter(TfLiteContext* context, int tensor) {
-  TfLiteIntArray* plan = nullptr;
-  if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return false;
-  for (int i = 0; i < plan->size; i++) {
-    TfLiteNode* node = nullptr;
-    TfLiteRegistration* registration = nullptr;
-    if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) != kTfLiteOk) return false;
-    for (int j = 0; j < node->inputs->size; j++) {
-      if (node->inputs->data[j] == tensor && (registration->builtin_code != kTfLiteBuiltinConv2d || j != 1)) {
-        return false;
-      }
-    }
-  }
-  return true;
-}
-
 }  // namespace
 
 std::unique_ptr<SparseRows> SparseRows::Look(const TfLiteTensor& tensor) {
@@ -64,6 +47,27 @@ void SparseRows::Read(size_t channel, float* weights) const {
 }
 
 #if NMPACK_XNNPACK_HAS_NM
+namespace {
+
+// Whether the only thing that nodes do with the tensor is to convolve with it.
+bool IsOnlyAFilter(TfLiteContext* context, int tensor) {
+  TfLiteIntArray* plan = nullptr;
+  if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return false;
+  for (int i = 0; i < plan->size; i++) {
+    TfLiteNode* node = nullptr;
+    TfLiteRegistration* registration = nullptr;
+    if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) != kTfLiteOk) return false;
+    for (int j = 0; j < node->inputs->size; j++) {
+      if (node->inputs->data[j] == tensor && (registration->builtin_code != kTfLiteBuiltinConv2d || j != 1)) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 bool SparseFilters::Keep(TfLiteContext* context, int sparse_tensor, int dense_tensor) {
   std::unique_ptr<SparseRows> rows = SparseRows::Look(context->tensors[sparse_tensor]);
   if (rows == nullptr || !IsOnlyAFilter(context, dense_tensor)) return false;
