@@ -70,7 +70,8 @@ bool ReadConvolutions(TfLiteContext* context, const TfLiteDelegateParams& params
   size_t count = partition->nodes;
   std::vector<xnn_nm_convolution_info> infos(count);
   if (xnn_get_runtime_nm_convolution_info(runtime, &count, infos.data()) != xnn_status_success ||
-      count > infos.size()) {
+      count > infos.size() ||
+      xnn_get_runtime_num_layout_conversions(runtime, &partition->layout_conversions) != xnn_status_success) {
     return false;
   }
   infos.resize(count);

@@ -70,8 +70,9 @@ TfLiteStatus RuntimeCreated(void* hook_data, TfLiteContext* context, const TfLit
       std::fprintf(stderr, "nmpack: %s\n", Describe(convolution).c_str());
       sparse += convolution.sparse ? 1 : 0;
     }
-    std::fprintf(stderr, "nmpack: partition %zu: %zu nodes, %zu convolutions, %zu of them N:M\n",
-                 plugin.partitions.size() + 1, partition.nodes, partition.convolutions.size(), sparse);
+    std::fprintf(stderr, "nmpack: partition %zu: %zu nodes, %zu convolutions, %zu of them N:M, %zu layout conversions\n",
+                 plugin.partitions.size() + 1, partition.nodes, partition.convolutions.size(), sparse,
+                 partition.layout_conversions);
   }
   plugin.partitions.push_back(std::move(partition));
   return kTfLiteOk;

@@ -125,7 +125,8 @@ std::string ToJson(const std::vector<Partition>& partitions) {
   std::string result = "{\"schema\":1,\"partitions\":[";
   for (size_t p = 0; p < partitions.size(); p++) {
     result += p == 0 ? "\n" : ",\n";
-    result += "{\"nodes\":" + std::to_string(partitions[p].nodes) + ",\"convolutions\":[";
+    result += "{\"nodes\":" + std::to_string(partitions[p].nodes) +
+              ",\"layout_conversions\":" + std::to_string(partitions[p].layout_conversions) + ",\"convolutions\":[";
     for (size_t c = 0; c < partitions[p].convolutions.size(); c++) {
       result += c == 0 ? "\n" : ",\n";
       result += ToJson(partitions[p].convolutions[c]);

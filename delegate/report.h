@@ -32,6 +32,7 @@ struct Convolution {
 
 struct Partition {
   size_t nodes = 0;  // of the model, that run as one
+  size_t layout_conversions = 0;  // of images between NHWC and CNHW
   std::vector<Convolution> convolutions;
 };
 

@@ -19,6 +19,7 @@ Interrupt it whenever you like: the next run goes on where it stopped. To start 
 
 options:
   --output FOLDER   where results go (default: build/demo)
+  --quick           every stage in two minutes, with few images; its accuracies and times say nothing
   --data FOLDER     Fashion-MNIST's four .gz files (default: where Debian's dataset-fashion-mnist puts them)
   -h, --help        show this help
 scripts/setup.sh --help lists the environment variables.

@@ -328,6 +328,8 @@ void GraphRunner::Create(xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t 
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
     num_conversions += subgraph->nodes[n].type == xnn_node_type_static_transpose;
   }
+  EXPECT_EQ(xnn_status_success, xnn_get_runtime_num_layout_conversions(runtime, &count));
+  EXPECT_EQ(num_conversions, count);
 }
 
 xnn_status GraphRunner::Run(const std::vector<std::vector<size_t>>& dims,

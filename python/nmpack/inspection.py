@@ -60,13 +60,21 @@ class ConvolutionReport:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """A whole model; ``partitions`` and ``delegated`` are None when no delegate was asked."""
+    """A whole model; what the delegate does is None when it was not asked.
+
+    Attributes:
+        path, operators: of the file.
+        convolutions: a row for each, in the file's order.
+        partitions, delegated: graphs that the delegate runs, and operators in them.
+        conversions: images that it brings from one layout to the other, in all partitions.
+    """
 
     path: str
     operators: int
     convolutions: tuple[ConvolutionReport, ...]
     partitions: int | None
     delegated: int | None
+    conversions: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``schema`` is 1."""
@@ -101,9 +109,10 @@ def inspect(
         for item, name in zip(file.convolutions, names, strict=True)
     )
     if answer is None:
-        return ModelReport(str(file.path), file.operators, rows, None, None)
+        return ModelReport(str(file.path), file.operators, rows, None, None, None)
     nodes = sum(int(part["nodes"]) for part in answer)
-    return ModelReport(str(file.path), file.operators, rows, len(answer), nodes)
+    conversions = sum(int(part["layout_conversions"]) for part in answer)
+    return ModelReport(str(file.path), file.operators, rows, len(answer), nodes, conversions)
 
 
 def _row(
@@ -197,7 +206,7 @@ def read_report(path: Path) -> list[Mapping[str, Any]]:
             raise InterpreterError(f"expected a delegate report of schema 1, got {report!r:.80}")
         parts: list[Mapping[str, Any]] = report["partitions"]
         for part in parts:
-            int(part["nodes"])
+            int(part["nodes"]) + int(part["layout_conversions"])
             for row in part["convolutions"]:
                 str(row["name"] + row["operator"] + row["reason"])
     except NmpackError:

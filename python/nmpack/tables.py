@@ -88,7 +88,8 @@ def inspect_table(report: ModelReport) -> Table:
     if report.partitions is not None:
         caption += (
             f"; the delegate takes {report.delegated} operators in {report.partitions} "
-            f"partition{'' if report.partitions == 1 else 's'}, {sparse} of them N:M sparse"
+            f"partition{'' if report.partitions == 1 else 's'}, {sparse} of them N:M sparse, with "
+            f"{report.conversions} conversion{'' if report.conversions == 1 else 's'} of layout"
         )
     table.caption = caption
     return table

@@ -54,6 +54,8 @@ def _check_resnet(name: str, layout: str, partitions: list[dict[str, Any]]) -> N
     """One partition; in CNHW all convolutions with all additions: only the ends are converted."""
     (partition,) = partitions
     convolutions = partition["convolutions"]
+    assert partition["layout_conversions"] <= 2
+    assert layout != "nhwc" or partition["layout_conversions"] == 0
     blocks, count = RESNETS[name]
     assert len(convolutions) == count
     if layout == "cnhw":

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from rich.console import Console
 from nmpack.demo import data
 from nmpack.demo.stages import Stages
 from nmpack.errors import MissingError, NmpackError
+from nmpack.interpreter import ROOT
 
 
 def test_fashion_mnist_reads_as_published() -> None:
@@ -126,3 +130,30 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     resumed = run("cut")
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.torch
+@pytest.mark.delegate
+def test_the_whole_demo_in_short_and_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nmpack.demo", "--quick", "--output", str(tmp_path)]
+    path = {"PYTHONPATH": str(ROOT / "python")}
+    first = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | path
+    )
+    assert first.returncode == 0, first.stderr[-2000:]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["schema"] == 1
+    assert report["from_an_earlier_run"] == []
+    assert [row["vlen"] for row in report["riscv64"]] == [128, 256, 512] * 2
+    assert report["host"]["pruned"]["sparse_convolutions"] == 8
+    assert report["host"]["pruned"]["same_top1"] > 0.999
+    assert {item["model"] for item in report["resnet50"]["timings"]} == {
+        "resnet50-dense", "resnet50-50", "resnet50-75",
+    }  # fmt: skip
+    assert f"wrote {tmp_path / 'report.json'}" in first.stdout.replace("\n", "")
+    again = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | path
+    )
+    assert "resnet50-75" in again.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert set(report["from_an_earlier_run"]) >= {"train", "prune", "convert", "host", "riscv64"}

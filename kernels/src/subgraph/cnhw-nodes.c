@@ -370,6 +370,7 @@ static enum xnn_status setup_conversion(
 void xnn_node_convert_layout(struct xnn_node* node, uint32_t input_id, uint32_t output_id)
 {
   node->type = xnn_node_type_static_transpose;
+  node->flags = XNN_FLAG_CONVERT_LAYOUT;
   node->num_inputs = 1;
   node->inputs[0] = input_id;
   node->num_outputs = 1;

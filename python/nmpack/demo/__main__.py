@@ -11,9 +11,11 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from nmpack.demo import data, resnet50
+from nmpack.demo.effort import FULL, QUICK, Effort
 from nmpack.demo.fashion import Fashion
 from nmpack.demo.report import fashion_table, resnet50_table
 from nmpack.demo.stages import Result, Stages
@@ -34,11 +36,17 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "demo", metavar="FOLDER")
     parser.add_argument("--data", type=Path, default=data.FOLDER, metavar="FOLDER")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="every stage in two minutes, with few images and one round of timing: a check that "
+        "all is there, whose accuracies and times say nothing",
+    )
     arguments = parser.parse_args()
     # Threads that wait actively starve each other where the cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        _demonstrate(arguments.output, arguments.data)
+        _demonstrate(arguments.output, arguments.data, QUICK if arguments.quick else FULL)
     except NmpackError as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 1
@@ -48,7 +56,7 @@ def main() -> int:
     return 0
 
 
-def _demonstrate(folder: Path, images: Path) -> None:
+def _demonstrate(folder: Path, images: Path, effort: Effort) -> None:
     # Whatever is missing is said before minutes are spent.
     find_delegate()
     find_target()
@@ -56,15 +64,15 @@ def _demonstrate(folder: Path, images: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     screen = console()
     stages = Stages(folder, screen, 7)
-    fashion = Fashion(stages, images)
-    result: Result = {"schema": 1, "machine": describe_machine()}
+    fashion = Fashion(stages, images, effort)
+    result: Result = {"schema": 1, "machine": describe_machine(), "effort": asdict(effort)}
     result["train"] = fashion.train()
     result["prune"] = fashion.prune()
     result["convert"] = fashion.convert(_command)
     result["host"] = fashion.host()
     result["riscv64"] = fashion.riscv64()["rows"]
     resnet50.make(stages, _command)
-    result["resnet50"] = resnet50.time(stages)
+    result["resnet50"] = resnet50.time(stages, effort)
     result["seconds"] = stages.seconds
     result["from_an_earlier_run"] = stages.cached
     screen.print()

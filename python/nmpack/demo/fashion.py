@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from nmpack.demo import data
-from nmpack.demo.stages import Result, Stages, digest_of
+from nmpack.demo.effort import Effort
+from nmpack.demo.stages import Result, Stages, code_digest, digest_of
 from nmpack.errors import MismatchError
 from nmpack.inspection import inspect
 from nmpack.interpreter import Engine, find_delegate, nmpack_engine
@@ -23,27 +24,25 @@ from nmpack.runner import compare, require_close, run
 from nmpack.tables import progress
 
 PATTERN = NMPattern.from_sparsity(0.75, tile=32)
-EPOCHS, FINE_TUNE_EPOCHS = 4, 2
 TOLERANCE = 1e-4
 SAME_TOP1 = 0.9995
 _SAMPLES = {128: 2, 256: 12, 512: 2}
 _SOURCES = (
-    "demo/data.py", "demo/train.py", "mask.py", "models/parts.py", "models/resnet.py", "pattern.py",
-    "selection.py",
-    *(f"torch/{name}.py" for name in ("holding", "layers", "pruning")),
+    "demo/data.py", "demo/train.py", "mask.py", "models", "pattern.py", "selection.py", "torch",
 )  # fmt: skip
 
 
 class Fashion:
     """The stages on Fashion-MNIST; files go to the stages' folder."""
 
-    def __init__(self, stages: Stages, folder: Path) -> None:
+    def __init__(self, stages: Stages, folder: Path, effort: Effort) -> None:
         """Read the data from ``folder``."""
         self._stages = stages
         self._data = folder
-        package = Path(__file__).resolve().parents[1]
+        self._effort = effort
         self._base: dict[str, Any] = {
-            "code": digest_of([package / name for name in _SOURCES]),
+            "code": code_digest(*_SOURCES),
+            "images": effort.images,
             "data": digest_of(data.files(folder)),
             "torch": metadata.version("torch"),
         }
@@ -52,8 +51,9 @@ class Fashion:
 
     def train(self) -> Result:
         """Train the dense network."""
-        key = self._base | {"epochs": EPOCHS}
-        title = f"train a small ResNet on Fashion-MNIST, {EPOCHS} epochs"
+        epochs = self._effort.epochs
+        key = self._base | {"epochs": epochs}
+        title = f"train a small ResNet on Fashion-MNIST, {_epochs(epochs)}"
 
         def action() -> Result:
             import torch
@@ -65,8 +65,8 @@ class Fashion:
             model = fashion_resnet()
             train(
                 model,
-                data.load("train", self._data),
-                epochs=EPOCHS,
+                self._images(),
+                epochs=epochs,
                 rate=0.1,
                 seed=1,
                 title="training",
@@ -80,9 +80,10 @@ class Fashion:
 
     def prune(self) -> Result:
         """Prune the dense network and fine-tune it with the mask held."""
-        key = self._base | {"epochs": FINE_TUNE_EPOCHS, "dense": digest_of([self.dense])}
+        epochs = self._effort.tuning_epochs
+        key = self._base | {"epochs": epochs, "dense": digest_of([self.dense])}
         key |= {"pattern": str(PATTERN)}
-        title = f"prune ({PATTERN}) and fine-tune with the mask held, {FINE_TUNE_EPOCHS} epochs"
+        title = f"prune ({PATTERN}) and fine-tune with the mask held, {_epochs(epochs)}"
 
         def action() -> Result:
             import nmpack.torch
@@ -95,8 +96,8 @@ class Fashion:
             before = accuracy(model, test)
             train(
                 model,
-                data.load("train", self._data),
-                epochs=FINE_TUNE_EPOCHS,
+                self._images(),
+                epochs=epochs,
                 rate=0.03,
                 seed=2,
                 title="fine-tuning",
@@ -119,9 +120,8 @@ class Fashion:
 
     def convert(self, command: Callable[..., None]) -> Result:
         """Convert both networks with the command line that a user would type."""
-        package = Path(__file__).resolve().parents[1]
         key = {
-            "code": digest_of([package / "convert.py"]),
+            "code": code_digest("convert.py"),
             "converter": metadata.version("litert-torch"),
             "models": digest_of([self.dense, self.pruned]),
         }
@@ -205,6 +205,11 @@ class Fashion:
 
         return self._stages.run("riscv64", title, key, [], action)
 
+    def _images(self) -> data.Images:
+        whole = data.load("train", self._data)
+        count = self._effort.images
+        return data.Images(whole.images[:count], whole.labels[:count])
+
     def _execution_key(self) -> dict[str, Any]:
         versions = [metadata.version("ai-edge-litert"), metadata.version("numpy")]
         return {
@@ -229,6 +234,10 @@ def _riscv64_row(name: str, vlen: int, stock: dict[str, Any], runs: list[dict[st
         "relative_difference": gap.relative,
         "same_top1": gap.top1,
     }
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 def _save(path: Path, model: Any) -> None:

@@ -8,13 +8,13 @@ from importlib import metadata
 from pathlib import Path
 
 from nmpack.benchmark import bench, default_engines
-from nmpack.demo.stages import Result, Stages, digest_of
+from nmpack.demo.effort import Effort
+from nmpack.demo.stages import Result, Stages, code_digest, digest_of
 from nmpack.interpreter import find_delegate
 from nmpack.tables import progress
 
 TILE = 32
 SPARSITIES = {"resnet50-dense": 0.0, "resnet50-50": 0.5, "resnet50-75": 0.75}
-ROUNDS, REPEAT = 12, 3
 
 
 def models(stages: Stages) -> dict[str, Path]:
@@ -24,10 +24,8 @@ def models(stages: Stages) -> dict[str, Path]:
 
 def make(stages: Stages, command: Callable[..., None]) -> Result:
     """Prune and convert ResNet-50 with random weights; times do not depend on their values."""
-    package = Path(__file__).resolve().parents[1]
-    names = ("convert.py", "mask.py", "models/resnet.py", "selection.py", "torch.py")
     key = {
-        "code": digest_of([package / name for name in names]),
+        "code": code_digest("convert.py", "mask.py", "models", "selection.py", "torch"),
         "versions": [metadata.version("torch"), metadata.version("litert-torch")],
         "sparsities": SPARSITIES,
         "tile": TILE,
@@ -49,25 +47,24 @@ def make(stages: Stages, command: Callable[..., None]) -> Result:
     return stages.run("resnet50", title, key, list(paths.values()), action)
 
 
-def time(stages: Stages) -> Result:
+def time(stages: Stages, effort: Effort) -> Result:
     """Time the three models through the built-in XNNPACK and through the delegate."""
     paths = models(stages)
-    package = Path(__file__).resolve().parents[1]
     key = {
         "models": digest_of(list(paths.values())),
         "delegate": digest_of([find_delegate()]),
-        "code": digest_of([package / name for name in ("benchmark.py", "worker.py")]),
-        "rounds": [ROUNDS, REPEAT],
+        "code": code_digest("benchmark.py", "worker.py"),
+        "rounds": [effort.rounds, effort.repeat],
         "interpreter": metadata.version("ai-edge-litert"),
     }
 
     def action() -> Result:
-        with progress("timing, rounds interleaved", ROUNDS) as (shown, task):
+        with progress("timing, rounds interleaved", effort.rounds) as (shown, task):
             report = bench(
                 list(paths.values()),
                 default_engines(),
-                rounds=ROUNDS,
-                repeat=REPEAT,
+                rounds=effort.rounds,
+                repeat=effort.repeat,
                 progress=lambda done, _: shown.update(task, completed=done),
             )
         return report.to_dict()

@@ -73,6 +73,13 @@ class Stages:
         return dict(json.loads(json.dumps(result)))
 
 
+def code_digest(*names: str) -> str:
+    """Return one SHA-256 of modules of nmpack; a folder stands for all modules below it."""
+    package = Path(__file__).resolve().parents[1]
+    paths = [package / name for name in names]
+    return digest_of([path for item in paths for path in (sorted(item.rglob("*.py")) or [item])])
+
+
 def digest_of(paths: Sequence[Path]) -> str:
     """Return one SHA-256 of several files' contents."""
     total = hashlib.sha256()
