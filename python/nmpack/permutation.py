@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.channels import Channels, Order
+from nmpack.errors import SelectionError
 from nmpack.mask import Array, Evidence, compute_mask, importance
 from nmpack.pattern import NMPattern
 from nmpack.quiet import import_module
@@ -36,6 +37,19 @@ class GroupReport:
     channels: int
     before: float
     after: float
+
+
+def require_unpruned(chosen: list[Choice], is_held: Callable[[Any], bool]) -> None:
+    """Check that no layer that will be pruned holds a mask, for a mask does not follow.
+
+    Raises:
+        SelectionError: one does.
+    """
+    for layer, wanted, _ in chosen:
+        if wanted is not None and is_held(layer.module):
+            raise SelectionError(
+                f"{layer.name}: channels are permuted before pruning, it holds a mask"
+            )
 
 
 def order_channels(

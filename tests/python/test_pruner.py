@@ -301,7 +301,8 @@ def test_masks_of_torch_prune_are_adopted_and_finalized() -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_masks_of_torch_ao_pruning_are_adopted() -> None:
-    pruning = pytest.importorskip("torch.ao.pruning")
+    from torch.ao import pruning
+
     model = small()
     sparsifier = pruning.WeightNormSparsifier(sparsity_level=0.5, sparse_block_shape=(1, 4))
     sparsifier.prepare(model, [{"tensor_fqn": "7.weight"}])

@@ -3,7 +3,8 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// Nodes beside convolutions that run in CNHW layout. Their values keep the shape that they have in NHWC; only the order in memory differs.
+// Nodes beside convolutions that run in CNHW layout. Their values keep the shape that they have in NHWC; only the order
+// in memory differs.
 
 #include <assert.h>
 #include <stdbool.h>
@@ -321,63 +322,6 @@ static enum xnn_status setup_concatenate(
     output += xnn_count_pixels(input) * input->shape.dim[3];
   }
   return xnn_status_success;
-}
-
-/*** Conversion ***/
-
-static enum xnn_status create_conversion(
-  const struct xnn_node* node,
-  const struct xnn_value* values,
-  size_t num_values,
-  struct xnn_operator_data* opdata,
-  struct xnn_code_cache* code_cache,
-  xnn_weights_cache_t weights_cache)
-{
-  return xnn_create_transpose_nd_x32(/*flags=*/0, &opdata->operator_objects[0]);
-}
-
-static enum xnn_status reshape_conversion(
-  struct xnn_operator_data* opdata,
-  struct xnn_value* values,
-  size_t num_values,
-  pthreadpool_t threadpool)
-{
-  const struct xnn_value* input = &values[opdata->inputs[0]];
-  struct xnn_value* output = &values[opdata->outputs[0]];
-  const size_t* dims = input->shape.dim;
-  const bool from_cnhw = input->layout == xnn_layout_type_cnhw;
-  const size_t pixels = xnn_count_pixels(input);
-  const size_t shape[2] = {from_cnhw ? dims[3] : pixels, from_cnhw ? pixels : dims[3]};
-  const size_t perm[2] = {1, 0};
-  const enum xnn_status status =
-    xnn_reshape_transpose_nd_x32(opdata->operator_objects[0], 2, shape, perm, threadpool);
-  if (status != xnn_status_success) {
-    return status;
-  }
-  return xnn_set_image_shape(output, dims[0], dims[1], dims[2], dims[3], false);
-}
-
-static enum xnn_status setup_conversion(
-  const struct xnn_operator_data* opdata,
-  const struct xnn_value* values,
-  size_t num_values,
-  pthreadpool_t threadpool)
-{
-  return xnn_setup_transpose_nd_x32(
-    opdata->operator_objects[0], values[opdata->inputs[0]].data, values[opdata->outputs[0]].data);
-}
-
-void xnn_node_convert_layout(struct xnn_node* node, uint32_t input_id, uint32_t output_id)
-{
-  node->type = xnn_node_type_static_transpose;
-  node->flags = XNN_FLAG_CONVERT_LAYOUT;
-  node->num_inputs = 1;
-  node->inputs[0] = input_id;
-  node->num_outputs = 1;
-  node->outputs[0] = output_id;
-  node->create = create_conversion;
-  node->reshape = reshape_conversion;
-  node->setup = setup_conversion;
 }
 
 /*** Choice ***/

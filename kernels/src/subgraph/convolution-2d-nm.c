@@ -371,17 +371,3 @@ enum xnn_status xnn_get_runtime_nm_convolution_info(
   *count = num_convolutions;
   return infos != NULL && num_convolutions > capacity ? xnn_status_out_of_memory : xnn_status_success;
 }
-
-enum xnn_status xnn_get_runtime_num_layout_conversions(
-  xnn_runtime_t runtime,
-  size_t* count)
-{
-  *count = 0;
-  for (size_t i = 0; i < runtime->num_ops; i++) {
-    const struct xnn_operator_data* opdata = &runtime->opdata[i];
-    if (opdata->type == xnn_node_type_static_transpose && (opdata->flags & XNN_FLAG_CONVERT_LAYOUT) != 0) {
-      *count += 1;
-    }
-  }
-  return xnn_status_success;
-}

@@ -22,8 +22,6 @@ extern "C" {
 
 // The last input of a convolution node is added to its output, before clamping.
 #define XNN_FLAG_ADD_LAST_INPUT 0x00008000
-// The node brings an image from one layout to the other.
-#define XNN_FLAG_CONVERT_LAYOUT 0x00004000
 
 // Runs convolutions with N:M operators, in the layout that is predicted to be fastest for all of the graph.
 //

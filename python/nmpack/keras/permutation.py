@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nmpack.errors import SelectionError
 from nmpack.keras.channels import channels_of, permute_channels_
 from nmpack.keras.holding import held, require_free
 from nmpack.keras.layers import weights
 from nmpack.keras.pruning import chosen_layers
 from nmpack.mask import Evidence
-from nmpack.permutation import GroupReport, order_channels
+from nmpack.permutation import GroupReport, order_channels, require_unpruned
 from nmpack.selection import Patterns, Select
 
 
@@ -41,10 +40,7 @@ def permute_(
     for layer, wanted, _ in chosen:
         if wanted is not None:
             require_free(layer.name, layer.module)
-            if held(layer.module) is not None:
-                raise SelectionError(
-                    f"{layer.name}: channels are permuted before pruning, it holds a mask"
-                )
+    require_unpruned(chosen, lambda module: held(module) is not None)
     channels = channels_of(model)
     orders, rows = order_channels(
         channels, chosen, weights, score=score, evidence=evidence, rounds=rounds, seed=seed

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from nmpack.errors import SelectionError
 from nmpack.mask import Evidence
-from nmpack.permutation import GroupReport, order_channels
+from nmpack.permutation import GroupReport, order_channels, require_unpruned
 from nmpack.selection import Patterns, Select
 from nmpack.torch.channels import channels_of, permute_channels_
 from nmpack.torch.holding import held, require_free
@@ -55,10 +54,7 @@ def permute_(
     for layer, wanted, _ in chosen:
         if wanted is not None:
             require_free(layer.name, layer.module)
-            if held(layer.module) is not None:
-                raise SelectionError(
-                    f"{layer.name}: channels are permuted before pruning, it holds a mask"
-                )
+    require_unpruned(chosen, lambda module: held(module) is not None)
     channels = channels_of(model, sample)
     orders, rows = order_channels(
         channels, chosen, weights, score=score, evidence=evidence, rounds=rounds, seed=seed
