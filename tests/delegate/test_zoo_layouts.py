@@ -54,9 +54,7 @@ def _check_resnet(name: str, layout: str, partitions: list[dict[str, Any]]) -> N
     """One partition; in CNHW all convolutions with all additions: only the ends are converted."""
     (partition,) = partitions
     convolutions = partition["convolutions"]
-    # Left to itself, the choice by cost may change the layout within the network, too.
-    if layout != "auto":
-        assert partition["layout_conversions"] <= (2 if layout == "cnhw" else 0)
+    assert partition["layout_conversions"] <= (0 if layout == "nhwc" else 2)
     blocks, count = RESNETS[name]
     assert len(convolutions) == count
     if layout == "cnhw":

@@ -7,7 +7,8 @@
 //
 // The choice is the cheapest there is under the cost rule: convolutions cost what their micro-kernels are said to cost in
 // each layout, values that cross cost a transposition (one for all their consumers), everything else costs the same in
-// both. With two layouts, that is a minimum cut.
+// both. With two layouts, that is a minimum cut. Conversions belong to the borders of a graph: while there are more than
+// inputs and outputs, those between nodes that could share a layout are made dearer and the cut is solved again.
 
 #include <inttypes.h>
 #include <math.h>
@@ -29,6 +30,8 @@
 
 // Time to bring one element to the other layout, in weights of the dense micro-kernel.
 #define CONVERSION_COST 16
+// How often conversions within the graph are made twice as dear.
+#define MAX_DOUBLINGS 16
 // Convolutions of at most that many channels read NHWC images as well as CNHW ones.
 #define MAX_DIRECT_CHANNELS 4
 // Larger graphs stay NHWC: the time to choose grows faster than they do.
@@ -45,10 +48,14 @@ struct layout_plan {
   bool* nhwc_output;
   // The result.
   bool* in_cnhw;
-  // Predicted time of convolutions, in weights of the dense micro-kernel.
+  // Predicted time of each convolution in weights of the dense micro-kernel, 0 for other nodes; and of all.
+  double* nhwc_costs;
+  double* cnhw_costs;
   double nhwc_cost;
   double cnhw_cost;
   size_t num_sparse;
+  // Of one element of a value that nodes write and read which could do it in CNHW.
+  double inner_conversion_cost;
 };
 
 static bool is_image(const struct xnn_value* value)
@@ -105,6 +112,51 @@ static uint64_t to_cost(double cost)
   return cost < 0.0 ? 0 : (uint64_t) min(cost, 1.0e15);
 }
 
+static bool is_produced_in_nhwc(const struct layout_plan* plan, const struct xnn_value* value)
+{
+  return value->producer == XNN_INVALID_NODE_ID || !plan->supports_cnhw[value->producer] ||
+    plan->nhwc_output[value->producer];
+}
+
+// Whether a conversion of the value would be within the graph, not at a border of what can run in CNHW.
+static bool is_inner(const struct xnn_subgraph* subgraph, const struct layout_plan* plan, uint32_t value_id)
+{
+  if (is_produced_in_nhwc(plan, &subgraph->values[value_id])) {
+    return false;
+  }
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    for (uint32_t i = 0; i < subgraph->nodes[n].num_inputs; i++) {
+      if (subgraph->nodes[n].inputs[i] == value_id && plan->supports_cnhw[n]) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+// Conversions in the graph, as it is planned.
+static size_t count_conversions(const struct xnn_subgraph* subgraph, const struct layout_plan* plan)
+{
+  size_t count = 0;
+  for (uint32_t v = 0; v < subgraph->num_values; v++) {
+    const struct xnn_value* value = &subgraph->values[v];
+    if (!xnn_value_is_valid(value) || !is_image(value)) {
+      continue;
+    }
+    const bool from_cnhw = !is_produced_in_nhwc(plan, value) && plan->in_cnhw[value->producer];
+    bool is_converted = from_cnhw && (xnn_value_is_external_output(value) || xnn_value_is_persistent(value));
+    for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+      const struct xnn_node* node = &subgraph->nodes[n];
+      for (uint32_t i = 0; i < node->num_inputs; i++) {
+        is_converted |= node->type != xnn_node_type_invalid && node->inputs[i] == v &&
+          plan->in_cnhw[n] != from_cnhw && !(plan->in_cnhw[n] && reads_nhwc(subgraph, node, i));
+      }
+    }
+    count += is_converted;
+  }
+  return count;
+}
+
 // Adds what it costs where a value's producer and its consumers differ.
 static void add_value(
   const struct xnn_subgraph* subgraph,
@@ -113,10 +165,10 @@ static void add_value(
   struct xnn_min_cut* cut)
 {
   const struct xnn_value* value = &subgraph->values[value_id];
-  const bool produced_in_nhwc = value->producer == XNN_INVALID_NODE_ID ||
-    !plan->supports_cnhw[value->producer] || plan->nhwc_output[value->producer];
+  const bool produced_in_nhwc = is_produced_in_nhwc(plan, value);
   const size_t producer = produced_in_nhwc ? CUT_NHWC : CUT_NODE(value->producer);
-  const uint64_t cost = to_cost((double) xnn_shape_multiply_all_dims(&value->shape) * CONVERSION_COST);
+  const double element_cost = is_inner(subgraph, plan, value_id) ? plan->inner_conversion_cost : CONVERSION_COST;
+  const uint64_t cost = to_cost((double) xnn_shape_multiply_all_dims(&value->shape) * element_cost);
   // Any consumer in CNHW pulls to_cnhw there, which costs if the producer is not; and the other way around.
   const size_t to_cnhw = CUT_VALUE(subgraph, value_id);
   const size_t to_nhwc = to_cnhw + 1;
@@ -140,13 +192,12 @@ static void add_value(
   }
 }
 
-// Fills plan->in_cnhw.
-static enum xnn_status choose_layouts(
+// Fills plan->in_cnhw with the cheapest layouts.
+static enum xnn_status cut_graph(
   const struct xnn_subgraph* subgraph,
-  uint32_t flags,
+  bool force_cnhw,
   struct layout_plan* plan)
 {
-  const bool force_cnhw = (flags & XNN_FLAG_FORCE_NM_CNHW) != 0;
   size_t max_edges = 0;
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
     max_edges += 2 + 2 * subgraph->nodes[n].num_inputs;
@@ -161,36 +212,18 @@ static enum xnn_status choose_layouts(
     status = xnn_status_out_of_memory;
     goto cleanup;
   }
-
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
-    const struct xnn_node* node = &subgraph->nodes[n];
-    if (node->type == xnn_node_type_invalid) {
-      continue;
-    }
-    plan->supports_cnhw[n] = xnn_node_supports_cnhw(subgraph, node, &plan->nhwc_output[n]);
-    if (plan->supports_cnhw[n] && node->type == xnn_node_type_convolution_2d) {
-      double nhwc_cost = 0.0;
-      double cnhw_cost = 0.0;
-      bool is_sparse = false;
-      plan->supports_cnhw[n] = predict(subgraph, node, flags, &nhwc_cost, &cnhw_cost, &is_sparse);
-      plan->num_sparse += is_sparse;
-      if (plan->supports_cnhw[n]) {
-        // What a node costs in a layout is cut where it is on the other side.
-        xnn_add_min_cut_edge(cut, 0, CUT_NODE(n), force_cnhw ? XNN_INFINITE_CUT_COST / 1024 : to_cost(nhwc_cost));
-        xnn_add_min_cut_edge(cut, CUT_NODE(n), CUT_NHWC, force_cnhw ? 0 : to_cost(cnhw_cost));
-        plan->nhwc_cost += nhwc_cost;
-        plan->cnhw_cost += cnhw_cost;
-      }
+    if (plan->nhwc_costs[n] != 0.0) {
+      // What a node costs in a layout is cut where it is on the other side.
+      xnn_add_min_cut_edge(
+        cut, 0, CUT_NODE(n), force_cnhw ? XNN_INFINITE_CUT_COST / 1024 : to_cost(plan->nhwc_costs[n]));
+      xnn_add_min_cut_edge(cut, CUT_NODE(n), CUT_NHWC, force_cnhw ? 0 : to_cost(plan->cnhw_costs[n]));
     }
   }
   for (uint32_t v = 0; v < subgraph->num_values; v++) {
     if (xnn_value_is_valid(&subgraph->values[v]) && is_image(&subgraph->values[v])) {
       add_value(subgraph, plan, v, cut);
     }
-  }
-  // Without a zero column there is nothing to gain but what the dense operator should gain by itself.
-  if (plan->num_sparse == 0 && !force_cnhw) {
-    goto cleanup;
   }
   if (xnn_solve_min_cut(cut, on_source_side)) {
     for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
@@ -202,6 +235,48 @@ cleanup:
   xnn_delete_min_cut(cut);
   xnn_release_memory(on_source_side);
   return status;
+}
+
+// Fills the plan.
+static enum xnn_status choose_layouts(
+  const struct xnn_subgraph* subgraph,
+  uint32_t flags,
+  struct layout_plan* plan)
+{
+  const bool force_cnhw = (flags & XNN_FLAG_FORCE_NM_CNHW) != 0;
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    const struct xnn_node* node = &subgraph->nodes[n];
+    if (node->type == xnn_node_type_invalid) {
+      continue;
+    }
+    plan->supports_cnhw[n] = xnn_node_supports_cnhw(subgraph, node, &plan->nhwc_output[n]);
+    if (plan->supports_cnhw[n] && node->type == xnn_node_type_convolution_2d) {
+      bool is_sparse = false;
+      plan->supports_cnhw[n] =
+        predict(subgraph, node, flags, &plan->nhwc_costs[n], &plan->cnhw_costs[n], &is_sparse);
+      plan->num_sparse += is_sparse;
+      plan->nhwc_cost += plan->nhwc_costs[n];
+      plan->cnhw_cost += plan->cnhw_costs[n];
+    }
+  }
+  // Without a zero column there is nothing to gain but what the dense operator should gain by itself.
+  if (plan->num_sparse == 0 && !force_cnhw) {
+    return xnn_status_success;
+  }
+  size_t num_borders = 0;
+  for (uint32_t v = 0; v < subgraph->num_values; v++) {
+    const struct xnn_value* value = &subgraph->values[v];
+    num_borders += xnn_value_is_valid(value) && xnn_value_is_external(value) && !xnn_value_is_static(value);
+  }
+  plan->inner_conversion_cost = CONVERSION_COST;
+  for (size_t i = 0; i <= MAX_DOUBLINGS; i++) {
+    const enum xnn_status status = cut_graph(subgraph, force_cnhw, plan);
+    if (status != xnn_status_success || count_conversions(subgraph, plan) <= num_borders) {
+      return status;
+    }
+    plan->inner_conversion_cost *= 2.0;
+  }
+  return xnn_status_success;
 }
 
 // Appends a node that converts a value, and returns the converted value's identifier.
@@ -320,15 +395,19 @@ enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph, uint32_t fl
   xnn_subgraph_fuse_infinite_padding(subgraph);
   xnn_subgraph_analyze_consumers_and_producers(subgraph);
 
-  bool* memory = xnn_allocate_zero_memory(3 * num_nodes * sizeof(bool));
+  const size_t memory_size = num_nodes * (2 * sizeof(double) + 3 * sizeof(bool));
+  double* memory = xnn_allocate_zero_memory(memory_size);
   if (memory == NULL) {
-    xnn_log_error("failed to allocate %zu bytes to choose layouts", 3 * num_nodes * sizeof(bool));
+    xnn_log_error("failed to allocate %zu bytes to choose layouts", memory_size);
     return xnn_status_out_of_memory;
   }
+  bool* decisions = (bool*) (memory + 2 * num_nodes);
   struct layout_plan plan = {
-    .supports_cnhw = memory,
-    .nhwc_output = memory + num_nodes,
-    .in_cnhw = memory + 2 * num_nodes,
+    .supports_cnhw = decisions,
+    .nhwc_output = decisions + num_nodes,
+    .in_cnhw = decisions + 2 * num_nodes,
+    .nhwc_costs = memory,
+    .cnhw_costs = memory + num_nodes,
   };
   enum xnn_status status = xnn_status_success;
   if (num_nodes > MAX_NODES) {
