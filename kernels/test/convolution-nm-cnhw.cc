@@ -225,6 +225,35 @@ TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_where_columns_are_packed_in_parts) {
   }
 }
 
+TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_however_threads_share_the_work) {
+  ReplicableRandomDevice rng;
+  struct Work {
+    size_t size;
+    uint32_t kernel;
+    size_t input_channels;
+  };
+  // Shared rows of a small image, pixels of one that fills a cache or exceeds it, and few packed strips.
+  std::vector<Work> works = {{7, 1, 96}, {14, 1, 60}, {7, 3, 40}, {14, 3, 24}};
+  if (!xnnpack::kEmulated) {
+    works.push_back({70, 1, 40});
+    works.push_back({70, 1, 80});
+  }
+  for (const Work& work : works) {
+    for (const size_t threads : {2, 3, 5, 16}) {
+      Shape s;
+      s.height = s.width = work.size;
+      s.kernel_height = s.kernel_width = work.kernel;
+      s.top = s.right = s.bottom = s.left = work.kernel / 2;
+      s.group_input_channels = work.input_channels;
+      s.group_output_channels = 50;
+      s.max = 1.0f;
+      s.threads = threads;
+      TestEqualsNhwc(s, 8, Variant{threads == 3, false, false}, rng);
+      if (HasFailed()) return;
+    }
+  }
+}
+
 TEST(CONVOLUTION_NM_CNHW_F32, can_be_reshaped_again) {
   ReplicableRandomDevice rng;
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));

@@ -48,6 +48,7 @@ static void init_f32_nmspmm_config(void) {
       config->pack = xnn_x32_packim2col_ukernel__avx512f;
       config->nr = 48;
       config->granularity = 16;
+      config->cache_size = 1024 * 1024;
       config->pack_cost = 200;
       ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f_dense, 260);
       ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f_dense, 170);
@@ -63,6 +64,7 @@ static void init_f32_nmspmm_config(void) {
       config->init = xnn_init_f32_minmax_scalar_params;
       config->nr = 64;
       config->granularity = 16;
+      config->cache_size = 1024 * 1024;
       config->pack_cost = 200;
       ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f_dense, 260);
       ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f_dense, 165);
@@ -76,6 +78,7 @@ static void init_f32_nmspmm_config(void) {
       config->init = xnn_init_f32_minmax_scalar_params;
       config->nr = 32;
       config->granularity = 16;
+      config->cache_size = 1024 * 1024;
       config->pack_cost = 200;
       ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f_dense, 280);
       ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f_dense, 180);

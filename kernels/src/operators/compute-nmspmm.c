@@ -3,14 +3,113 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// The task of the N:M convolution operator for CNHW images.
+// The tasks of the N:M convolution operator for CNHW images.
 
+#include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "xnnpack/common.h"
 #include "xnnpack/math.h"
 #include "xnnpack/nmspmm.h"
+
+// Packed strips of one thread, in bytes, where more of them save reading the weights once more.
+#define MAX_SCRATCH_SIZE (2 * XNN_NMSPMM_STRIPS_SIZE)
+// Enough tasks a thread to even out their times.
+#define TARGET_TASKS_PER_THREAD 4
+// What packing a column takes, in weights that pass over it.
+#define PACKED_COLUMN_COST 6.0f
+// Processors fetch memory ahead as far as the end of a page. Threads whose pixels take turns in one page fetch, and write
+// to, what the others hold.
+#define FETCHED_SPAN 4096
+// Of all processors whose cores have a second cache of their own.
+#define CACHE_LINE_SIZE 64
+
+// Strips that fit so many bytes.
+static size_t get_fitting_strips(const struct nmspmm_context* context, size_t size)
+{
+  return min(max(size / context->strip_size, 1), context->num_strips);
+}
+
+// Time of the busiest thread, in units of one strip's rows, if row_tasks tasks share the rows of a strip and each packs
+// all its columns; packing is the time of that.
+static float predict_time(float num_strips, float packing, size_t row_tasks, size_t num_threads)
+{
+  const float full_strips = math_max_f32(roundf(num_strips), 1.0f);
+  const float task_time = 1.0f / (float) row_tasks + packing;
+  const float last_time =
+    num_strips > full_strips ? (num_strips - full_strips) / (float) row_tasks + packing : 0.0f;
+  const float busiest = ceilf(full_strips * (float) row_tasks / (float) num_threads) * task_time;
+  const float mean = (float) row_tasks * (full_strips * task_time + last_time) / (float) num_threads;
+  return math_max_f32(busiest, mean);
+}
+
+// Tasks that share the rows of packed strips: each packs the strips that it passes over.
+static size_t get_packing_row_tasks(
+  const struct nmspmm_context* context,
+  size_t num_blocks,
+  size_t num_packed,
+  size_t num_weights,
+  size_t num_threads)
+{
+  if (context->num_strips >= num_threads * TARGET_TASKS_PER_THREAD) {
+    return 1;
+  }
+  const float num_strips = (float) context->num_pixels / (float) context->nr;
+  const float packing = PACKED_COLUMN_COST * (float) num_packed / (float) max(num_weights, 1);
+  size_t row_tasks = 1;
+  for (size_t tasks = 2; tasks <= min(num_threads, num_blocks); tasks++) {
+    if (predict_time(num_strips, packing, tasks, num_threads) <
+        predict_time(num_strips, packing, row_tasks, num_threads)) {
+      row_tasks = tasks;
+    }
+  }
+  return row_tasks;
+}
+
+void xnn_plan_nmspmm(
+    struct nmspmm_context* context,
+    size_t cache_size,
+    size_t num_blocks,
+    size_t num_packed,
+    size_t num_weights,
+    size_t num_threads)
+{
+  const bool in_place = context->part_steps == NULL;
+  const bool is_cached = in_place && context->input_size <= cache_size;
+  const size_t target = num_threads * TARGET_TASKS_PER_THREAD;
+  context->task_strips = get_fitting_strips(context, XNN_NMSPMM_STRIPS_SIZE);
+  context->row_tasks = 1;
+  context->fetch_interval = 0;
+  size_t strip_tasks = 1;
+  if (num_threads == 1) {
+    // The more strips pass at once, the less often the weights are read.
+    if (is_cached) {
+      context->task_strips = context->num_strips;
+    }
+  } else if (is_cached && context->output_channel_stride / num_threads < FETCHED_SPAN) {
+    // Threads share the rows, not the pixels. Each needs all of the input, much of which another core has just written:
+    // in the order of memory that takes a fraction of the time that it takes in the order of the kept columns.
+    context->task_strips = context->num_strips;
+    context->fetch_interval = min(max(num_blocks / num_threads, 1), TARGET_TASKS_PER_THREAD);
+    context->row_tasks = min(context->fetch_interval * num_threads, num_blocks);
+  } else if (in_place) {
+    // Rows first: a block of them gains by passing over many strips.
+    context->row_tasks =
+      min(divide_round_up(target, divide_round_up(context->num_strips, context->task_strips)), num_blocks);
+    strip_tasks = divide_round_up(target, context->row_tasks);
+  } else {
+    context->row_tasks = get_packing_row_tasks(context, num_blocks, num_packed, num_weights, num_threads);
+    if (context->row_tasks == num_threads) {
+      context->task_strips = get_fitting_strips(context, MAX_SCRATCH_SIZE);
+    } else {
+      strip_tasks = divide_round_up(target, context->row_tasks);
+    }
+  }
+  context->task_strips = min(context->task_strips, max(context->num_strips / strip_tasks, 1));
+  context->thread_scratch_size = in_place ? 0 : context->task_strips * context->strip_size;
+}
 
 // Packs the columns of one part for a strip.
 static void pack_strip(
@@ -38,6 +137,15 @@ static void pack_strip(
   }
 }
 
+// Brings memory into the cache of this core.
+static void fetch(const void* memory, size_t size)
+{
+  const volatile uint8_t* bytes = memory;
+  for (size_t i = 0; i < size; i += CACHE_LINE_SIZE) {
+    (void) bytes[i];
+  }
+}
+
 void xnn_compute_nmspmm(
     const struct nmspmm_context* context,
     size_t thread_index,
@@ -54,6 +162,9 @@ void xnn_compute_nmspmm(
   const size_t channel_stride = context->output_channel_stride;
 
   const uint8_t* input = (const uint8_t*) context->input;
+  if (context->fetch_interval != 0 && row_task % context->fetch_interval == 0) {
+    fetch(input, context->input_size);
+  }
   for (size_t p = 0; p < context->num_parts; p++) {
     const struct xnn_nmspmm_part* part = &context->parts[p];
     const uint8_t* strips = input + first_pixel * sizeof(float);
@@ -86,4 +197,13 @@ void xnn_compute_nmspmm(
       input += context->input_group_stride;
     }
   }
+}
+
+void xnn_compute_nmspmm_rows_first(
+    const struct nmspmm_context* context,
+    size_t thread_index,
+    size_t row_task,
+    size_t strip_task)
+{
+  xnn_compute_nmspmm(context, thread_index, strip_task, row_task);
 }

@@ -30,13 +30,6 @@
 #include "xnnpack/operator.h"
 #include "pthreadpool.h"
 
-// Packed strips that all blocks of rows pass over: a part of L2 that leaves room for the weights.
-#define MAX_STRIPS_SIZE (256 * 1024)
-// Enough tasks a thread to even out their times.
-#define TARGET_TASKS_PER_THREAD 4
-// What packing a column takes, in weights that pass over it.
-#define PACKED_COLUMN_COST 6.0f
-
 static bool is_in_place(const struct xnn_nm_convolution2d* conv)
 {
   return conv->kernel_height == 1 && conv->kernel_width == 1 && conv->stride_height == 1 && conv->stride_width == 1 &&
@@ -47,7 +40,7 @@ static bool is_in_place(const struct xnn_nm_convolution2d* conv)
 // Columns that are packed at once, or 0 for all.
 static size_t get_part_columns(const struct xnn_nmspmm_config* config, bool in_place)
 {
-  return in_place ? 0 : max(MAX_STRIPS_SIZE / (config->nr * sizeof(float)), 1);
+  return in_place ? 0 : max(XNN_NMSPMM_STRIPS_SIZE / (config->nr * sizeof(float)), 1);
 }
 
 static struct xnn_nmspmm_filter get_filter(xnn_operator_t op)
@@ -286,55 +279,6 @@ static enum xnn_status compute_distances(
   return xnn_status_success;
 }
 
-// Time of the busiest thread, in units of one strip's rows, if row_tasks tasks share the rows of a strip and each packs
-// all its columns; packing is the time of that.
-static float predict_time(float num_strips, float packing, size_t row_tasks, size_t num_threads)
-{
-  const float full_strips = math_max_f32(roundf(num_strips), 1.0f);
-  const float task_time = 1.0f / (float) row_tasks + packing;
-  const float last_time =
-    num_strips > full_strips ? (num_strips - full_strips) / (float) row_tasks + packing : 0.0f;
-  const float busiest = ceilf(full_strips * (float) row_tasks / (float) num_threads) * task_time;
-  const float mean = (float) row_tasks * (full_strips * task_time + last_time) / (float) num_threads;
-  return math_max_f32(busiest, mean);
-}
-
-// Cuts the work into strips and shares of the rows.
-static void plan_tasks(
-  struct nmspmm_context* context,
-  size_t num_blocks,
-  size_t num_packed,
-  size_t num_weights,
-  size_t max_columns,
-  size_t num_threads)
-{
-  const bool in_place = context->part_steps == NULL;
-  context->strip_size = round_up_po2(max(max_columns, 1) * context->column_size, XNN_ALLOCATION_ALIGNMENT);
-  size_t task_strips = min(max(MAX_STRIPS_SIZE / context->strip_size, 1), context->num_strips);
-  size_t row_tasks = 1;
-  if (num_threads > 1) {
-    const size_t target = num_threads * TARGET_TASKS_PER_THREAD;
-    if (in_place) {
-      // Rows first: a block of them gains by passing over many strips.
-      row_tasks = min(divide_round_up(target, divide_round_up(context->num_strips, task_strips)), num_blocks);
-    } else if (context->num_strips < target) {
-      const float num_strips = (float) context->num_pixels / (float) context->nr;
-      const float packing = PACKED_COLUMN_COST * (float) num_packed / (float) max(num_weights, 1);
-      for (size_t tasks = 2; tasks <= min(target, num_blocks); tasks++) {
-        if (predict_time(num_strips, packing, tasks, num_threads) <
-            predict_time(num_strips, packing, row_tasks, num_threads)) {
-          row_tasks = tasks;
-        }
-      }
-    }
-    const size_t strip_tasks = divide_round_up(target, row_tasks);
-    task_strips = min(task_strips, max(context->num_strips / strip_tasks, 1));
-  }
-  context->row_tasks = row_tasks;
-  context->task_strips = task_strips;
-  context->thread_scratch_size = in_place ? 0 : task_strips * context->strip_size;
-}
-
 enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     xnn_operator_t op,
     size_t batch_size,
@@ -395,6 +339,7 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     .input_width = (uint32_t) input_width,
     .num_pixels = strips.num_pixels,
     .num_strips = strips.num_strips,
+    .input_size = op->groups * op->group_input_channels * channel_stride,
     .column_size = column_size,
     .nr = config->nr,
     .dense = op->nmspmm.dense,
@@ -408,15 +353,24 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     max_columns = max(max_columns, filter.parts[p].num_packed);
   }
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
-  plan_tasks(
-    context, op->num_output_channel_blocks / op->groups, op->nmspmm.num_packed, op->nmspmm.num_weights, max_columns,
-    num_threads);
+  context->strip_size = round_up_po2(max(max_columns, 1) * column_size, XNN_ALLOCATION_ALIGNMENT);
+  xnn_plan_nmspmm(
+    context, config->cache_size, op->num_output_channel_blocks / op->groups, op->nmspmm.num_packed,
+    op->nmspmm.num_weights, num_threads);
 
   memset(op->compute, 0, sizeof(op->compute));
+  const size_t strip_tasks = divide_round_up(context->num_strips, context->task_strips);
   op->compute[0].type = xnn_parallelization_type_2d_with_thread;
-  op->compute[0].task_2d_with_thread = (pthreadpool_task_2d_with_thread_t) xnn_compute_nmspmm;
-  op->compute[0].range[0] = divide_round_up(context->num_strips, context->task_strips);
-  op->compute[0].range[1] = context->row_tasks;
+  // A thread gets tasks that follow each other: of the same pixels, or, where they are packed, of the same rows.
+  if (op->nmspmm.in_place) {
+    op->compute[0].task_2d_with_thread = (pthreadpool_task_2d_with_thread_t) xnn_compute_nmspmm;
+    op->compute[0].range[0] = strip_tasks;
+    op->compute[0].range[1] = context->row_tasks;
+  } else {
+    op->compute[0].task_2d_with_thread = (pthreadpool_task_2d_with_thread_t) xnn_compute_nmspmm_rows_first;
+    op->compute[0].range[0] = context->row_tasks;
+    op->compute[0].range[1] = strip_tasks;
+  }
   *workspace_size = num_threads * context->thread_scratch_size;
   *workspace_alignment = *workspace_size == 0 ? 1 : XNN_ALLOCATION_ALIGNMENT;
   if (output_height_out != NULL) {

@@ -150,6 +150,8 @@ struct xnn_nmspmm_config {
   uint16_t nr;
   // Pixels that cost the same whether they are there or not.
   uint16_t granularity;
+  // Bytes that an input may take to stay in a core's own second cache while the rows pass over it; 0 if that is not known.
+  uint32_t cache_size;
 };
 
 // The micro-kernels for this hardware, XNN_MAX_F32_NMSPMM_CONFIGS entries; those with an mr of 0 are unused.
@@ -319,6 +321,9 @@ struct nmspmm_context {
   // Strips of one task, and tasks that share the rows of a part.
   size_t task_strips;
   size_t row_tasks;
+  // Every so many of those tasks begin with reading the whole input, of that many bytes; 0 if none does.
+  size_t fetch_interval;
+  size_t input_size;
   void* scratch;
   size_t thread_scratch_size;
   // Bytes of a packed column, and of a packed strip.
@@ -348,11 +353,31 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out);
 
+// Packed strips that the rows pass over, in bytes: a part of L2 that leaves room for the weights.
+#define XNN_NMSPMM_STRIPS_SIZE (256 * 1024)
+
+// Cuts the work of an operator with num_blocks blocks of rows into tasks: sets task_strips, row_tasks, fetch_interval and
+// thread_scratch_size of a context whose other members are set, but for pointers to images.
+XNN_INTERNAL void xnn_plan_nmspmm(
+    struct nmspmm_context* context,
+    size_t cache_size,
+    size_t num_blocks,
+    size_t num_packed,
+    size_t num_weights,
+    size_t num_threads);
+
 XNN_INTERNAL void xnn_compute_nmspmm(
     const struct nmspmm_context* context,
     size_t thread_index,
     size_t strip_task,
     size_t row_task);
+
+// The same, for a thread that shall get the same rows of strips that follow each other.
+XNN_INTERNAL void xnn_compute_nmspmm_rows_first(
+    const struct nmspmm_context* context,
+    size_t thread_index,
+    size_t row_task,
+    size_t strip_task);
 
 #ifdef __cplusplus
 }  // extern "C"
