@@ -88,12 +88,13 @@ void xnn_plan_nmspmm(
     if (is_cached) {
       context->task_strips = context->num_strips;
     }
-  } else if (is_cached && context->output_channel_stride / num_threads < FETCHED_SPAN) {
+  } else if (
+      is_cached && num_blocks >= num_threads && context->output_channel_stride / num_threads < FETCHED_SPAN) {
     // Threads share the rows, not the pixels. Each needs all of the input, much of which another core has just written:
     // in the order of memory that takes a fraction of the time that it takes in the order of the kept columns.
     context->task_strips = context->num_strips;
-    context->fetch_interval = min(max(num_blocks / num_threads, 1), TARGET_TASKS_PER_THREAD);
-    context->row_tasks = min(context->fetch_interval * num_threads, num_blocks);
+    context->fetch_interval = min(num_blocks / num_threads, TARGET_TASKS_PER_THREAD);
+    context->row_tasks = context->fetch_interval * num_threads;
   } else if (in_place) {
     // Rows first: a block of them gains by passing over many strips.
     context->row_tasks =
