@@ -213,7 +213,7 @@ static enum xnn_status cut_graph(
     goto cleanup;
   }
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
-    if (plan->nhwc_costs[n] != 0.0) {
+    if (plan->supports_cnhw[n] && subgraph->nodes[n].type == xnn_node_type_convolution_2d) {
       // What a node costs in a layout is cut where it is on the other side.
       xnn_add_min_cut_edge(
         cut, 0, CUT_NODE(n), force_cnhw ? XNN_INFINITE_CUT_COST / 1024 : to_cost(plan->nhwc_costs[n]));
