@@ -23,8 +23,6 @@
 // Processors fetch memory ahead as far as the end of a page. Threads whose pixels take turns in one page fetch, and write
 // to, what the others hold.
 #define FETCHED_SPAN 4096
-// Of all processors whose cores have a second cache of their own.
-#define CACHE_LINE_SIZE 64
 
 // Strips that fit so many bytes.
 static size_t get_fitting_strips(const struct nmspmm_context* context, size_t size)
@@ -70,6 +68,7 @@ static size_t get_packing_row_tasks(
 
 void xnn_plan_nmspmm(
     struct nmspmm_context* context,
+    size_t input_size,
     size_t cache_size,
     size_t num_blocks,
     size_t num_packed,
@@ -77,11 +76,10 @@ void xnn_plan_nmspmm(
     size_t num_threads)
 {
   const bool in_place = context->part_steps == NULL;
-  const bool is_cached = in_place && context->input_size <= cache_size;
+  const bool is_cached = in_place && input_size <= cache_size;
   const size_t target = num_threads * TARGET_TASKS_PER_THREAD;
   context->task_strips = get_fitting_strips(context, XNN_NMSPMM_STRIPS_SIZE);
   context->row_tasks = 1;
-  context->fetch_interval = 0;
   size_t strip_tasks = 1;
   if (num_threads == 1) {
     // The more strips pass at once, the less often the weights are read.
@@ -90,11 +88,9 @@ void xnn_plan_nmspmm(
     }
   } else if (
       is_cached && num_blocks >= num_threads && context->output_channel_stride / num_threads < FETCHED_SPAN) {
-    // Threads share the rows, not the pixels. Each needs all of the input, much of which another core has just written:
-    // in the order of memory that takes a fraction of the time that it takes in the order of the kept columns.
+    // Threads share the rows, not the pixels.
     context->task_strips = context->num_strips;
-    context->fetch_interval = min(num_blocks / num_threads, TARGET_TASKS_PER_THREAD);
-    context->row_tasks = context->fetch_interval * num_threads;
+    context->row_tasks = min(num_blocks / num_threads, TARGET_TASKS_PER_THREAD) * num_threads;
   } else if (in_place) {
     // Rows first: a block of them gains by passing over many strips.
     context->row_tasks =
@@ -138,15 +134,6 @@ static void pack_strip(
   }
 }
 
-// Brings memory into the cache of this core.
-static void fetch(const void* memory, size_t size)
-{
-  const volatile uint8_t* bytes = memory;
-  for (size_t i = 0; i < size; i += CACHE_LINE_SIZE) {
-    (void) bytes[i];
-  }
-}
-
 void xnn_compute_nmspmm(
     const struct nmspmm_context* context,
     size_t thread_index,
@@ -163,9 +150,6 @@ void xnn_compute_nmspmm(
   const size_t channel_stride = context->output_channel_stride;
 
   const uint8_t* input = (const uint8_t*) context->input;
-  if (context->fetch_interval != 0 && row_task % context->fetch_interval == 0) {
-    fetch(input, context->input_size);
-  }
   for (size_t p = 0; p < context->num_parts; p++) {
     const struct xnn_nmspmm_part* part = &context->parts[p];
     const uint8_t* strips = input + first_pixel * sizeof(float);

@@ -339,7 +339,6 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     .input_width = (uint32_t) input_width,
     .num_pixels = strips.num_pixels,
     .num_strips = strips.num_strips,
-    .input_size = op->groups * op->group_input_channels * channel_stride,
     .column_size = column_size,
     .nr = config->nr,
     .dense = op->nmspmm.dense,
@@ -355,8 +354,8 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
   context->strip_size = round_up_po2(max(max_columns, 1) * column_size, XNN_ALLOCATION_ALIGNMENT);
   xnn_plan_nmspmm(
-    context, config->cache_size, op->num_output_channel_blocks / op->groups, op->nmspmm.num_packed,
-    op->nmspmm.num_weights, num_threads);
+    context, op->groups * op->group_input_channels * channel_stride, config->cache_size,
+    op->num_output_channel_blocks / op->groups, op->nmspmm.num_packed, op->nmspmm.num_weights, num_threads);
 
   memset(op->compute, 0, sizeof(op->compute));
   const size_t strip_tasks = divide_round_up(context->num_strips, context->task_strips);

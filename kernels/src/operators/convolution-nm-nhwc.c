@@ -215,6 +215,27 @@ static enum xnn_status compute_offsets(
   return xnn_status_success;
 }
 
+// Blocks of pixels of a task, if each of other_tasks has so many blocks: few enough for the target, and as even among the
+// threads as that leaves room for.
+static size_t get_task_blocks(
+  size_t num_blocks,
+  size_t other_tasks,
+  size_t num_threads)
+{
+  const size_t most = max(num_blocks / divide_round_up(num_threads * TARGET_TASKS_PER_THREAD, other_tasks), 1);
+  size_t best = most;
+  size_t least_busy = SIZE_MAX;
+  for (size_t blocks = most; blocks > most / 2; blocks--) {
+    const size_t num_tasks = other_tasks * divide_round_up(num_blocks, blocks);
+    const size_t busiest = divide_round_up(num_tasks, num_threads) * blocks;
+    if (busiest < least_busy) {
+      least_busy = busiest;
+      best = blocks;
+    }
+  }
+  return best;
+}
+
 enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
     xnn_operator_t op,
     size_t batch_size,
@@ -297,19 +318,17 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
     .params = op->params.f32_minmax,
   };
 
-  // Tiles of a task: as many as leave their weights in cache from one pixel block to the next.
+  // Tiles of a task: an even part, small enough that their weights stay in cache from one pixel block to the next.
   const size_t mean_tile_size =
     (op->num_output_channel_blocks + op->num_nonzero_blocks) / op->num_output_channel_blocks *
     config->nr * sizeof(float);
-  const size_t task_tiles = min(group_tiles, max(1, MAX_TASK_WEIGHTS_SIZE / mean_tile_size));
+  const size_t tile_tasks = divide_round_up(group_tiles, max(1, MAX_TASK_WEIGHTS_SIZE / mean_tile_size));
+  const size_t task_tiles = divide_round_up(group_tiles, tile_tasks);
   // Pixels of a task: all, or an even part for each thread.
-  size_t task_pixels = pixels;
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
-  if (num_threads > 1) {
-    const size_t other_tasks = batch_size * groups * divide_round_up(group_tiles, task_tiles);
-    const size_t target = divide_round_up(num_threads * TARGET_TASKS_PER_THREAD, other_tasks);
-    task_pixels = max(divide_round_up(pixels, target), 1);
-  }
+  const size_t num_blocks = divide_round_up(pixels, config->mr);
+  const size_t task_blocks = num_threads == 1 ? num_blocks :
+    get_task_blocks(num_blocks, batch_size * groups * tile_tasks, num_threads);
 
   struct compute_parameters* compute = &op->compute[0];
   memset(op->compute, 0, sizeof(op->compute));
@@ -344,7 +363,7 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
   compute->range[0] = batch_size * groups;
   compute->range[1] = pixels;
   compute->range[2] = op->group_output_channels;
-  compute->tile[0] = round_up(task_pixels, config->mr);
+  compute->tile[0] = task_blocks * config->mr;
   compute->tile[1] = task_tiles * config->nr;
   op->state = xnn_run_state_needs_setup;
   return xnn_status_success;

@@ -23,8 +23,9 @@ extern "C" {
 
 // Upper bound on the output channels that any micro-kernel computes at once.
 #define XNN_MAX_NMSPMM_MR 31
-// Entries of an offset list that must be readable beyond its last column, and lead to readable columns, too.
-#define XNN_EXTRA_NMSPMM_OFFSETS 2
+// Entries of an offset list that must be readable beyond its last column, and lead to readable columns, too:
+// micro-kernels fetch so many columns ahead.
+#define XNN_EXTRA_NMSPMM_OFFSETS 8
 
 // Computes nc pixels of MR output channels in strips of NR, the last of which may be short. MR and NR are the
 // micro-kernel's.
@@ -321,9 +322,6 @@ struct nmspmm_context {
   // Strips of one task, and tasks that share the rows of a part.
   size_t task_strips;
   size_t row_tasks;
-  // Every so many of those tasks begin with reading the whole input, of that many bytes; 0 if none does.
-  size_t fetch_interval;
-  size_t input_size;
   void* scratch;
   size_t thread_scratch_size;
   // Bytes of a packed column, and of a packed strip.
@@ -356,10 +354,11 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
 // Packed strips that the rows pass over, in bytes: a part of L2 that leaves room for the weights.
 #define XNN_NMSPMM_STRIPS_SIZE (256 * 1024)
 
-// Cuts the work of an operator with num_blocks blocks of rows into tasks: sets task_strips, row_tasks, fetch_interval and
+// Cuts the work of an operator with num_blocks blocks of rows into tasks: sets task_strips, row_tasks and
 // thread_scratch_size of a context whose other members are set, but for pointers to images.
 XNN_INTERNAL void xnn_plan_nmspmm(
     struct nmspmm_context* context,
+    size_t input_size,
     size_t cache_size,
     size_t num_blocks,
     size_t num_packed,
