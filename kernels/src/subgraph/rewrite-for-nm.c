@@ -34,13 +34,19 @@
 #define MAX_DOUBLINGS 16
 // Convolutions of at most that many channels read NHWC images as well as CNHW ones.
 #define MAX_DIRECT_CHANNELS 4
-// Larger graphs stay NHWC: the time to choose grows faster than they do.
+// Larger graphs stay NHWC: the time to choose, a second for so many, grows faster than they do.
 #define MAX_NODES 4096
 
 // The nodes of the cut: source (CNHW), sink (NHWC), nodes of the graph, two helpers for each value.
 #define CUT_NHWC 1
 #define CUT_NODE(node) (2 + (node))
 #define CUT_VALUE(subgraph, value) (2 + (size_t) (subgraph)->num_nodes + 2 * (size_t) (value))
+
+// A node that reads a value, and as which of its inputs.
+struct value_use {
+  uint32_t node;
+  uint32_t input;
+};
 
 // What is known of each node.
 struct layout_plan {
@@ -56,6 +62,9 @@ struct layout_plan {
   size_t num_sparse;
   // Of one element of a value that nodes write and read which could do it in CNHW.
   double inner_conversion_cost;
+  // Uses of all values, value by value; index of each value's first, and one past the last of all.
+  struct value_use* uses;
+  uint32_t* first_use;
 };
 
 static bool is_image(const struct xnn_value* value)
@@ -68,6 +77,17 @@ static bool reads_nhwc(const struct xnn_subgraph* subgraph, const struct xnn_nod
 {
   return node->type == xnn_node_type_convolution_2d && input == 0 &&
     subgraph->values[node->inputs[0]].shape.dim[3] <= MAX_DIRECT_CHANNELS;
+}
+
+// Whether an input that is in CNHW, or not, must be converted for a node that runs in CNHW, or not.
+static bool needs_conversion(
+  const struct xnn_subgraph* subgraph,
+  const struct xnn_node* node,
+  uint32_t input,
+  bool input_in_cnhw,
+  bool node_in_cnhw)
+{
+  return input_in_cnhw != node_in_cnhw && !(node_in_cnhw && reads_nhwc(subgraph, node, input));
 }
 
 static bool has_pixels(const struct xnn_value* value)
@@ -124,11 +144,9 @@ static bool is_inner(const struct xnn_subgraph* subgraph, const struct layout_pl
   if (is_produced_in_nhwc(plan, &subgraph->values[value_id])) {
     return false;
   }
-  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
-    for (uint32_t i = 0; i < subgraph->nodes[n].num_inputs; i++) {
-      if (subgraph->nodes[n].inputs[i] == value_id && plan->supports_cnhw[n]) {
-        return true;
-      }
+  for (uint32_t u = plan->first_use[value_id]; u < plan->first_use[value_id + 1]; u++) {
+    if (plan->supports_cnhw[plan->uses[u].node]) {
+      return true;
     }
   }
   return false;
@@ -145,12 +163,10 @@ static size_t count_conversions(const struct xnn_subgraph* subgraph, const struc
     }
     const bool from_cnhw = !is_produced_in_nhwc(plan, value) && plan->in_cnhw[value->producer];
     bool is_converted = from_cnhw && (xnn_value_is_external_output(value) || xnn_value_is_persistent(value));
-    for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
-      const struct xnn_node* node = &subgraph->nodes[n];
-      for (uint32_t i = 0; i < node->num_inputs; i++) {
-        is_converted |= node->type != xnn_node_type_invalid && node->inputs[i] == v &&
-          plan->in_cnhw[n] != from_cnhw && !(plan->in_cnhw[n] && reads_nhwc(subgraph, node, i));
-      }
+    for (uint32_t u = plan->first_use[v]; u < plan->first_use[v + 1]; u++) {
+      const struct value_use* use = &plan->uses[u];
+      is_converted |= needs_conversion(
+        subgraph, &subgraph->nodes[use->node], use->input, from_cnhw, plan->in_cnhw[use->node]);
     }
     count += is_converted;
   }
@@ -174,18 +190,13 @@ static void add_value(
   const size_t to_nhwc = to_cnhw + 1;
   xnn_add_min_cut_edge(cut, to_cnhw, producer, cost);
   xnn_add_min_cut_edge(cut, producer, to_nhwc, cost);
-  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
-    const struct xnn_node* node = &subgraph->nodes[n];
-    for (uint32_t i = 0; i < node->num_inputs; i++) {
-      if (node->type == xnn_node_type_invalid || node->inputs[i] != value_id) {
-        continue;
-      }
-      const size_t consumer = plan->supports_cnhw[n] ? CUT_NODE(n) : CUT_NHWC;
-      if (!(produced_in_nhwc && reads_nhwc(subgraph, node, i))) {
-        xnn_add_min_cut_edge(cut, consumer, to_cnhw, XNN_INFINITE_CUT_COST);
-      }
-      xnn_add_min_cut_edge(cut, to_nhwc, consumer, XNN_INFINITE_CUT_COST);
+  for (uint32_t u = plan->first_use[value_id]; u < plan->first_use[value_id + 1]; u++) {
+    const struct value_use* use = &plan->uses[u];
+    const size_t consumer = plan->supports_cnhw[use->node] ? CUT_NODE(use->node) : CUT_NHWC;
+    if (!(produced_in_nhwc && reads_nhwc(subgraph, &subgraph->nodes[use->node], use->input))) {
+      xnn_add_min_cut_edge(cut, consumer, to_cnhw, XNN_INFINITE_CUT_COST);
     }
+    xnn_add_min_cut_edge(cut, to_nhwc, consumer, XNN_INFINITE_CUT_COST);
   }
   if (xnn_value_is_external_output(value) || xnn_value_is_persistent(value)) {
     xnn_add_min_cut_edge(cut, to_nhwc, CUT_NHWC, XNN_INFINITE_CUT_COST);
@@ -237,6 +248,38 @@ cleanup:
   return status;
 }
 
+// Lists the uses of each value.
+static enum xnn_status list_uses(const struct xnn_subgraph* subgraph, struct layout_plan* plan)
+{
+  size_t num_uses = 0;
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    num_uses += subgraph->nodes[n].num_inputs;
+  }
+  plan->uses = xnn_allocate_memory(max(num_uses, 1) * sizeof(struct value_use));
+  plan->first_use = xnn_allocate_zero_memory(((size_t) subgraph->num_values + 2) * sizeof(uint32_t));
+  if (plan->uses == NULL || plan->first_use == NULL) {
+    xnn_log_error("failed to allocate memory to list %zu uses of values", num_uses);
+    return xnn_status_out_of_memory;
+  }
+  // Counted two entries on, so that an entry is where to put the next use, and in the end one past the last.
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    const struct xnn_node* node = &subgraph->nodes[n];
+    for (uint32_t i = 0; i < node->num_inputs && node->type != xnn_node_type_invalid; i++) {
+      plan->first_use[node->inputs[i] + 2]++;
+    }
+  }
+  for (uint32_t v = 2; v < subgraph->num_values + 2; v++) {
+    plan->first_use[v] += plan->first_use[v - 1];
+  }
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    const struct xnn_node* node = &subgraph->nodes[n];
+    for (uint32_t i = 0; i < node->num_inputs && node->type != xnn_node_type_invalid; i++) {
+      plan->uses[plan->first_use[node->inputs[i] + 1]++] = (struct value_use) {.node = n, .input = i};
+    }
+  }
+  return xnn_status_success;
+}
+
 // Fills the plan.
 static enum xnn_status choose_layouts(
   const struct xnn_subgraph* subgraph,
@@ -263,6 +306,10 @@ static enum xnn_status choose_layouts(
   if (plan->num_sparse == 0 && !force_cnhw) {
     return xnn_status_success;
   }
+  enum xnn_status status = list_uses(subgraph, plan);
+  if (status != xnn_status_success) {
+    return status;
+  }
   size_t num_borders = 0;
   for (uint32_t v = 0; v < subgraph->num_values; v++) {
     const struct xnn_value* value = &subgraph->values[v];
@@ -270,7 +317,7 @@ static enum xnn_status choose_layouts(
   }
   plan->inner_conversion_cost = CONVERSION_COST;
   for (size_t i = 0; i <= MAX_DOUBLINGS; i++) {
-    const enum xnn_status status = cut_graph(subgraph, force_cnhw, plan);
+    status = cut_graph(subgraph, force_cnhw, plan);
     if (status != xnn_status_success || count_conversions(subgraph, plan) <= num_borders) {
       return status;
     }
@@ -325,7 +372,7 @@ static enum xnn_status insert_conversions(xnn_subgraph_t subgraph, const struct 
       if (!is_image(value) || value->layout == layout || value_id >= num_values) {
         continue;
       }
-      if (in_cnhw && reads_nhwc(subgraph, &nodes[n], i)) {
+      if (!needs_conversion(subgraph, &nodes[n], i, value->layout == xnn_layout_type_cnhw, in_cnhw)) {
         nodes[n].flags |= XNN_FLAG_INPUT_NHWC;
         continue;
       }
@@ -431,6 +478,8 @@ enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph, uint32_t fl
       num_cnhw, num_nodes, num_conversions, plan.nhwc_cost, plan.cnhw_cost);
     xnn_subgraph_analyze_consumers_and_producers(subgraph);
   }
+  xnn_release_memory(plan.uses);
+  xnn_release_memory(plan.first_use);
   xnn_release_memory(memory);
   return status;
 }
