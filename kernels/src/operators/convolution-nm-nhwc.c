@@ -322,13 +322,13 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
   const size_t mean_tile_size =
     (op->num_output_channel_blocks + op->num_nonzero_blocks) / op->num_output_channel_blocks *
     config->nr * sizeof(float);
-  const size_t tile_tasks = divide_round_up(group_tiles, max(1, MAX_TASK_WEIGHTS_SIZE / mean_tile_size));
-  const size_t task_tiles = divide_round_up(group_tiles, tile_tasks);
+  const size_t most_tiles = max(1, MAX_TASK_WEIGHTS_SIZE / mean_tile_size);
+  const size_t task_tiles = divide_round_up(group_tiles, divide_round_up(group_tiles, most_tiles));
   // Pixels of a task: all, or an even part for each thread.
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
   const size_t num_blocks = divide_round_up(pixels, config->mr);
   const size_t task_blocks = num_threads == 1 ? num_blocks :
-    get_task_blocks(num_blocks, batch_size * groups * tile_tasks, num_threads);
+    get_task_blocks(num_blocks, batch_size * groups * divide_round_up(group_tiles, task_tiles), num_threads);
 
   struct compute_parameters* compute = &op->compute[0];
   memset(op->compute, 0, sizeof(op->compute));

@@ -369,10 +369,11 @@ static enum xnn_status insert_conversions(xnn_subgraph_t subgraph, const struct 
     for (uint32_t i = 0; i < nodes[n].num_inputs && nodes[n].type != xnn_node_type_invalid; i++) {
       const uint32_t value_id = nodes[n].inputs[i];
       const struct xnn_value* value = &subgraph->values[value_id];
-      if (!is_image(value) || value->layout == layout || value_id >= num_values) {
+      const bool from_cnhw = value->layout == xnn_layout_type_cnhw;
+      if (!is_image(value) || from_cnhw == in_cnhw || value_id >= num_values) {
         continue;
       }
-      if (!needs_conversion(subgraph, &nodes[n], i, value->layout == xnn_layout_type_cnhw, in_cnhw)) {
+      if (!needs_conversion(subgraph, &nodes[n], i, from_cnhw, in_cnhw)) {
         nodes[n].flags |= XNN_FLAG_INPUT_NHWC;
         continue;
       }
