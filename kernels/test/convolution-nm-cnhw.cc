@@ -94,6 +94,7 @@ void RunCnhw(const Shape& s, xnn_operator_t op, const std::vector<float>& input,
   size_t workspace_size = 0, workspace_alignment = 0, height = 0, width = 0;
   ASSERT_EQ(xnn_status_success, xnn_reshape_convolution2d_nm_cnhw_f32(
     op, s.batch, s.height, s.width, &workspace_size, &workspace_alignment, &height, &width, threadpool));
+  ASSERT_LE(workspace_size, pthreadpool_get_threads_count(threadpool) * 2 * XNN_NMSPMM_STRIPS_SIZE);
   if (output->empty()) {
     output->assign(s.batch * height * width * s.groups * s.group_output_channels, kPoison);
   }
