@@ -43,27 +43,38 @@ static float predict_time(float num_strips, float packing, size_t row_tasks, siz
   return math_max_f32(busiest, mean);
 }
 
-// Tasks that share the rows of packed strips: each packs the strips that it passes over.
-static size_t get_packing_row_tasks(
-  const struct nmspmm_context* context,
+// Tasks that share the rows of the last tasks' strips: where columns are packed, each packs those that it passes over.
+static size_t get_last_row_tasks(
+  float num_last_tasks,
   size_t num_blocks,
-  size_t num_packed,
-  size_t num_weights,
+  float packing,
   size_t num_threads)
 {
-  if (context->num_strips >= num_threads * TARGET_TASKS_PER_THREAD) {
-    return 1;
-  }
-  const float num_strips = (float) context->num_pixels / (float) context->nr;
-  const float packing = PACKED_COLUMN_COST * (float) num_packed / (float) max(num_weights, 1);
   size_t row_tasks = 1;
   for (size_t tasks = 2; tasks <= min(num_threads, num_blocks); tasks++) {
-    if (predict_time(num_strips, packing, tasks, num_threads) <
-        predict_time(num_strips, packing, row_tasks, num_threads)) {
+    if (predict_time(num_last_tasks, packing, tasks, num_threads) <
+        predict_time(num_last_tasks, packing, row_tasks, num_threads)) {
       row_tasks = tasks;
     }
   }
   return row_tasks;
+}
+
+// Deals as many tasks of task_strips strips to each thread as it can have whole: what is left is shared by rows.
+static void deal_tasks(
+  struct nmspmm_context* context,
+  size_t num_blocks,
+  float packing,
+  size_t num_threads)
+{
+  const float num_tasks =
+    (float) context->num_pixels / ((float) context->nr * (float) context->task_strips);
+  context->thread_tasks = context->num_pixels / (context->nr * context->task_strips) / num_threads;
+  const size_t num_whole = context->thread_tasks * num_threads;
+  context->last_tasks =
+    divide_round_up(context->num_strips - num_whole * context->task_strips, context->task_strips);
+  context->last_row_tasks =
+    get_last_row_tasks(num_tasks - (float) num_whole, num_blocks, packing, num_threads);
 }
 
 void xnn_plan_nmspmm(
@@ -77,34 +88,32 @@ void xnn_plan_nmspmm(
 {
   const bool in_place = context->part_steps == NULL;
   const bool is_cached = in_place && input_size <= cache_size;
-  const size_t target = num_threads * TARGET_TASKS_PER_THREAD;
-  context->task_strips = get_fitting_strips(context, XNN_NMSPMM_STRIPS_SIZE);
+  const float packing = in_place ? 0.0f : PACKED_COLUMN_COST * (float) num_packed / (float) max(num_weights, 1);
+  context->num_threads = num_threads;
   context->row_tasks = 1;
-  size_t strip_tasks = 1;
-  if (num_threads == 1) {
+  if (is_cached) {
     // The more strips pass at once, the less often the weights are read.
-    if (is_cached) {
-      context->task_strips = context->num_strips;
-    }
-  } else if (
-      is_cached && num_blocks >= num_threads && context->output_channel_stride / num_threads < FETCHED_SPAN) {
+    context->task_strips =
+      num_threads == 1 ? context->num_strips : max(context->num_pixels / context->nr / num_threads, 1);
+    // In two, so that a thread that is done can take one over.
+    context->row_tasks = num_threads == 1 ? 1 : min(num_blocks, 2);
+  } else {
+    context->task_strips = min(
+      get_fitting_strips(context, XNN_NMSPMM_STRIPS_SIZE),
+      max(context->num_strips / (num_threads * TARGET_TASKS_PER_THREAD), 1));
+  }
+  deal_tasks(context, num_blocks, packing, num_threads);
+  if (is_cached && num_threads > 1 && num_blocks >= num_threads &&
+      context->output_channel_stride / num_threads < FETCHED_SPAN) {
     // Threads share the rows, not the pixels.
     context->task_strips = context->num_strips;
-    context->row_tasks = min(num_blocks / num_threads, TARGET_TASKS_PER_THREAD) * num_threads;
-  } else if (in_place) {
-    // Rows first: a block of them gains by passing over many strips.
-    context->row_tasks =
-      min(divide_round_up(target, divide_round_up(context->num_strips, context->task_strips)), num_blocks);
-    strip_tasks = divide_round_up(target, context->row_tasks);
-  } else {
-    context->row_tasks = get_packing_row_tasks(context, num_blocks, num_packed, num_weights, num_threads);
-    if (context->row_tasks == num_threads) {
-      context->task_strips = get_fitting_strips(context, MAX_SCRATCH_SIZE);
-    } else {
-      strip_tasks = divide_round_up(target, context->row_tasks);
-    }
+    context->thread_tasks = 0;
+    context->last_tasks = 1;
+    context->last_row_tasks = min(num_blocks / num_threads, TARGET_TASKS_PER_THREAD) * num_threads;
+  } else if (!in_place && context->thread_tasks == 0 && context->last_row_tasks == num_threads) {
+    context->task_strips = get_fitting_strips(context, MAX_SCRATCH_SIZE);
+    context->last_tasks = divide_round_up(context->num_strips, context->task_strips);
   }
-  context->task_strips = min(context->task_strips, max(context->num_strips / strip_tasks, 1));
   context->thread_scratch_size = in_place ? 0 : context->task_strips * context->strip_size;
 }
 
@@ -134,11 +143,12 @@ static void pack_strip(
   }
 }
 
-void xnn_compute_nmspmm(
-    const struct nmspmm_context* context,
-    size_t thread_index,
-    size_t strip_task,
-    size_t row_task)
+static void compute_task(
+  const struct nmspmm_context* context,
+  size_t thread_index,
+  size_t strip_task,
+  size_t row_task,
+  size_t row_tasks)
 {
   const size_t nr = context->nr;
   const size_t first_strip = strip_task * context->task_strips;
@@ -165,8 +175,8 @@ void xnn_compute_nmspmm(
 
     const void* initial = part->is_first ? context->residual : context->output;
     const union xnn_f32_minmax_params* params = part->is_last ? &context->params : &context->linear_params;
-    const size_t first_segment = part->num_segments * row_task / context->row_tasks;
-    const size_t end_segment = part->num_segments * (row_task + 1) / context->row_tasks;
+    const size_t first_segment = part->num_segments * row_task / row_tasks;
+    const size_t end_segment = part->num_segments * (row_task + 1) / row_tasks;
     for (size_t i = first_segment; i < end_segment; i++) {
       const struct xnn_nmspmm_segment* segment = &context->segments[part->first_segment + i];
       const xnn_f32_nmspmm_minmax_ukernel_fn ukernel = context->ukernel[segment->rows - 1];
@@ -184,11 +194,25 @@ void xnn_compute_nmspmm(
   }
 }
 
-void xnn_compute_nmspmm_rows_first(
+void xnn_compute_nmspmm(
     const struct nmspmm_context* context,
     size_t thread_index,
-    size_t row_task,
-    size_t strip_task)
+    size_t share,
+    size_t task)
 {
-  xnn_compute_nmspmm(context, thread_index, strip_task, row_task);
+  const size_t thread_tasks = context->thread_tasks * context->row_tasks;
+  if (task < thread_tasks) {
+    compute_task(
+      context, thread_index, share * context->thread_tasks + task / context->row_tasks, task % context->row_tasks,
+      context->row_tasks);
+    return;
+  }
+  const size_t num_last = context->last_tasks * context->last_row_tasks;
+  const size_t last = share * divide_round_up(num_last, context->num_threads) + task - thread_tasks;
+  if (last < min(num_last, (share + 1) * divide_round_up(num_last, context->num_threads))) {
+    // The same rows of tasks that follow each other.
+    compute_task(
+      context, thread_index, context->num_threads * context->thread_tasks + last % context->last_tasks,
+      last / context->last_tasks, context->last_row_tasks);
+  }
 }

@@ -358,18 +358,11 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     op->num_output_channel_blocks / op->groups, op->nmspmm.num_packed, op->nmspmm.num_weights, num_threads);
 
   memset(op->compute, 0, sizeof(op->compute));
-  const size_t strip_tasks = divide_round_up(context->num_strips, context->task_strips);
   op->compute[0].type = xnn_parallelization_type_2d_with_thread;
-  // A thread gets tasks that follow each other: of the same pixels, or, where they are packed, of the same rows.
-  if (op->nmspmm.in_place) {
-    op->compute[0].task_2d_with_thread = (pthreadpool_task_2d_with_thread_t) xnn_compute_nmspmm;
-    op->compute[0].range[0] = strip_tasks;
-    op->compute[0].range[1] = context->row_tasks;
-  } else {
-    op->compute[0].task_2d_with_thread = (pthreadpool_task_2d_with_thread_t) xnn_compute_nmspmm_rows_first;
-    op->compute[0].range[0] = context->row_tasks;
-    op->compute[0].range[1] = strip_tasks;
-  }
+  op->compute[0].task_2d_with_thread = (pthreadpool_task_2d_with_thread_t) xnn_compute_nmspmm;
+  op->compute[0].range[0] = num_threads;
+  op->compute[0].range[1] = context->thread_tasks * context->row_tasks +
+    divide_round_up(context->last_tasks * context->last_row_tasks, num_threads);
   *workspace_size = num_threads * context->thread_scratch_size;
   *workspace_alignment = *workspace_size == 0 ? 1 : XNN_ALLOCATION_ALIGNMENT;
   if (output_height_out != NULL) {

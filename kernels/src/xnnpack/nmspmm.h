@@ -319,9 +319,14 @@ struct nmspmm_context {
   uint32_t input_width;
   size_t num_pixels;
   size_t num_strips;
-  // Strips of one task, and tasks that share the rows of a part.
+  size_t num_threads;
+  // Strips of one task; tasks that each thread gets, each in so many parts by rows.
   size_t task_strips;
+  size_t thread_tasks;
   size_t row_tasks;
+  // What is left: all threads share it.
+  size_t last_tasks;
+  size_t last_row_tasks;
   void* scratch;
   size_t thread_scratch_size;
   // Bytes of a packed column, and of a packed strip.
@@ -368,15 +373,8 @@ XNN_INTERNAL void xnn_plan_nmspmm(
 XNN_INTERNAL void xnn_compute_nmspmm(
     const struct nmspmm_context* context,
     size_t thread_index,
-    size_t strip_task,
-    size_t row_task);
-
-// The same, for a thread that shall get the same rows of strips that follow each other.
-XNN_INTERNAL void xnn_compute_nmspmm_rows_first(
-    const struct nmspmm_context* context,
-    size_t thread_index,
-    size_t row_task,
-    size_t strip_task);
+    size_t share,
+    size_t task);
 
 #ifdef __cplusplus
 }  // extern "C"
