@@ -54,6 +54,29 @@ std::vector<float> Transpose(const std::vector<float>& in, size_t channels) {
   return out;
 }
 
+// [channels][pixels] to bands of so many pixels; what the last band does not have is poisoned.
+std::vector<float> ToBands(const std::vector<float>& in, size_t channels, size_t band_pixels) {
+  const size_t pixels = in.size() / channels;
+  std::vector<float> out((pixels + band_pixels - 1) / band_pixels * band_pixels * channels, kPoison);
+  for (size_t c = 0; c < channels; c++) {
+    for (size_t p = 0; p < pixels; p++) {
+      out[(p / band_pixels * channels + c) * band_pixels + p % band_pixels] = in[c * pixels + p];
+    }
+  }
+  return out;
+}
+
+// The other way.
+std::vector<float> FromBands(const std::vector<float>& in, size_t channels, size_t pixels, size_t band_pixels) {
+  std::vector<float> out(channels * pixels);
+  for (size_t c = 0; c < channels; c++) {
+    for (size_t p = 0; p < pixels; p++) {
+      out[c * pixels + p] = in[(p / band_pixels * channels + c) * band_pixels + p % band_pixels];
+    }
+  }
+  return out;
+}
+
 OperatorPtr CreateCnhw(const Shape& s, const float* filter, const float* bias, uint32_t flags, xnn_status* status,
                        xnn_weights_cache_t weights_cache = nullptr) {
   xnn_operator_t op = nullptr;
@@ -121,12 +144,15 @@ struct Variant {
   bool residual = false;
   bool residual_is_output = false;
   bool nhwc_input = false;
+  bool input_bands = false;
+  bool output_bands = false;
 };
 
 void TestEqualsNhwc(const Shape& s, size_t pruned_tile, const Variant& variant, ReplicableRandomDevice& rng) {
   SCOPED_TRACE(s.ToString() + " pruned tile " + std::to_string(pruned_tile) +
                (variant.residual ? variant.residual_is_output ? " onto output" : " residual" : "") +
-               (variant.nhwc_input ? " NHWC input" : ""));
+               (variant.nhwc_input ? " NHWC input" : "") + (variant.input_bands ? " input in bands" : "") +
+               (variant.output_bands ? " output in bands" : ""));
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   std::vector<float> filter = Random(rng, s.groups * s.group_output_channels * s.row_size());
   if (pruned_tile != 0) {
@@ -146,19 +172,28 @@ void TestEqualsNhwc(const Shape& s, size_t pruned_tile, const Variant& variant, 
   }
 
   xnn_status status;
-  const OperatorPtr op =
-    CreateCnhw(s, filter.data(), bias_data, variant.nhwc_input ? XNN_FLAG_INPUT_NHWC : 0, &status);
+  const uint32_t flags = (variant.nhwc_input ? XNN_FLAG_INPUT_NHWC : 0) |
+    (variant.input_bands ? XNN_FLAG_INPUT_BANDS : 0) | (variant.output_bands ? XNN_FLAG_OUTPUT_BANDS : 0);
+  const OperatorPtr op = CreateCnhw(s, filter.data(), bias_data, flags, &status);
   ASSERT_EQ(xnn_status_success, status);
   ThreadpoolPtr threadpool(s.threads > 1 ? pthreadpool_create(s.threads) : nullptr, pthreadpool_destroy);
-  std::vector<float> output;
-  const float* residual_data = variant.residual ? residual.data() : nullptr;
+  const size_t input_channels = s.groups * s.group_input_channels;
+  const size_t input_pixels = s.batch * s.height * s.width;
+  const size_t input_band_pixels =
+    variant.input_bands ? xnn_get_nmspmm_band_pixels(input_pixels, s.threads) : input_pixels;
+  const size_t band_pixels = variant.output_bands ? xnn_get_nmspmm_band_pixels(pixels, s.threads) : pixels;
+  const std::vector<float> banded_residual = ToBands(residual, output_channels, band_pixels);
+  const float* residual_data = variant.residual ? banded_residual.data() : nullptr;
+  std::vector<float> output(banded_residual.size(), kPoison);
   if (variant.residual_is_output) {
-    output = residual;
+    output = banded_residual;
     residual_data = output.data();
   }
-  RunCnhw(s, op.get(), variant.nhwc_input ? input : Transpose(input, s.groups * s.group_input_channels),
+  RunCnhw(s, op.get(),
+          variant.nhwc_input ? input : ToBands(Transpose(input, input_channels), input_channels, input_band_pixels),
           residual_data, threadpool.get(), &output);
   if (testing::Test::HasFatalFailure()) return;
+  output = FromBands(output, output_channels, pixels, band_pixels);
   ASSERT_EQ(expected.size(), output.size());
   const double tolerance = 2.0 * (s.row_size() + 3) * std::numeric_limits<float>::epsilon();
   for (size_t i = 0; i < output.size(); i++) {
@@ -251,6 +286,53 @@ TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_however_threads_share_the_work) {
       s.threads = threads;
       TestEqualsNhwc(s, 8, Variant{threads == 3, false, false}, rng);
       if (HasFailed()) return;
+    }
+  }
+}
+
+TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_in_bands) {
+  ReplicableRandomDevice rng;
+  size_t num_banded = 0;
+  for (const size_t size : xnnpack::kEmulated ? std::vector<size_t>{14, 17} : std::vector<size_t>{14, 17, 28, 40}) {
+    for (const size_t threads : {2, 3, 7}) {
+      for (const bool output_bands : {false, true}) {
+        for (const uint32_t variant : {0, 1, 2, 3}) {
+          Shape s;
+          s.batch = 1 + rng() % 2;
+          s.height = size;
+          s.width = size + rng() % 2;
+          // In place; packed in every second row and column; with neighbours; in two groups.
+          s.kernel_height = s.kernel_width = variant < 2 ? 1 : 3;
+          s.stride_height = s.stride_width = variant == 1 ? 2 : 1;
+          s.same = variant >= 2;
+          s.groups = variant == 3 ? 2 : 1;
+          s.group_input_channels = 1 + rng() % 60;
+          s.group_output_channels = 1 + rng() % 60;
+          s.min = -1.0f;
+          s.threads = threads;
+          const bool residual = rng() % 2 == 0;
+          const size_t pixels = s.batch * s.height * s.width;
+          num_banded += xnn_get_nmspmm_band_pixels(pixels, threads) != pixels;
+          TestEqualsNhwc(s, rng() % 2 * 8, Variant{residual, residual && rng() % 2 == 0, false, variant < 2, output_bands},
+                         rng);
+          if (HasFailed()) return;
+        }
+      }
+    }
+  }
+  EXPECT_GT(num_banded, 10u);
+}
+
+TEST(CONVOLUTION_NM_CNHW_F32, bands_have_whole_cache_lines_and_cover_the_image) {
+  for (size_t pixels = 0; pixels < 2000; pixels++) {
+    EXPECT_EQ(pixels, xnn_get_nmspmm_band_pixels(pixels, 1));
+    for (const size_t threads : {2, 3, 5, 16, 1000}) {
+      const size_t band = xnn_get_nmspmm_band_pixels(pixels, threads);
+      if (band != pixels) {
+        ASSERT_EQ(0u, band % 16) << pixels << " pixels, " << threads << " threads";
+        ASSERT_GE(band * threads, pixels) << pixels << " pixels, " << threads << " threads";
+        ASSERT_LT(band * (threads - 1), pixels) << pixels << " pixels, " << threads << " threads";
+      }
     }
   }
 }

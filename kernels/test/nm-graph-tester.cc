@@ -20,6 +20,7 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
+#include "xnnpack/nmspmm.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/subgraph.h"
 #include "nm-convolution-tester.h"
@@ -327,6 +328,7 @@ void GraphRunner::Create(xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t 
   // The graph's own nodes transpose nothing.
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
     num_conversions += subgraph->nodes[n].type == xnn_node_type_static_transpose;
+    num_reading_bands += (subgraph->nodes[n].flags & XNN_FLAG_INPUT_BANDS) != 0;
   }
   EXPECT_EQ(xnn_status_success, xnn_get_runtime_num_layout_conversions(runtime, &count));
   EXPECT_EQ(num_conversions, count);

@@ -100,6 +100,8 @@ class GraphRunner {
   size_t num_cnhw = 0;
   size_t num_fused_additions = 0;
   size_t num_conversions = 0;
+  // Nodes that read a value which lies in bands if there are threads.
+  size_t num_reading_bands = 0;
 
  private:
   void Create(xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool);

@@ -114,7 +114,7 @@ Graph ResidualGraph(ReplicableRandomDevice& rng, size_t channels, bool bias) {
 TEST(REWRITE_FOR_NM, drawn_graphs_equal_those_without_flags) {
   ReplicableRandomDevice rng;
   const ThreadpoolPtr threadpool(pthreadpool_create(2), pthreadpool_destroy);
-  size_t num_cnhw = 0, num_fused_nhwc = 0, num_fused_cnhw = 0, num_conversions = 0;
+  size_t num_cnhw = 0, num_fused_nhwc = 0, num_fused_cnhw = 0, num_conversions = 0, num_reading_bands = 0;
   for (size_t i = 0; i < kNumGraphs; i++) {
     const Graph graph = DrawGraph(rng, /*num_steps=*/1 + rng() % 9);
     SCOPED_TRACE("graph " + std::to_string(i) + "\n" + graph.ToString());
@@ -126,7 +126,7 @@ TEST(REWRITE_FOR_NM, drawn_graphs_equal_those_without_flags) {
     ASSERT_EQ(xnn_status_success, plain.Run(InputDims(graph), inputs, &expected_dims, &expected));
     for (const uint32_t flags : kVariants) {
       SCOPED_TRACE("flags " + std::to_string(flags));
-      GraphRunner runner(graph, flags, rng() % 16 == 0 ? threadpool.get() : nullptr);
+      GraphRunner runner(graph, flags, rng() % 4 == 0 ? threadpool.get() : nullptr);
       ASSERT_EQ(xnn_status_success, runner.status);
       Dims dims;
       Tensors outputs;
@@ -135,6 +135,7 @@ TEST(REWRITE_FOR_NM, drawn_graphs_equal_those_without_flags) {
       if (HasFailed()) return;
       num_cnhw += runner.num_cnhw;
       num_conversions += runner.num_conversions;
+      num_reading_bands += runner.num_reading_bands;
       ((flags & kCnhw) != 0 ? num_fused_cnhw : num_fused_nhwc) += runner.num_fused_additions;
       if ((flags & kNhwc) != 0) {
         EXPECT_EQ(0u, runner.num_cnhw);
@@ -147,6 +148,7 @@ TEST(REWRITE_FOR_NM, drawn_graphs_equal_those_without_flags) {
   }
   EXPECT_GT(num_cnhw, 5 * kNumGraphs);
   EXPECT_GT(num_conversions, 5 * kNumGraphs);
+  EXPECT_GT(num_reading_bands, kNumGraphs);
   EXPECT_GT(num_fused_nhwc, kNumGraphs / 3);
   EXPECT_GT(num_fused_cnhw, kNumGraphs / 3);
 }
@@ -339,6 +341,50 @@ TEST(REWRITE_FOR_NM, runs_residual_blocks_in_cnhw_with_two_conversions) {
   EXPECT_EQ(7u, runner.num_cnhw);
   EXPECT_EQ(3u, runner.num_fused_additions);
   EXPECT_EQ(2u, runner.num_conversions);
+}
+
+// Bottlenecks, the last of which ends in what runs in NHWC.
+TEST(REWRITE_FOR_NM, lays_values_between_convolutions_in_bands) {
+  ReplicableRandomDevice rng;
+  Graph graph;
+  size_t value = graph.AddInput({1, 15, 14, 24});
+  value = graph.AddConvolution(rng, value, 64, 1, 1, 1, 8, true);
+  for (size_t block = 0; block < 3; block++) {
+    size_t branch = graph.AddConvolution(rng, value, 16, 1, 1, 1, 8, true);
+    branch = graph.AddConvolution(rng, branch, 16, 3, 1, 1, 8, true);
+    branch = graph.AddConvolution(rng, branch, 64, 1, 1, 1, 8, true);
+    value = graph.AddClamp(graph.AddBinary(xnn_binary_add, branch, value), -0.5f, kInfinity);
+  }
+  const size_t strided = graph.AddConvolution(rng, value, 40, 1, 2, 1, 8, true);
+  GraphNode resize;
+  resize.op = GraphOp::kResize;
+  resize.inputs = {value};
+  graph.Add(resize, {1, 20, 17, 64});
+  graph.AddConvolution(rng, strided, 8, 3, 1, 1, 8, true);
+  graph.MarkOutputs();
+  for (const size_t threads : {1, 2, 3, 5}) {
+    SCOPED_TRACE(std::to_string(threads) + " threads");
+    const ThreadpoolPtr threadpool(pthreadpool_create(threads), pthreadpool_destroy);
+    GraphRunner runner(graph, kForce | kCnhw, threadpool.get());
+    ASSERT_EQ(xnn_status_success, runner.status);
+    EXPECT_EQ(3u, runner.num_fused_additions);
+    // The 1x1 convolutions of each block, the strided one, and the conversion for what resizes; not the first.
+    EXPECT_EQ(8u, runner.num_reading_bands);
+    GraphRunner plain(graph, 0, nullptr);
+    ASSERT_EQ(xnn_status_success, plain.status);
+    // Larger, smaller, of bands and of none.
+    for (const size_t size : {15, 40, 6, 23}) {
+      const Dims new_dims = {{size % 2 + 1, size, 14, 24}};
+      SCOPED_TRACE(testing::PrintToString(new_dims));
+      const Tensors inputs = DrawInputs(rng, new_dims);
+      Dims expected_dims, dims;
+      Tensors expected, outputs;
+      ASSERT_EQ(xnn_status_success, plain.Run(new_dims, inputs, &expected_dims, &expected));
+      ASSERT_EQ(xnn_status_success, runner.Run(new_dims, inputs, &dims, &outputs));
+      ExpectNear(expected_dims, expected, dims, outputs);
+      if (HasFailed()) return;
+    }
+  }
 }
 
 TEST(REWRITE_FOR_NM, fuses_no_addition_of_what_others_read) {

@@ -20,8 +20,8 @@
 #define TARGET_TASKS_PER_THREAD 4
 // What packing a column takes, in weights that pass over it.
 #define PACKED_COLUMN_COST 6.0f
-// Processors fetch memory ahead as far as the end of a page. Threads whose pixels take turns in one page fetch, and write
-// to, what the others hold.
+// Processors fetch memory ahead as far as the end of a page. Threads whose pixels take turns in one page, and not in bands,
+// fetch, and write to, what the others hold.
 #define FETCHED_SPAN 4096
 
 // Strips that fit so many bytes.
@@ -87,32 +87,40 @@ void xnn_plan_nmspmm(
     size_t num_threads)
 {
   const bool in_place = context->part_steps == NULL;
+  // The more strips pass at once, the less often the weights are read.
   const bool is_cached = in_place && input_size <= cache_size;
-  const float packing = in_place ? 0.0f : PACKED_COLUMN_COST * (float) num_packed / (float) max(num_weights, 1);
+  const size_t fitting_strips = get_fitting_strips(context, XNN_NMSPMM_STRIPS_SIZE);
   context->num_threads = num_threads;
   context->row_tasks = 1;
-  if (is_cached) {
-    // The more strips pass at once, the less often the weights are read.
-    context->task_strips =
-      num_threads == 1 ? context->num_strips : max(context->num_pixels / context->nr / num_threads, 1);
-    // In two, so that a thread that is done can take one over.
-    context->row_tasks = num_threads == 1 ? 1 : min(num_blocks, 2);
-  } else {
-    context->task_strips = min(
-      get_fitting_strips(context, XNN_NMSPMM_STRIPS_SIZE),
-      max(context->num_strips / (num_threads * TARGET_TASKS_PER_THREAD), 1));
-  }
-  deal_tasks(context, num_blocks, packing, num_threads);
-  if (is_cached && num_threads > 1 && num_blocks >= num_threads &&
-      context->output_channel_stride / num_threads < FETCHED_SPAN) {
+  if (context->num_bands > 1) {
+    context->task_strips = is_cached ?
+      context->num_strips : min(fitting_strips, max(context->num_strips / TARGET_TASKS_PER_THREAD, 1));
+    context->row_tasks = is_cached ? min(num_blocks, TARGET_TASKS_PER_THREAD) : 1;
+    context->thread_tasks = divide_round_up(context->num_strips, context->task_strips);
+    context->last_tasks = 0;
+    context->last_row_tasks = 1;
+  } else if (num_threads == 1) {
+    context->task_strips = is_cached ? context->num_strips : fitting_strips;
+    deal_tasks(context, num_blocks, /*packing=*/0.0f, num_threads);
+  } else if (is_cached && num_blocks >= num_threads && context->output_channel_stride / num_threads < FETCHED_SPAN) {
     // Threads share the rows, not the pixels.
     context->task_strips = context->num_strips;
     context->thread_tasks = 0;
     context->last_tasks = 1;
     context->last_row_tasks = min(num_blocks / num_threads, TARGET_TASKS_PER_THREAD) * num_threads;
-  } else if (!in_place && context->thread_tasks == 0 && context->last_row_tasks == num_threads) {
-    context->task_strips = get_fitting_strips(context, MAX_SCRATCH_SIZE);
-    context->last_tasks = divide_round_up(context->num_strips, context->task_strips);
+  } else if (is_cached) {
+    context->task_strips = max(context->num_pixels / context->nr / num_threads, 1);
+    // In two, so that a thread that is done can take one over.
+    context->row_tasks = min(num_blocks, 2);
+    deal_tasks(context, num_blocks, /*packing=*/0.0f, num_threads);
+  } else {
+    const float packing = in_place ? 0.0f : PACKED_COLUMN_COST * (float) num_packed / (float) max(num_weights, 1);
+    context->task_strips = min(fitting_strips, max(context->num_strips / (num_threads * TARGET_TASKS_PER_THREAD), 1));
+    deal_tasks(context, num_blocks, packing, num_threads);
+    if (!in_place && context->thread_tasks == 0 && context->last_row_tasks == num_threads) {
+      context->task_strips = get_fitting_strips(context, MAX_SCRATCH_SIZE);
+      context->last_tasks = divide_round_up(context->num_strips, context->task_strips);
+    }
   }
   context->thread_scratch_size = in_place ? 0 : context->task_strips * context->strip_size;
 }
@@ -122,17 +130,18 @@ static void pack_strip(
     const struct nmspmm_context* context,
     const struct xnn_nmspmm_part* part,
     const uint8_t* input,
+    size_t band,
     size_t strip,
     size_t num_pixels,
     uint8_t* output)
 {
   const size_t part_index = (size_t) (part - context->parts);
-  const size_t first_pixel = strip * context->nr;
+  const size_t first_pixel = band * context->num_pixels + strip * context->nr;
   const struct xnn_im2col_strip pixels = {
     .y = context->pixels.y + first_pixel,
     .x = context->pixels.x + first_pixel,
     .base = context->pixels.base + first_pixel,
-    .stride = context->strip_strides[strip],
+    .stride = context->strip_strides[band * context->num_strips + strip],
   };
   for (size_t i = context->part_steps[part_index]; i < context->part_steps[part_index + 1]; i++) {
     const struct xnn_nmspmm_pack_step* step = &context->steps[i];
@@ -146,15 +155,20 @@ static void pack_strip(
 static void compute_task(
   const struct nmspmm_context* context,
   size_t thread_index,
+  size_t band,
   size_t strip_task,
   size_t row_task,
   size_t row_tasks)
 {
   const size_t nr = context->nr;
+  const size_t band_pixels = band + 1 == context->num_bands ? context->last_band_pixels : context->num_pixels;
   const size_t first_strip = strip_task * context->task_strips;
-  const size_t num_strips = min(context->task_strips, context->num_strips - first_strip);
   const size_t first_pixel = first_strip * nr;
-  const size_t num_pixels = min(num_strips * nr, context->num_pixels - first_pixel);
+  if (first_pixel >= band_pixels) {
+    return;
+  }
+  const size_t num_pixels = min(context->task_strips * nr, band_pixels - first_pixel);
+  const size_t num_strips = divide_round_up(num_pixels, nr);
   const bool in_place = context->part_steps == NULL;
   uint8_t* scratch = (uint8_t*) context->scratch + thread_index * context->thread_scratch_size;
   const size_t channel_stride = context->output_channel_stride;
@@ -162,12 +176,12 @@ static void compute_task(
   const uint8_t* input = (const uint8_t*) context->input;
   for (size_t p = 0; p < context->num_parts; p++) {
     const struct xnn_nmspmm_part* part = &context->parts[p];
-    const uint8_t* strips = input + first_pixel * sizeof(float);
+    const uint8_t* strips = input + band * context->input_band_stride + first_pixel * sizeof(float);
     size_t strip_distance = nr * sizeof(float);
     if (!in_place) {
       for (size_t s = 0; s < num_strips; s++) {
         pack_strip(
-          context, part, input, first_strip + s, min(nr, num_pixels - s * nr), scratch + s * context->strip_size);
+          context, part, input, band, first_strip + s, min(nr, num_pixels - s * nr), scratch + s * context->strip_size);
       }
       strips = scratch;
       strip_distance = context->strip_size;
@@ -182,7 +196,8 @@ static void compute_task(
       const xnn_f32_nmspmm_minmax_ukernel_fn ukernel = context->ukernel[segment->rows - 1];
       const int32_t* offsets = context->offsets + (context->dense ? 0 : segment->first_column);
       const float* w = context->weights + segment->first_weight;
-      const size_t distance = segment->channel * channel_stride + first_pixel * sizeof(float);
+      const size_t distance =
+        band * context->output_band_stride + segment->channel * channel_stride + first_pixel * sizeof(float);
       ukernel(
         num_pixels, segment->num_columns, (const float*) strips, strip_distance, offsets, w,
         initial == NULL ? NULL : (const float*) ((uintptr_t) initial + distance),
@@ -202,9 +217,11 @@ void xnn_compute_nmspmm(
 {
   const size_t thread_tasks = context->thread_tasks * context->row_tasks;
   if (task < thread_tasks) {
+    const size_t strip_task = task / context->row_tasks;
+    const bool in_bands = context->num_bands > 1;
     compute_task(
-      context, thread_index, share * context->thread_tasks + task / context->row_tasks, task % context->row_tasks,
-      context->row_tasks);
+      context, thread_index, in_bands ? share : 0, in_bands ? strip_task : share * context->thread_tasks + strip_task,
+      task % context->row_tasks, context->row_tasks);
     return;
   }
   const size_t num_last = context->last_tasks * context->last_row_tasks;
@@ -212,7 +229,7 @@ void xnn_compute_nmspmm(
   if (last < min(num_last, (share + 1) * divide_round_up(num_last, context->num_threads))) {
     // The same rows of tasks that follow each other.
     compute_task(
-      context, thread_index, context->num_threads * context->thread_tasks + last % context->last_tasks,
+      context, thread_index, /*band=*/0, context->num_threads * context->thread_tasks + last % context->last_tasks,
       last / context->last_tasks, context->last_row_tasks);
   }
 }

@@ -308,11 +308,30 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
       !xnn_multiply_sizes(channel_stride, input_width, &channel_stride))) {
     channel_stride = SIZE_MAX;
   }
+  const size_t num_threads = pthreadpool_get_threads_count(threadpool);
+  const size_t input_pixels = channel_stride / sizeof(float);
+  const size_t input_band_pixels =
+    (op->flags & XNN_FLAG_INPUT_BANDS) != 0 ? xnn_get_nmspmm_band_pixels(input_pixels, num_threads) : input_pixels;
+  const bool input_in_bands = input_band_pixels != input_pixels;
+  const size_t output_pixels = batch_size * op->output_height * op->output_width;
+  const size_t output_band_pixels =
+    (op->flags & XNN_FLAG_OUTPUT_BANDS) != 0 ? xnn_get_nmspmm_band_pixels(output_pixels, num_threads) : output_pixels;
+  const bool output_in_bands = output_band_pixels != output_pixels;
+  const size_t band_pixels = op->nmspmm.in_place ? min(input_band_pixels, output_band_pixels) : output_band_pixels;
+  if (input_in_bands) {
+    channel_stride = input_band_pixels * sizeof(float);
+  }
   struct xnn_im2col_strips strips;
-  status = xnn_reshape_im2col_strips(op, pixel_stride, channel_stride, config->nr, &strips);
+  status = xnn_reshape_im2col_strips(
+    op, pixel_stride, input_in_bands ? num_threads * channel_stride : channel_stride, config->nr,
+    input_in_bands ? input_band_pixels : 0, band_pixels, &strips);
   if (status != xnn_status_success) {
     return status;
   }
+  const size_t num_bands = divide_round_up(output_pixels, band_pixels);
+  const size_t output_channel_stride = output_band_pixels * sizeof(float);
+  const size_t output_band_size = op->groups * op->group_output_channels * output_channel_stride;
+  op->nmspmm.output_size = (output_in_bands ? num_threads : 1) * output_band_size;
   const struct xnn_nmspmm_filter filter = get_filter(op);
   const size_t column_size = config->nr * sizeof(float);
   struct reshaped reshaped;
@@ -324,7 +343,10 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
   struct nmspmm_context* context = &op->context.nmspmm;
   *context = (struct nmspmm_context) {
     .input_group_stride = op->group_input_channels * channel_stride,
-    .output_channel_stride = strips.num_pixels * sizeof(float),
+    .output_channel_stride = output_channel_stride,
+    .input_band_stride =
+      input_in_bands ? op->group_input_channels * channel_stride : band_pixels * sizeof(float),
+    .output_band_stride = output_in_bands ? output_band_size : band_pixels * sizeof(float),
     .weights = filter.weights,
     .parts = filter.parts,
     .segments = filter.segments,
@@ -337,8 +359,10 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     .strip_strides = strips.strides,
     .input_height = (uint32_t) input_height,
     .input_width = (uint32_t) input_width,
-    .num_pixels = strips.num_pixels,
-    .num_strips = strips.num_strips,
+    .num_bands = num_bands,
+    .num_pixels = band_pixels,
+    .num_strips = strips.num_strips / num_bands,
+    .last_band_pixels = output_pixels - (num_bands - 1) * band_pixels,
     .column_size = column_size,
     .nr = config->nr,
     .dense = op->nmspmm.dense,
@@ -351,10 +375,9 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
   for (size_t p = 0; p < filter.num_parts; p++) {
     max_columns = max(max_columns, filter.parts[p].num_packed);
   }
-  const size_t num_threads = pthreadpool_get_threads_count(threadpool);
   context->strip_size = round_up_po2(max(max_columns, 1) * column_size, XNN_ALLOCATION_ALIGNMENT);
   xnn_plan_nmspmm(
-    context, op->groups * op->group_input_channels * channel_stride, config->cache_size,
+    context, op->groups * op->group_input_channels * input_pixels * sizeof(float), config->cache_size,
     op->num_output_channel_blocks / op->groups, op->nmspmm.num_packed, op->nmspmm.num_weights, num_threads);
 
   memset(op->compute, 0, sizeof(op->compute));

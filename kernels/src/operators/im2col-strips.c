@@ -18,6 +18,11 @@
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
 
+// Narrower bands waste what of a vector is beyond their end.
+#define MIN_BAND_PIXELS 96
+// Pixels of a cache line.
+#define BAND_ALIGNMENT 16
+
 // Whether all distances in the padded input and the size of the output fit what holds them.
 static bool sizes_fit(const struct xnn_operator* op, size_t pixel_stride, size_t channel_stride)
 {
@@ -37,11 +42,22 @@ static bool sizes_fit(const struct xnn_operator* op, size_t pixel_stride, size_t
     xnn_multiply_sizes(pixels, op->batch_size, &pixels) && pixels <= INT32_MAX / 4;
 }
 
+size_t xnn_get_nmspmm_band_pixels(size_t num_pixels, size_t num_threads)
+{
+  if (num_threads == 1 || num_pixels / num_threads < MIN_BAND_PIXELS) {
+    return num_pixels;
+  }
+  const size_t band_pixels = round_up_po2(divide_round_up(num_pixels, num_threads), BAND_ALIGNMENT);
+  return divide_round_up(num_pixels, band_pixels) == num_threads ? band_pixels : num_pixels;
+}
+
 enum xnn_status xnn_reshape_im2col_strips(
     xnn_operator_t op,
     size_t pixel_stride,
     size_t channel_stride,
     size_t nr,
+    size_t input_band_pixels,
+    size_t band_pixels,
     struct xnn_im2col_strips* strips)
 {
   if (!sizes_fit(op, pixel_stride, channel_stride)) {
@@ -51,7 +67,12 @@ enum xnn_status xnn_reshape_im2col_strips(
     return xnn_status_unsupported_parameter;
   }
   const size_t num_pixels = op->batch_size * op->output_height * op->output_width;
-  const size_t num_strips = divide_round_up(num_pixels, nr);
+  if (band_pixels == 0) {
+    band_pixels = num_pixels;
+  }
+  const size_t band_strips = divide_round_up(band_pixels, nr);
+  const size_t num_strips = divide_round_up(num_pixels, band_pixels) * band_strips;
+  const size_t input_band_size = op->group_input_channels * input_band_pixels * pixel_stride;
   const size_t size = (3 * num_pixels + num_strips) * sizeof(int32_t);
   int32_t* memory = xnn_reallocate_memory(op->pixelwise_buffer, size);
   if (memory == NULL) {
@@ -74,13 +95,20 @@ enum xnn_status xnn_reshape_im2col_strips(
         x[pixel] = ix;
         base[pixel] =
           (((int32_t) (n * op->input_height) + iy) * (int32_t) op->input_width + ix) * (int32_t) pixel_stride;
+        if (input_band_pixels != 0) {
+          const size_t input_pixel = (size_t) base[pixel] / pixel_stride;
+          base[pixel] = (int32_t) (input_pixel / input_band_pixels * input_band_size +
+            input_pixel % input_band_pixels * pixel_stride);
+        }
         pixel += 1;
       }
     }
   }
   for (size_t strip = 0; strip < num_strips; strip++) {
-    const size_t end = min((strip + 1) * nr, num_pixels);
-    pixel = strip * nr + 1;
+    const size_t band = strip / band_strips;
+    const size_t start = band * band_pixels + strip % band_strips * nr;
+    const size_t end = min(min(start + nr, (band + 1) * band_pixels), num_pixels);
+    pixel = start + 1;
     const int32_t stride = pixel < end ? base[pixel] - base[pixel - 1] : (int32_t) sizeof(float);
     while (pixel < end && base[pixel] - base[pixel - 1] == stride) {
       pixel += 1;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "xnnpack.h"
+#include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/nm-subgraph.h"
@@ -119,14 +120,21 @@ static enum xnn_status reshape_convolution(
   const size_t old_workspace_size = opdata->workspace_size;
   size_t height = 0;
   size_t width = 0;
-  const enum xnn_status status = xnn_reshape_convolution2d_nm_cnhw_f32(
+  enum xnn_status status = xnn_reshape_convolution2d_nm_cnhw_f32(
     op, input->shape.dim[0], input->shape.dim[1], input->shape.dim[2],
     &opdata->workspace_size, &opdata->workspace_alignment, &height, &width, threadpool);
   if (status != xnn_status_success) {
     return status;
   }
-  return xnn_set_convolution_shape(
+  status = xnn_set_convolution_shape(
     opdata, values, input->shape.dim[0], height, width, opdata->workspace_size > old_workspace_size);
+  struct xnn_value* output = &values[opdata->outputs[0]];
+  if (op->nmspmm.output_size > output->size &&
+      (status == xnn_status_success || status == xnn_status_reallocation_required)) {
+    output->size = op->nmspmm.output_size;
+    status = xnn_status_reallocation_required;
+  }
+  return status;
 }
 
 static enum xnn_status setup_convolution(
@@ -145,4 +153,81 @@ void xnn_node_run_convolution_in_cnhw(struct xnn_node* node)
   node->create = create_convolution;
   node->reshape = reshape_convolution;
   node->setup = setup_convolution;
+}
+
+// Whether the node is a convolution in CNHW layout.
+static bool is_in_cnhw(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
+{
+  return node->type == xnn_node_type_convolution_2d &&
+    subgraph->values[node->outputs[0]].layout == xnn_layout_type_cnhw;
+}
+
+static bool reads_bands(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
+{
+  if (node->type == xnn_node_type_static_transpose) {
+    const struct xnn_value* output = &subgraph->values[node->outputs[0]];
+    return (node->flags & XNN_FLAG_CONVERT_LAYOUT) != 0 && !xnn_value_is_external(output) &&
+      !xnn_value_is_persistent(output);
+  }
+  if (!is_in_cnhw(subgraph, node)) {
+    return false;
+  }
+  const uint32_t padding = node->params.convolution_2d.input_padding_top |
+    node->params.convolution_2d.input_padding_right | node->params.convolution_2d.input_padding_bottom |
+    node->params.convolution_2d.input_padding_left;
+  return node->params.convolution_2d.kernel_height == 1 && node->params.convolution_2d.kernel_width == 1 &&
+    padding == 0 && node->params.convolution_2d.groups == 1 && (node->flags & XNN_FLAG_INPUT_NHWC) == 0;
+}
+
+// Removes the values that the node cannot handle in bands, and tells whether there were any.
+static bool remove_values(const struct xnn_subgraph* subgraph, const struct xnn_node* node, bool* in_bands)
+{
+  bool* output = &in_bands[node->outputs[0]];
+  bool is_changed = false;
+  for (uint32_t i = 0; i < node->num_inputs; i++) {
+    bool* input = &in_bands[node->inputs[i]];
+    const bool is_added = i + 1 == node->num_inputs && (node->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
+    if (*input && !(is_added ? *output : i == 0 && reads_bands(subgraph, node))) {
+      *input = false;
+      is_changed = true;
+    }
+    // What is added lies as the output does.
+    if (is_added && *output && !*input) {
+      *output = false;
+      is_changed = true;
+    }
+  }
+  return is_changed;
+}
+
+enum xnn_status xnn_subgraph_choose_bands(xnn_subgraph_t subgraph)
+{
+  bool* in_bands = xnn_allocate_zero_memory(subgraph->num_values * sizeof(bool));
+  if (in_bands == NULL) {
+    xnn_log_error("failed to allocate memory to choose the bands of %zu values", (size_t) subgraph->num_values);
+    return xnn_status_out_of_memory;
+  }
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    const struct xnn_node* node = &subgraph->nodes[n];
+    if (is_in_cnhw(subgraph, node)) {
+      const struct xnn_value* output = &subgraph->values[node->outputs[0]];
+      in_bands[output->id] = !xnn_value_is_external(output) && !xnn_value_is_persistent(output);
+    }
+  }
+  bool is_changed = true;
+  while (is_changed) {
+    is_changed = false;
+    for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+      is_changed |= remove_values(subgraph, &subgraph->nodes[n], in_bands);
+    }
+  }
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    struct xnn_node* node = &subgraph->nodes[n];
+    if (node->type != xnn_node_type_invalid) {
+      node->flags |= in_bands[node->inputs[0]] ? XNN_FLAG_INPUT_BANDS : 0;
+      node->flags |= in_bands[node->outputs[0]] ? XNN_FLAG_OUTPUT_BANDS : 0;
+    }
+  }
+  xnn_release_memory(in_bands);
+  return xnn_status_success;
 }

@@ -11,14 +11,13 @@
 
 #include "xnnpack.h"
 #include "xnnpack/common.h"
+#include "xnnpack/math.h"
 #include "xnnpack/nm-subgraph.h"
+#include "xnnpack/nmspmm.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/operator.h"
 #include "xnnpack/subgraph.h"
 #include "pthreadpool.h"
-
-// Marks the node among the transpositions of the graph itself.
-#define XNN_FLAG_CONVERT_LAYOUT 0x00004000
 
 static enum xnn_status create_conversion(
   const struct xnn_node* node,
@@ -42,14 +41,25 @@ static enum xnn_status reshape_conversion(
   const size_t* dims = input->shape.dim;
   const bool from_cnhw = input->layout == xnn_layout_type_cnhw;
   const size_t pixels = xnn_count_pixels(input);
-  const size_t shape[2] = {from_cnhw ? dims[3] : pixels, from_cnhw ? pixels : dims[3]};
-  const size_t perm[2] = {1, 0};
-  const enum xnn_status status =
-    xnn_reshape_transpose_nd_x32(opdata->operator_objects[0], 2, shape, perm, threadpool);
+  const bool in_bands = (opdata->flags & XNN_FLAG_INPUT_BANDS) != 0 && pixels != 0;
+  const size_t band_pixels = in_bands ?
+    xnn_get_nmspmm_band_pixels(pixels, pthreadpool_get_threads_count(threadpool)) : pixels;
+  const size_t num_bands = in_bands ? divide_round_up(pixels, band_pixels) : 1;
+  const size_t shape[3] = {num_bands, from_cnhw ? dims[3] : pixels, from_cnhw ? band_pixels : dims[3]};
+  const size_t perm[3] = {0, 2, 1};
+  enum xnn_status status =
+    xnn_reshape_transpose_nd_x32(opdata->operator_objects[0], 3, shape, perm, threadpool);
   if (status != xnn_status_success) {
     return status;
   }
-  return xnn_set_image_shape(output, dims[0], dims[1], dims[2], dims[3], false);
+  status = xnn_set_image_shape(output, dims[0], dims[1], dims[2], dims[3], false);
+  // The last band is written as if it had as many pixels as the others.
+  const size_t size = num_bands * band_pixels * dims[3] * sizeof(float);
+  if (size > output->size) {
+    output->size = size;
+    status = xnn_status_reallocation_required;
+  }
+  return status;
 }
 
 static enum xnn_status setup_conversion(

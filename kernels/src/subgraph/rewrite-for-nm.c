@@ -478,6 +478,9 @@ enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph, uint32_t fl
       "%.4g in CNHW (weights of the dense micro-kernel)",
       num_cnhw, num_nodes, num_conversions, plan.nhwc_cost, plan.cnhw_cost);
     xnn_subgraph_analyze_consumers_and_producers(subgraph);
+    if (status == xnn_status_success && num_cnhw != 0) {
+      status = xnn_subgraph_choose_bands(subgraph);
+    }
   }
   xnn_release_memory(plan.uses);
   xnn_release_memory(plan.first_use);

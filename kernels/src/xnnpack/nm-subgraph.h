@@ -22,6 +22,8 @@ extern "C" {
 
 // The last input of a convolution node is added to its output, before clamping.
 #define XNN_FLAG_ADD_LAST_INPUT 0x00008000
+// Marks conversions of layouts among the transpositions of the graph itself.
+#define XNN_FLAG_CONVERT_LAYOUT 0x00004000
 
 // Runs convolutions with N:M operators, in the layout that is predicted to be fastest for all of the graph.
 //
@@ -35,6 +37,9 @@ XNN_INTERNAL void xnn_subgraph_fuse_infinite_padding(xnn_subgraph_t subgraph);
 //
 // in_cnhw  for each node, whether it runs in CNHW layout.
 XNN_INTERNAL void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t flags, const bool* in_cnhw);
+
+// Lets values that convolutions in CNHW layout write lie in bands, one for each thread, where all that read them can.
+XNN_INTERNAL enum xnn_status xnn_subgraph_choose_bands(xnn_subgraph_t subgraph);
 
 // Whether the node can run in CNHW layout. Its outputs are in that layout, too, unless *nhwc_output is set.
 XNN_INTERNAL bool xnn_node_supports_cnhw(

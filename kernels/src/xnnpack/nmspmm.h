@@ -254,7 +254,19 @@ XNN_INTERNAL enum xnn_status xnn_pack_f32_nmspmm_w(
   const float* bias,
   struct xnn_nmspmm_filter* filter);
 
-// The strips of an image.
+// CNHW values between convolutions can lie in bands: as many as there are threads, each of so many pixels (the last may
+// have fewer), stored as [channels][pixels], one after another. So a thread's pixels are together in memory; where two
+// threads take turns in each channel, processors fetch ahead for one what the other writes.
+//
+// Of an input: for convolutions of one group with a 1x1 kernel and no padding, and for layout conversions.
+#define XNN_FLAG_INPUT_BANDS 0x00010000
+// Of an output, and of what the convolution adds to it.
+#define XNN_FLAG_OUTPUT_BANDS 0x00020000
+
+// Pixels of each band of a value: all if it would be cut too finely.
+XNN_INTERNAL size_t xnn_get_nmspmm_band_pixels(size_t num_pixels, size_t num_threads);
+
+// The strips of an image. None crosses the border of a band.
 struct xnn_im2col_strips {
   // Of all pixels; stride is not used.
   struct xnn_im2col_strip pixels;
@@ -266,13 +278,17 @@ struct xnn_im2col_strips {
 
 // Cuts the output pixels of an operator, whose sizes are resolved, into strips of nr.
 //
-// pixel_stride, channel_stride  distances in bytes in the input.
+// pixel_stride, channel_stride  distances in bytes in the input; the latter with all bands.
+// input_band_pixels             of each band of the input; 0 if it does not lie in bands.
+// band_pixels                   of each band that strips shall not cross; 0 if there are none.
 // Returns xnn_status_unsupported_parameter where a distance in the padded input does not fit 32 bits.
 XNN_INTERNAL enum xnn_status xnn_reshape_im2col_strips(
     xnn_operator_t op,
     size_t pixel_stride,
     size_t channel_stride,
     size_t nr,
+    size_t input_band_pixels,
+    size_t band_pixels,
     struct xnn_im2col_strips* strips);
 
 // Where a tap lies, counted over rows and columns of the kernel.
@@ -286,6 +302,8 @@ struct xnn_nmspmm_state {
   size_t num_weights;
   bool dense;
   bool in_place;
+  // In bytes, with all bands; known once reshaped.
+  size_t output_size;
 };
 
 // A tap and the packed columns that it holds.
@@ -300,8 +318,11 @@ struct nmspmm_context {
   const void* residual;
   void* output;
   size_t input_group_stride;
-  // Bytes of one channel of the output.
+  // Bytes of one channel of the output, or of a band of it.
   size_t output_channel_stride;
+  // Distance in bytes from the first pixel of a band to that of the next; of the input, if it is read in place.
+  size_t input_band_stride;
+  size_t output_band_stride;
   const float* weights;
   const struct xnn_nmspmm_part* parts;
   const struct xnn_nmspmm_segment* segments;
@@ -317,8 +338,12 @@ struct nmspmm_context {
   const uint32_t* strip_strides;
   uint32_t input_height;
   uint32_t input_width;
+  // If there is more than one band, there is one for each thread.
+  size_t num_bands;
+  // Of one band. The last may have fewer pixels.
   size_t num_pixels;
   size_t num_strips;
+  size_t last_band_pixels;
   size_t num_threads;
   // Strips of one task; tasks that each thread gets, each in so many parts by rows.
   size_t task_strips;
@@ -359,8 +384,8 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
 // Packed strips that the rows pass over, in bytes: a part of L2 that leaves room for the weights.
 #define XNN_NMSPMM_STRIPS_SIZE (256 * 1024)
 
-// Cuts the work of an operator with num_blocks blocks of rows into tasks: sets task_strips, row_tasks and
-// thread_scratch_size of a context whose other members are set, but for pointers to images.
+// Cuts the work of an operator with num_blocks blocks of rows into tasks: sets num_threads, how many tasks of each kind
+// there are, and thread_scratch_size of a context whose other members are set, but for pointers to images.
 XNN_INTERNAL void xnn_plan_nmspmm(
     struct nmspmm_context* context,
     size_t input_size,
@@ -370,6 +395,7 @@ XNN_INTERNAL void xnn_plan_nmspmm(
     size_t num_weights,
     size_t num_threads);
 
+// Runs a task of the share of some thread: first come those that it has to itself, then its part of what all share.
 XNN_INTERNAL void xnn_compute_nmspmm(
     const struct nmspmm_context* context,
     size_t thread_index,
