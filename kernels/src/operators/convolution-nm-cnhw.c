@@ -279,6 +279,11 @@ static enum xnn_status compute_distances(
   return xnn_status_success;
 }
 
+static size_t get_band_pixels(const struct xnn_operator* op, uint32_t flag, size_t num_pixels, size_t num_threads)
+{
+  return (op->flags & flag) != 0 ? xnn_get_nmspmm_band_pixels(num_pixels, num_threads) : num_pixels;
+}
+
 enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     xnn_operator_t op,
     size_t batch_size,
@@ -310,12 +315,10 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
   }
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
   const size_t input_pixels = channel_stride / sizeof(float);
-  const size_t input_band_pixels =
-    (op->flags & XNN_FLAG_INPUT_BANDS) != 0 ? xnn_get_nmspmm_band_pixels(input_pixels, num_threads) : input_pixels;
-  const bool input_in_bands = input_band_pixels != input_pixels;
   const size_t output_pixels = batch_size * op->output_height * op->output_width;
-  const size_t output_band_pixels =
-    (op->flags & XNN_FLAG_OUTPUT_BANDS) != 0 ? xnn_get_nmspmm_band_pixels(output_pixels, num_threads) : output_pixels;
+  const size_t input_band_pixels = get_band_pixels(op, XNN_FLAG_INPUT_BANDS, input_pixels, num_threads);
+  const size_t output_band_pixels = get_band_pixels(op, XNN_FLAG_OUTPUT_BANDS, output_pixels, num_threads);
+  const bool input_in_bands = input_band_pixels != input_pixels;
   const bool output_in_bands = output_band_pixels != output_pixels;
   const size_t band_pixels = op->nmspmm.in_place ? min(input_band_pixels, output_band_pixels) : output_band_pixels;
   if (input_in_bands) {
