@@ -174,6 +174,8 @@ xnn_status DefineNode(xnn_subgraph_t subgraph, const Graph& graph, const GraphNo
       const size_t shape[2] = {0, output_dims[1]};
       return xnn_define_static_reshape(subgraph, 2, shape, in[0], out, /*flags=*/0);
     }
+    case GraphOp::kCopy:
+      return xnn_define_copy(subgraph, in[0], out, /*flags=*/0);
   }
   return xnn_status_invalid_parameter;
 }
@@ -182,7 +184,7 @@ xnn_status DefineNode(xnn_subgraph_t subgraph, const Graph& graph, const GraphNo
 
 std::string GraphNode::ToString() const {
   constexpr const char* kNames[] = {"convolution", "depthwise", "binary", "unary", "max", "average", "pad",
-                                    "concatenate", "mean", "resize", "flatten"};
+                                    "concatenate", "mean", "resize", "flatten", "copy"};
   std::ostringstream s;
   s << "v" << output << " = " << kNames[static_cast<int>(op)] << "(";
   for (const size_t input : inputs) {

@@ -32,7 +32,7 @@ struct GraphValue {
 };
 
 enum class GraphOp { kConvolution, kDepthwise, kBinary, kUnary, kMaxPool, kAveragePool, kPad, kConcatenate, kMean,
-                     kResize, kFlatten };
+                     kResize, kFlatten, kCopy };
 
 struct GraphNode {
   GraphOp op = GraphOp::kUnary;

@@ -483,3 +483,31 @@ TEST(REWRITE_FOR_NM, a_graph_can_be_used_twice) {
     }
   }
 }
+
+// The second runtime drops a copy, so that a conversion writes to the caller's memory.
+TEST(REWRITE_FOR_NM, a_graph_with_bands_can_be_used_twice) {
+  ReplicableRandomDevice rng;
+  const ThreadpoolPtr threadpool(pthreadpool_create(2), pthreadpool_destroy);
+  for (const uint32_t second : {kForce | kCnhw, 0u}) {
+    SCOPED_TRACE("flags " + std::to_string(second));
+    Graph graph;
+    const size_t input = graph.AddInput({1, 25, 25, 24});
+    const size_t value = graph.AddConvolution(rng, input, 64, 3, 1, 1, 8, true);
+    GraphNode copy;
+    copy.op = GraphOp::kCopy;
+    copy.inputs = {value};
+    graph.Add(copy, graph.values[value].dims);
+    const size_t other = graph.AddConvolution(rng, value, 32, 1, 1, 1, 8, true);
+    graph.AddConvolution(rng, other, 16, 1, 1, 1, 8, true);
+    graph.MarkOutputs();
+    const SubgraphPtr subgraph = graph.Build();
+    GraphRunner earlier(graph, subgraph.get(), kForce | kCnhw, threadpool.get());
+    ASSERT_EQ(xnn_status_success, earlier.status);
+    EXPECT_GT(earlier.num_reading_bands, 0u);
+    GraphRunner runner(graph, subgraph.get(), second, threadpool.get());
+    ExpectSame(rng, graph, runner);
+    if (HasFailed()) return;
+    ExpectSame(rng, graph, earlier);
+    if (HasFailed()) return;
+  }
+}

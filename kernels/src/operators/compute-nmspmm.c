@@ -30,16 +30,16 @@ static size_t get_fitting_strips(const struct nmspmm_context* context, size_t si
   return min(max(size / context->strip_size, 1), context->num_strips);
 }
 
-// Time of the busiest thread, in units of one strip's rows, if row_tasks tasks share the rows of a strip and each packs
-// all its columns; packing is the time of that.
-static float predict_time(float num_strips, float packing, size_t row_tasks, size_t num_threads)
+// Time of the busiest thread for so many tasks, in units of one of them, if row_tasks share the rows of each and all of these
+// pack all its columns; packing is the time of that. The last task may be a part of one.
+static float predict_time(float num_tasks, float packing, size_t row_tasks, size_t num_threads)
 {
-  const float full_strips = math_max_f32(roundf(num_strips), 1.0f);
+  const float full_tasks = math_max_f32(roundf(num_tasks), 1.0f);
   const float task_time = 1.0f / (float) row_tasks + packing;
   const float last_time =
-    num_strips > full_strips ? (num_strips - full_strips) / (float) row_tasks + packing : 0.0f;
-  const float busiest = ceilf(full_strips * (float) row_tasks / (float) num_threads) * task_time;
-  const float mean = (float) row_tasks * (full_strips * task_time + last_time) / (float) num_threads;
+    num_tasks > full_tasks ? (num_tasks - full_tasks) / (float) row_tasks + packing : 0.0f;
+  const float busiest = ceilf(full_tasks * (float) row_tasks / (float) num_threads) * task_time;
+  const float mean = (float) row_tasks * (full_tasks * task_time + last_time) / (float) num_threads;
   return math_max_f32(busiest, mean);
 }
 

@@ -8,6 +8,7 @@
 // then all blocks of rows pass over them while they are in cache.
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -188,6 +189,16 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
   if (status != xnn_status_success) {
     return status;
   }
+  const uint32_t padding =
+    input_padding_top | input_padding_right | input_padding_bottom | input_padding_left;
+  if ((flags & XNN_FLAG_INPUT_BANDS) != 0 && (kernel_height != 1 || kernel_width != 1 || padding != 0 || groups != 1 ||
+      (flags & XNN_FLAG_INPUT_NHWC) != 0)) {
+    xnn_log_error(
+      "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel and %" PRIu32 " groups: only a 1x1 kernel of one "
+      "group without padding reads a CNHW image in bands",
+      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32), kernel_width, kernel_height, groups);
+    return xnn_status_invalid_parameter;
+  }
   struct xnn_nmspmm_analysis analysis;
   status = xnn_analyze_convolution2d_nm_cnhw_f32(&conv, /*pixels=*/0, &analysis);
   if (status != xnn_status_success) {
@@ -314,6 +325,7 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     channel_stride = SIZE_MAX;
   }
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
+  // 1 for an NHWC image, which never lies in bands.
   const size_t input_pixels = channel_stride / sizeof(float);
   const size_t output_pixels = batch_size * op->output_height * op->output_width;
   const size_t input_band_pixels = get_band_pixels(op, XNN_FLAG_INPUT_BANDS, input_pixels, num_threads);
@@ -324,10 +336,12 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
   if (input_in_bands) {
     channel_stride = input_band_pixels * sizeof(float);
   }
+  // What is read in place is reached from its band.
+  const bool packs_bands = input_in_bands && !op->nmspmm.in_place;
   struct xnn_im2col_strips strips;
   status = xnn_reshape_im2col_strips(
-    op, pixel_stride, input_in_bands ? num_threads * channel_stride : channel_stride, config->nr,
-    input_in_bands ? input_band_pixels : 0, band_pixels, &strips);
+    op, pixel_stride, packs_bands ? num_threads * channel_stride : channel_stride, config->nr,
+    packs_bands ? input_band_pixels : 0, band_pixels, &strips);
   if (status != xnn_status_success) {
     return status;
   }

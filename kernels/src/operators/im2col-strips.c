@@ -48,7 +48,8 @@ size_t xnn_get_nmspmm_band_pixels(size_t num_pixels, size_t num_threads)
     return num_pixels;
   }
   const size_t band_pixels = round_up_po2(divide_round_up(num_pixels, num_threads), BAND_ALIGNMENT);
-  return divide_round_up(num_pixels, band_pixels) == num_threads ? band_pixels : num_pixels;
+  const size_t first_bands = (num_threads - 1) * band_pixels;
+  return num_pixels >= first_bands + band_pixels / 2 ? band_pixels : num_pixels;
 }
 
 enum xnn_status xnn_reshape_im2col_strips(

@@ -135,7 +135,8 @@ enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
     channel_stride = SIZE_MAX;
   }
   struct xnn_im2col_strips strips;
-  status = xnn_reshape_im2col_strips(op, sizeof(float), channel_stride, config->nr, /*input_band_pixels=*/0, /*band_pixels=*/0, &strips);
+  status = xnn_reshape_im2col_strips(
+    op, sizeof(float), channel_stride, config->nr, /*input_band_pixels=*/0, /*band_pixels=*/0, &strips);
   if (status != xnn_status_success) {
     return status;
   }

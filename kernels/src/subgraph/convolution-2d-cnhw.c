@@ -165,9 +165,11 @@ static bool is_in_cnhw(const struct xnn_subgraph* subgraph, const struct xnn_nod
 static bool reads_bands(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
 {
   if (node->type == xnn_node_type_static_transpose) {
+    // It writes more than the image: not to a value that has no room for it, nor to one that a second runtime of this graph
+    // may replace by such a value, as the output of a copy.
     const struct xnn_value* output = &subgraph->values[node->outputs[0]];
-    return (node->flags & XNN_FLAG_CONVERT_LAYOUT) != 0 && !xnn_value_is_external(output) &&
-      !xnn_value_is_persistent(output);
+    return (node->flags & XNN_FLAG_CONVERT_LAYOUT) != 0 && xnn_value_is_internal(output) &&
+      !(output->num_consumers == 1 && subgraph->nodes[output->first_consumer].type == xnn_node_type_copy);
   }
   if (!is_in_cnhw(subgraph, node)) {
     return false;
@@ -217,8 +219,9 @@ enum xnn_status xnn_subgraph_choose_bands(xnn_subgraph_t subgraph)
   bool is_changed = true;
   while (is_changed) {
     is_changed = false;
-    for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
-      is_changed |= remove_values(subgraph, &subgraph->nodes[n], in_bands);
+    // Backwards, as one value's removal decides on what was added to it.
+    for (uint32_t n = subgraph->num_nodes; n != 0; n--) {
+      is_changed |= remove_values(subgraph, &subgraph->nodes[n - 1], in_bands);
     }
   }
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {

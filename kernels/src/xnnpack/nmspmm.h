@@ -254,19 +254,19 @@ XNN_INTERNAL enum xnn_status xnn_pack_f32_nmspmm_w(
   const float* bias,
   struct xnn_nmspmm_filter* filter);
 
-// CNHW values between convolutions can lie in bands: as many as there are threads, each of so many pixels (the last may
-// have fewer), stored as [channels][pixels], one after another. So a thread's pixels are together in memory; where two
-// threads take turns in each channel, processors fetch ahead for one what the other writes.
+// CNHW values between convolutions can lie in bands: as many as there are threads, stored as [channels][pixels] one after
+// another. All have the same size; the last may use less of it, so that the value takes more memory than the image. A thread's
+// pixels are together; where two take turns in each channel, processors fetch ahead for one what the other writes.
 //
-// Of an input: for convolutions of one group with a 1x1 kernel and no padding, and for layout conversions.
+// Of an input: for CNHW convolutions of one group with a 1x1 kernel and no padding, and for layout conversions.
 #define XNN_FLAG_INPUT_BANDS 0x00010000
 // Of an output, and of what the convolution adds to it.
 #define XNN_FLAG_OUTPUT_BANDS 0x00020000
 
-// Pixels of each band of a value: all if it would be cut too finely.
+// Pixels that a band of a value has room for: all if bands would be narrow, or the last one much smaller than the others.
 XNN_INTERNAL size_t xnn_get_nmspmm_band_pixels(size_t num_pixels, size_t num_threads);
 
-// The strips of an image. None crosses the border of a band.
+// The strips of an image. None crosses the border of a band of the output.
 struct xnn_im2col_strips {
   // Of all pixels; stride is not used.
   struct xnn_im2col_strip pixels;
@@ -278,8 +278,8 @@ struct xnn_im2col_strips {
 
 // Cuts the output pixels of an operator, whose sizes are resolved, into strips of nr.
 //
-// pixel_stride, channel_stride  distances in bytes in the input; the latter with all bands.
-// input_band_pixels             of each band of the input; 0 if it does not lie in bands.
+// pixel_stride, channel_stride  distances in bytes in the input. If it lies in bands, the bytes that a channel has in all.
+// input_band_pixels             of each band of the input; 0 if it does not lie in bands, or is not packed.
 // band_pixels                   of each band that strips shall not cross; 0 if there are none.
 // Returns xnn_status_unsupported_parameter where a distance in the padded input does not fit 32 bits.
 XNN_INTERNAL enum xnn_status xnn_reshape_im2col_strips(
@@ -384,8 +384,8 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
 // Packed strips that the rows pass over, in bytes: a part of L2 that leaves room for the weights.
 #define XNN_NMSPMM_STRIPS_SIZE (256 * 1024)
 
-// Cuts the work of an operator with num_blocks blocks of rows into tasks: sets num_threads, how many tasks of each kind
-// there are, and thread_scratch_size of a context whose other members are set, but for pointers to images.
+// Cuts the work of an operator with num_blocks blocks of rows into tasks: sets num_threads, task_strips, how many tasks
+// of each kind there are, and thread_scratch_size of a context whose other members are set, but for pointers to images.
 XNN_INTERNAL void xnn_plan_nmspmm(
     struct nmspmm_context* context,
     size_t input_size,
