@@ -434,6 +434,42 @@ TEST(REWRITE_FOR_NM, clamps_only_what_the_clamp_alone_reads) {
   }
 }
 
+// Values that grew before a later operator failed to reshape are as large afterwards, but have no memory yet.
+TEST(REWRITE_FOR_NM, plans_memory_after_a_reshape_that_failed) {
+  ReplicableRandomDevice rng;
+  for (const uint32_t flags : {0u, kForce | kNhwc, kForce | kCnhw}) {
+    SCOPED_TRACE("flags " + std::to_string(flags));
+    Graph graph;
+    const size_t input = graph.AddInput({1, 6, 5, 8});
+    const size_t addend = graph.AddInput({1, 1, 1, 16});
+    const size_t value = graph.AddConvolution(rng, input, 32, 3, 1, 1, 8, true);
+    GraphNode mean;
+    mean.op = GraphOp::kMean;
+    mean.axes = {1, 2};
+    mean.keep_dims = true;
+    mean.inputs = {graph.AddConvolution(rng, value, 16, 1, 1, 1, 4, true)};
+    // From here on, sizes are the same.
+    graph.AddBinary(xnn_binary_add, addend, graph.Add(mean, {1, 1, 1, 16}));
+    graph.MarkOutputs();
+    GraphRunner plain(graph, 0, nullptr);
+    GraphRunner runner(graph, flags, nullptr);
+    ASSERT_EQ(xnn_status_success, plain.status);
+    ASSERT_EQ(xnn_status_success, runner.status);
+    const Dims small = {{1, 6, 5, 8}, {1, 1, 1, 16}};
+    const Dims mismatch = {{1, 90, 91, 8}, {1, 1, 1, 15}};
+    const Dims larger = {{1, 90, 90, 8}, {1, 1, 1, 16}};
+    Dims expected_dims, dims;
+    Tensors expected, outputs;
+    ASSERT_EQ(xnn_status_success, runner.Run(small, DrawInputs(rng, small), &dims, &outputs));
+    EXPECT_NE(xnn_status_success, runner.Run(mismatch, DrawInputs(rng, mismatch), &dims, &outputs));
+    const Tensors inputs = DrawInputs(rng, larger);
+    ASSERT_EQ(xnn_status_success, plain.Run(larger, inputs, &expected_dims, &expected));
+    ASSERT_EQ(xnn_status_success, runner.Run(larger, inputs, &dims, &outputs));
+    ExpectNear(expected_dims, expected, dims, outputs);
+    if (HasFailed()) return;
+  }
+}
+
 // Convolutions add images of their output's shape only, also where plain additions broadcast.
 TEST(REWRITE_FOR_NM, does_not_read_beyond_a_reshaped_addend) {
   ReplicableRandomDevice rng;
