@@ -313,8 +313,8 @@ TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_in_bands) {
           const bool residual = rng() % 2 == 0;
           const size_t pixels = s.batch * s.height * s.width;
           num_banded += xnn_get_nmspmm_band_pixels(pixels, threads) != pixels;
-          TestEqualsNhwc(s, rng() % 2 * 8, Variant{residual, residual && rng() % 2 == 0, false, variant < 2, output_bands},
-                         rng);
+          const bool residual_is_output = residual && rng() % 2 == 0;
+          TestEqualsNhwc(s, rng() % 2 * 8, Variant{residual, residual_is_output, false, variant < 2, output_bands}, rng);
           if (HasFailed()) return;
         }
       }

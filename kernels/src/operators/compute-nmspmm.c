@@ -20,8 +20,8 @@
 #define TARGET_TASKS_PER_THREAD 4
 // What packing a column takes, in weights that pass over it.
 #define PACKED_COLUMN_COST 6.0f
-// Processors fetch memory ahead as far as the end of a page. Threads whose pixels take turns in one page, and not in bands,
-// fetch, and write to, what the others hold.
+// Processors fetch memory ahead as far as the end of a page. Threads whose pixels take turns in one page, and do not lie
+// in bands, fetch, and write to, what the others hold.
 #define FETCHED_SPAN 4096
 
 // Strips that fit so many bytes.
@@ -30,8 +30,8 @@ static size_t get_fitting_strips(const struct nmspmm_context* context, size_t si
   return min(max(size / context->strip_size, 1), context->num_strips);
 }
 
-// Time of the busiest thread for so many tasks, in units of one of them, if row_tasks share the rows of each and all of these
-// pack all its columns; packing is the time of that. The last task may be a part of one.
+// Time of the busiest thread for so many tasks, in units of one of them, if row_tasks share the rows of each and all of
+// these pack all its columns; packing is the time of that. The last task may be a part of one.
 static float predict_time(float num_tasks, float packing, size_t row_tasks, size_t num_threads)
 {
   const float full_tasks = math_max_f32(roundf(num_tasks), 1.0f);

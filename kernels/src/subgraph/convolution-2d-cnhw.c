@@ -165,8 +165,8 @@ static bool is_in_cnhw(const struct xnn_subgraph* subgraph, const struct xnn_nod
 static bool reads_bands(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
 {
   if (node->type == xnn_node_type_static_transpose) {
-    // It writes more than the image: not to a value that has no room for it, nor to one that a second runtime of this graph
-    // may replace by such a value, as the output of a copy.
+    // It writes more than the image: not to a value that has no room for it, nor to one that a second runtime of this
+    // graph may replace by such a value, as the output of a copy.
     const struct xnn_value* output = &subgraph->values[node->outputs[0]];
     return (node->flags & XNN_FLAG_CONVERT_LAYOUT) != 0 && xnn_value_is_internal(output) &&
       !(output->num_consumers == 1 && subgraph->nodes[output->first_consumer].type == xnn_node_type_copy);

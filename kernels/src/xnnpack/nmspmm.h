@@ -254,16 +254,17 @@ XNN_INTERNAL enum xnn_status xnn_pack_f32_nmspmm_w(
   const float* bias,
   struct xnn_nmspmm_filter* filter);
 
-// CNHW values between convolutions can lie in bands: as many as there are threads, stored as [channels][pixels] one after
-// another. All have the same size; the last may use less of it, so that the value takes more memory than the image. A thread's
-// pixels are together; where two take turns in each channel, processors fetch ahead for one what the other writes.
+// CNHW values between convolutions can lie in bands: as many as there are threads, stored as [channels][pixels] one
+// after another. All have the same size; the last may use less of it, so that the value takes more memory than the
+// image. A thread's pixels are together; where two take turns in each channel, processors fetch ahead for one what the
+// other writes.
 //
 // Of an input: for CNHW convolutions of one group with a 1x1 kernel and no padding, and for layout conversions.
 #define XNN_FLAG_INPUT_BANDS 0x00010000
 // Of an output, and of what the convolution adds to it.
 #define XNN_FLAG_OUTPUT_BANDS 0x00020000
 
-// Pixels that a band of a value has room for: all if bands would be narrow, or the last one much smaller than the others.
+// Pixels that a band of a value has room for: all if bands would be narrow, or the last much smaller than the others.
 XNN_INTERNAL size_t xnn_get_nmspmm_band_pixels(size_t num_pixels, size_t num_threads);
 
 // The strips of an image. None crosses the border of a band of the output.
@@ -278,7 +279,7 @@ struct xnn_im2col_strips {
 
 // Cuts the output pixels of an operator, whose sizes are resolved, into strips of nr.
 //
-// pixel_stride, channel_stride  distances in bytes in the input. If it lies in bands, the bytes that a channel has in all.
+// pixel_stride, channel_stride  distances in bytes in the input; if it lies in bands, a channel's bytes in all of them.
 // input_band_pixels             of each band of the input; 0 if it does not lie in bands, or is not packed.
 // band_pixels                   of each band that strips shall not cross; 0 if there are none.
 // Returns xnn_status_unsupported_parameter where a distance in the padded input does not fit 32 bits.
