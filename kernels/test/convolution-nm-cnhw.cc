@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// The operators for CNHW images against the NHWC ones, for drawn shapes and patterns.
+// The convolution operator for CNHW images against the NHWC one, for drawn shapes and patterns.
 
 #include <algorithm>
 #include <cmath>
@@ -16,43 +16,23 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
-#include "xnnpack/cnhw.h"
 #include "xnnpack/common.h"
 #include "xnnpack/nmspmm.h"
-#include "xnnpack/operator-type.h"
 #include "nm-convolution-tester.h"
 #include "replicable_random_device.h"
 #include "pthreadpool.h"
 
-using xnnpack::Draw;
 using xnnpack::DrawShape;
 using xnnpack::kPoison;
 using xnnpack::OperatorPtr;
 using xnnpack::Prune;
+using xnnpack::Random;
 using xnnpack::ReplicableRandomDevice;
 using xnnpack::Shape;
 using xnnpack::ThreadpoolPtr;
+using xnnpack::Transpose;
 
 namespace {
-
-std::vector<float> Random(ReplicableRandomDevice& rng, size_t size) {
-  std::uniform_real_distribution<float> dist(-1.0f, 1.0f);
-  std::vector<float> values(size);
-  std::generate(values.begin(), values.end(), [&] { return dist(rng); });
-  return values;
-}
-
-// [pixels][channels] to [channels][pixels].
-std::vector<float> Transpose(const std::vector<float>& in, size_t channels) {
-  std::vector<float> out(in.size());
-  const size_t pixels = in.size() / channels;
-  for (size_t p = 0; p < pixels; p++) {
-    for (size_t c = 0; c < channels; c++) {
-      out[c * pixels + p] = in[p * channels + c];
-    }
-  }
-  return out;
-}
 
 // [channels][pixels] to bands of so many pixels; what the last band does not have is poisoned.
 std::vector<float> ToBands(const std::vector<float>& in, size_t channels, size_t band_pixels) {
@@ -473,103 +453,4 @@ TEST(CONVOLUTION_NM_CNHW_F32, refuses_images_that_overflow) {
   ASSERT_EQ(xnn_status_success, status);
   EXPECT_EQ(xnn_status_unsupported_parameter, xnn_reshape_convolution2d_nm_cnhw_f32(
     absurd.get(), 1, 5, 5, &workspace_size, &workspace_alignment, nullptr, nullptr, nullptr));
-}
-
-namespace {
-
-// Runs the NHWC pooling operator and returns its output.
-std::vector<float> PoolNhwc(const xnn_pooling2d& p, bool max, size_t batch, size_t height, size_t width,
-                            size_t channels, const std::vector<float>& input) {
-  xnn_operator_t op = nullptr;
-  size_t output_height = 0, output_width = 0;
-  std::vector<float> padded(input);
-  padded.resize(input.size() + XNN_EXTRA_BYTES / sizeof(float));
-  std::vector<float> output;
-  if (max) {
-    EXPECT_EQ(xnn_status_success, xnn_create_max_pooling2d_nhwc_f32(
-      p.padding_top, p.padding_right, p.padding_bottom, p.padding_left, p.pooling_height, p.pooling_width,
-      p.stride_height, p.stride_width, p.dilation_height, p.dilation_width, p.output_min, p.output_max, p.flags, &op));
-    OperatorPtr owner(op, xnn_delete_operator);
-    EXPECT_EQ(xnn_status_success, xnn_reshape_max_pooling2d_nhwc_f32(
-      op, batch, height, width, channels, channels, channels, &output_height, &output_width, nullptr));
-    // Several passes read back what they wrote, and beyond.
-    output.assign(batch * output_height * output_width * channels + XNN_EXTRA_BYTES / sizeof(float), kPoison);
-    EXPECT_EQ(xnn_status_success, xnn_setup_max_pooling2d_nhwc_f32(op, padded.data(), output.data()));
-    EXPECT_EQ(xnn_status_success, xnn_run_operator(op, nullptr));
-    output.resize(batch * output_height * output_width * channels);
-  } else {
-    size_t workspace_size = 0, workspace_alignment = 0;
-    EXPECT_EQ(xnn_status_success, xnn_create_average_pooling2d_nhwc_f32(
-      p.padding_top, p.padding_right, p.padding_bottom, p.padding_left, p.pooling_height, p.pooling_width,
-      p.stride_height, p.stride_width, p.output_min, p.output_max, p.flags, &op));
-    OperatorPtr owner(op, xnn_delete_operator);
-    EXPECT_EQ(xnn_status_success, xnn_reshape_average_pooling2d_nhwc_f32(
-      op, batch, height, width, channels, channels, channels, &workspace_size, &workspace_alignment,
-      &output_height, &output_width, nullptr));
-    output.assign(batch * output_height * output_width * channels, kPoison);
-    std::vector<float> workspace(workspace_size / sizeof(float) + 64);
-    void* aligned = workspace.data();
-    size_t space = workspace.size() * sizeof(float);
-    if (workspace_size != 0) {
-      EXPECT_NE(nullptr, std::align(workspace_alignment, workspace_size, aligned, space));
-    }
-    EXPECT_EQ(xnn_status_success,
-              xnn_setup_average_pooling2d_nhwc_f32(op, aligned, padded.data(), output.data()));
-    EXPECT_EQ(xnn_status_success, xnn_run_operator(op, nullptr));
-  }
-  return output;
-}
-
-}  // namespace
-
-TEST(POOLING_CNHW_F32, equals_nhwc_for_drawn_shapes) {
-  ReplicableRandomDevice rng;
-  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
-  for (size_t i = 0; i < xnnpack::kNumDrawnShapes; i++) {
-    const bool max = i % 2 == 0;
-    xnn_pooling2d p = {};
-    // The NHWC operators want at least two taps, and strides no larger than the window.
-    p.pooling_height = Draw(rng, 1u, 4u);
-    p.pooling_width = Draw(rng, 2u, 4u);
-    p.stride_height = Draw(rng, 1u, p.pooling_height);
-    p.stride_width = Draw(rng, 1u, p.pooling_width);
-    p.dilation_height = p.dilation_width = 1;
-    if (rng() % 2 == 0) {
-      p.flags = XNN_FLAG_TENSORFLOW_SAME_PADDING;
-    } else {
-      p.padding_top = Draw(rng, 0u, p.pooling_height - 1);
-      p.padding_bottom = Draw(rng, 0u, p.pooling_height - 1);
-      p.padding_left = Draw(rng, 0u, p.pooling_width - 1);
-      p.padding_right = Draw(rng, 0u, p.pooling_width - 1);
-    }
-    p.output_min = rng() % 2 == 0 ? -0.25f : -std::numeric_limits<float>::infinity();
-    p.output_max = rng() % 2 == 0 ? 0.25f : std::numeric_limits<float>::infinity();
-    const size_t batch = Draw<size_t>(rng, 1, 3), height = Draw<size_t>(rng, 4, 20), width = Draw<size_t>(rng, 4, 20);
-    const size_t channels = Draw<size_t>(rng, 1, 40);
-    SCOPED_TRACE(testing::Message() << (max ? "max " : "average ") << batch << "x" << height << "x" << width << "x"
-                 << channels << " pooling " << p.pooling_height << "x" << p.pooling_width << " stride "
-                 << p.stride_height << "x" << p.stride_width << " pad " << p.padding_top << "," << p.padding_right
-                 << "," << p.padding_bottom << "," << p.padding_left << " flags " << p.flags);
-    const std::vector<float> input = Random(rng, batch * height * width * channels);
-    const std::vector<float> expected =
-      Transpose(PoolNhwc(p, max, batch, height, width, channels, input), channels);
-    if (HasFailed()) return;
-
-    xnn_operator_t op = nullptr;
-    ASSERT_EQ(xnn_status_success, xnn_create_pooling2d_cnhw_f32(
-      &p, max ? xnn_operator_type_max_pooling_cnhw_f32 : xnn_operator_type_average_pooling_cnhw_f32, &op));
-    OperatorPtr owner(op, xnn_delete_operator);
-    ThreadpoolPtr threadpool(rng() % 4 == 0 ? pthreadpool_create(3) : nullptr, pthreadpool_destroy);
-    size_t output_height = 0, output_width = 0;
-    ASSERT_EQ(xnn_status_success, xnn_reshape_pooling2d_cnhw_f32(
-      op, batch, height, width, channels, &output_height, &output_width, threadpool.get()));
-    ASSERT_EQ(expected.size(), batch * output_height * output_width * channels);
-    std::vector<float> output(expected.size(), kPoison);
-    const std::vector<float> transposed = Transpose(input, channels);
-    ASSERT_EQ(xnn_status_success, xnn_setup_pooling2d_cnhw_f32(op, transposed.data(), output.data()));
-    ASSERT_EQ(xnn_status_success, xnn_run_operator(op, threadpool.get()));
-    for (size_t j = 0; j < output.size(); j++) {
-      ASSERT_NEAR(expected[j], output[j], 1e-6) << "element " << j;
-    }
-  }
 }

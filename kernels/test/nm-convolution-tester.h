@@ -133,4 +133,24 @@ inline Shape DrawShape(ReplicableRandomDevice& rng) {
   return s;
 }
 
+// Numbers in [-1, 1].
+inline std::vector<float> Random(ReplicableRandomDevice& rng, size_t size) {
+  std::uniform_real_distribution<float> dist(-1.0f, 1.0f);
+  std::vector<float> values(size);
+  std::generate(values.begin(), values.end(), [&] { return dist(rng); });
+  return values;
+}
+
+// [pixels][channels] to [channels][pixels].
+inline std::vector<float> Transpose(const std::vector<float>& in, size_t channels) {
+  std::vector<float> out(in.size());
+  const size_t pixels = in.size() / channels;
+  for (size_t p = 0; p < pixels; p++) {
+    for (size_t c = 0; c < channels; c++) {
+      out[c * pixels + p] = in[p * channels + c];
+    }
+  }
+  return out;
+}
+
 }  // namespace xnnpack
