@@ -44,7 +44,16 @@ enum xnn_status xnn_set_image_shape(
   return xnn_status_success;
 }
 
-// The same for a convolution, which may add an image: one of its output's shape.
+enum xnn_status xnn_grow_value(struct xnn_value* value, size_t size, enum xnn_status status)
+{
+  if (size <= value->size || (status != xnn_status_success && status != xnn_status_reallocation_required)) {
+    return status;
+  }
+  value->size = size;
+  return xnn_status_reallocation_required;
+}
+
+// Stores the output's shape of a convolution, which may add an image: one of that shape.
 enum xnn_status xnn_set_convolution_shape(
   const struct xnn_operator_data* opdata,
   struct xnn_value* values,
@@ -128,13 +137,7 @@ static enum xnn_status reshape_convolution(
   }
   status = xnn_set_convolution_shape(
     opdata, values, input->shape.dim[0], height, width, opdata->workspace_size > old_workspace_size);
-  struct xnn_value* output = &values[opdata->outputs[0]];
-  if (op->nmspmm.output_size > output->size &&
-      (status == xnn_status_success || status == xnn_status_reallocation_required)) {
-    output->size = op->nmspmm.output_size;
-    status = xnn_status_reallocation_required;
-  }
-  return status;
+  return xnn_grow_value(&values[opdata->outputs[0]], op->nmspmm.output_size, status);
 }
 
 static enum xnn_status setup_convolution(

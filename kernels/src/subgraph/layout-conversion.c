@@ -54,12 +54,7 @@ static enum xnn_status reshape_conversion(
   }
   status = xnn_set_image_shape(output, dims[0], dims[1], dims[2], dims[3], false);
   // The last band is written as if it had as many pixels as the others.
-  const size_t size = num_bands * band_pixels * dims[3] * sizeof(float);
-  if (size > output->size) {
-    output->size = size;
-    status = xnn_status_reallocation_required;
-  }
-  return status;
+  return xnn_grow_value(output, num_bands * band_pixels * dims[3] * sizeof(float), status);
 }
 
 static enum xnn_status setup_conversion(

@@ -52,6 +52,9 @@ XNN_INTERNAL void xnn_node_run_in_cnhw(struct xnn_node* node);
 
 XNN_INTERNAL void xnn_node_run_convolution_in_cnhw(struct xnn_node* node);
 
+// Lets a value have more memory than its shape takes; status is that of storing the shape.
+XNN_INTERNAL enum xnn_status xnn_grow_value(struct xnn_value* value, size_t size, enum xnn_status status);
+
 // Stores the shape of an output, and tells whether it or the workspace needs more memory than it has.
 XNN_INTERNAL enum xnn_status xnn_set_image_shape(
     struct xnn_value* output,
