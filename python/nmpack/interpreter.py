@@ -20,7 +20,23 @@ INTERPRETERS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 DEFAULT_INTERPRETER = "ai-edge-litert"
 RESOLVERS = ("auto", "plain", "reference")
 LIBRARY = "libnmpack_delegate.so"
-ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def source_tree(package: Path) -> Path | None:
+    """Return the root of nmpack's source tree that the folder ``package`` lies in, or None.
+
+    An installed package has none: two folders above it there may be anything, also a stranger's
+    build folder.
+    """
+    root = package.parents[1]
+    lies_there = package == root / "python" / "nmpack"
+    marks = ("meson.build", "pyproject.toml", "delegate/plugin.cc")
+    return root if lies_there and all((root / mark).is_file() for mark in marks) else None
+
+
+#: Below it builds are looked for: our own source tree, or of an installed package its own folder.
+ROOT = source_tree(_PACKAGE) or _PACKAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +77,34 @@ class Engine:
 
 
 def find_delegate() -> Path:
-    """Return our delegate: ``$NMPACK_DELEGATE``, or the host build of this source tree.
+    """Return our delegate: ``$NMPACK_DELEGATE``, the one in the installed package, or our build.
+
+    The package's is ``nmpack/lib/libnmpack_delegate.so``; the build is the host build of the source
+    tree that this package lies in. The current directory is not looked at: loading a library runs
+    its code, and the directory may be a stranger's.
 
     Raises:
-        MissingError: neither exists.
+        MissingError: there is none.
     """
     if named := os.environ.get("NMPACK_DELEGATE"):
         path = Path(named)
         if not path.is_file():
             raise MissingError(f"NMPACK_DELEGATE names {named}, which is not a file")
         return path.resolve()
-    for root in (ROOT, Path.cwd()):
-        path = root / "build" / "host" / "delegate" / LIBRARY
+    for path in (_PACKAGE / "lib" / LIBRARY, ROOT / "build" / "host" / "delegate" / LIBRARY):
         if path.is_file():
             return path
     raise MissingError(
         f"{LIBRARY} is not built: run ./scripts/setup.sh, or point NMPACK_DELEGATE at the file"
     )
+
+
+def _delegate_path(library: str | Path | None) -> Path:
+    """Return an absolute path: the loader looks for a bare name wherever LD_LIBRARY_PATH says."""
+    path = Path(library).resolve() if library is not None else find_delegate()
+    if not path.is_file():
+        raise MissingError(f"the delegate {library} is not a file")
+    return path
 
 
 def nmpack_engine(
@@ -94,12 +121,10 @@ def nmpack_engine(
     Raises:
         MissingError: the delegate is not built.
     """
-    path = Path(library) if library is not None else find_delegate()
-    if not path.is_file():
-        raise MissingError(f"the delegate {path} is not a file")
+    path = _delegate_path(library)
     values = {"num_threads": str(threads)} | option_strings(options)
     resolver = "plain" if alone else "auto"
-    return Engine(name, interpreter, str(path.resolve()), values, resolver, threads)
+    return Engine(name, interpreter, str(path), values, resolver, threads)
 
 
 def option_strings(options: Mapping[str, object] | None) -> dict[str, str]:
@@ -161,7 +186,7 @@ def load_delegate(
         InterpreterError: the delegate refuses an option; the message is the delegate's own.
         MissingError: the interpreter is not installed or the delegate not built.
     """
-    path = Path(library) if library is not None else find_delegate()
+    path = _delegate_path(library)
     module = interpreter_module(interpreter)
     try:
         # The interpreters' own wrappers leave noise behind when a library is not a delegate.

@@ -68,7 +68,8 @@ class EngineProcess:
         self._log = (Path(self._folder.name) / "log").open("w+", encoding="utf-8", errors="replace")
         with theirs:
             self._child = subprocess.Popen(
-                [_python(engine.interpreter), "-m", "nmpack.worker", str(theirs.fileno())],
+                # -P: the current directory may be a stranger's; Python would import from it first.
+                [_python(engine.interpreter), "-P", "-m", "nmpack.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -191,19 +192,26 @@ def _python(interpreter: str) -> str:
     if named:
         if not Path(named).is_file():
             raise MissingError(f"NMPACK_TFLITE_RUNTIME_PYTHON names {named}, which is not a file")
-        return named
+        # Not resolved: an environment's Python is a link, and its name says which environment.
+        return str(Path(named).absolute())
     beside = ROOT / ".venv-tflite-runtime" / "bin" / "python"
     return str(beside) if beside.is_file() else sys.executable
 
 
 def _environment() -> dict[str, str]:
-    """Return this environment with nmpack's own folder on the path, unless others share it."""
+    """Return this environment with nmpack's own folder on the path, unless others share it.
+
+    Empty entries of PYTHONPATH go: they mean the current directory, and come from nothing but a
+    colon too many.
+    """
     folder = Path(__file__).resolve().parents[1]
     environment = dict(os.environ)
     environment.pop("PYTHONHOME", None)
+    entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if entry]
     if not (folder / "numpy").exists():
-        rest = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(folder), *([rest] if rest else [])])
+        entries.insert(0, str(folder))
+    if entries:
+        environment["PYTHONPATH"] = os.pathsep.join(entries)
     return environment
 
 
