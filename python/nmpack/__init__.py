@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """nmpack: prune convolutional networks column-wise and run them faster on CPUs.
 
-The parts, each importable by itself and none importing a framework before it is used:
+The parts, none importing a framework before it is used; ``import nmpack`` is enough to reach the
+modules, which are imported when they are asked for:
 
-* :class:`NMPattern`: what to keep.
+* :class:`NMPattern`: what to keep; :mod:`nmpack.schedule`: when.
 * :mod:`nmpack.torch`, :mod:`nmpack.keras`: ``prune_`` and ``finalize_`` for each framework.
 * :mod:`nmpack.models`: networks with torchvision's parameter names.
-* :mod:`nmpack.convert`: to ``.tflite``.
+* :mod:`nmpack.budget`, :mod:`nmpack.training`, :mod:`nmpack.checkpointing`: how much to prune
+  where, training, and training in less memory.
+* :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files.
 * :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`: execute, explain, measure.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from nmpack.benchmark import bench
 from nmpack.detection import detect_pattern
@@ -19,7 +24,21 @@ from nmpack.inspection import inspect
 from nmpack.interpreter import Engine, load_delegate, nmpack_engine
 from nmpack.mask import compute_mask
 from nmpack.pattern import NMPattern, Unstructured
+from nmpack.quiet import import_module
 from nmpack.runner import run
+
+if TYPE_CHECKING:
+    from nmpack import budget as budget
+    from nmpack import checkpointing as checkpointing
+    from nmpack import convert as convert
+    from nmpack import demo as demo
+    from nmpack import keras as keras
+    from nmpack import models as models
+    from nmpack import rvv as rvv
+    from nmpack import schedule as schedule
+    from nmpack import storage as storage
+    from nmpack import torch as torch
+    from nmpack import training as training
 
 __version__ = "0.1.0"
 
@@ -36,3 +55,35 @@ __all__ = [
     "nmpack_engine",
     "run",
 ]
+
+#: Modules that are imported when they are asked for, and the extra with what each one needs.
+_MODULES = {
+    "budget": "torch",
+    "checkpointing": "torch",
+    "convert": "torch",
+    "demo": "torch",
+    "keras": "keras",
+    "models": "torch",
+    "rvv": "torch",
+    "schedule": "torch",
+    "storage": "interpreter",
+    "torch": "torch",
+    "training": "torch",
+}
+
+if not TYPE_CHECKING:  # a checker would take every name for one that exists
+
+    def __getattr__(name: str) -> object:
+        """Import a module of the package when it is asked for.
+
+        Raises:
+            AttributeError: there is no such name.
+            MissingError: what the module needs is not installed.
+        """
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}", _MODULES[name])
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """List the modules too."""
+        return sorted({*globals(), *_MODULES})

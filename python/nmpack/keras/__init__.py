@@ -47,3 +47,8 @@ def __getattr__(name: str) -> Any:
 
         return Pruner
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the callback too."""
+    return sorted({*globals(), *__all__})
