@@ -40,6 +40,17 @@ class Layer:
     kind: str = CONVOLUTION
 
 
+class Other(NamedTuple):
+    """A layer that has weights and cannot be pruned: its name, and its class in the framework."""
+
+    name: str
+    kind: str
+
+    def __str__(self) -> str:
+        """Return the name with the kind in brackets."""
+        return f"{self.name} ({self.kind})"
+
+
 class Choice(NamedTuple):
     """A layer and the pattern it gets; without one, ``reason`` says why it stays dense."""
 
@@ -95,6 +106,7 @@ def choose(
     select: Select | None,
     exclude: str | Iterable[str] = (),
     keep_dense: Sequence[str] = (),
+    others: Sequence[Other] = (),
 ) -> list[Choice]:
     """Decide about every layer.
 
@@ -102,14 +114,15 @@ def choose(
     ``keep_dense``, grouped and depthwise ones, and those with fewer output channels than one tile:
     in a ResNet that leaves exactly the convolutions of the residual blocks. Linear layers are
     pruned only where ``select`` or a mapping names them. A mapping of globs to patterns is a
-    selection by itself: the first glob that matches decides.
+    selection by itself: the first glob that matches decides. ``others`` are what else has weights,
+    for messages alone.
 
     Raises:
         SelectionError: nothing is left to prune, or a glob matches no layer.
     """
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     _require_use(layers, exclude, "exclude")
-    wanted = _rule(layers, patterns, select, keep_dense)
+    wanted = _rule(layers, patterns, select, keep_dense, others)
     chosen = []
     for layer in layers:
         glob = _first(exclude, layer)
@@ -117,9 +130,32 @@ def choose(
         reason = f"excluded by {glob!r}" if glob else silent or wanted(layer)
         chosen.append(Choice(layer, None if reason else pattern, reason))
     if all(choice.reason for choice in chosen):
-        why = f"; {chosen[0].layer.name}: {chosen[0].reason}" if chosen else ""
-        raise SelectionError(f"nothing to prune among {len(chosen)} layers{why}")
+        raise SelectionError(_nothing(chosen, others, named=select is not None))
     return chosen
+
+
+def _nothing(chosen: Sequence[Choice], others: Sequence[Other], *, named: bool) -> str:
+    """Say which layers were seen, and of each why it is not pruned."""
+    if not chosen:
+        text = "nothing to prune: the model has no 2D convolution and no linear layer"
+    else:
+        text = f"nothing to prune among {len(chosen)} layer{'s' * (len(chosen) > 1)}"
+        names: dict[str, list[str]] = {}
+        for choice in chosen:
+            names.setdefault(choice.reason, []).append(choice.layer.name)
+        text += "".join(f"; {_some(group)}: {reason}" for reason, group in names.items())
+        if not named:
+            text += "; to prune such a layer all the same, name it in select"
+    return text + (f"; {_unfit(others)}" if others else "")
+
+
+def _unfit(others: Sequence[Other]) -> str:
+    return f"cannot be pruned, being neither 2D convolutions nor linear layers: {_some(others)}"
+
+
+def _some(items: Sequence[object]) -> str:
+    shown = ", ".join(str(item) for item in items[:4])
+    return shown if len(items) <= 4 else f"{shown} and {len(items) - 4} more"
 
 
 def _pattern_of(layer: Layer, patterns: Patterns) -> tuple[Pattern | None, str]:
@@ -134,10 +170,14 @@ def _pattern_of(layer: Layer, patterns: Patterns) -> tuple[Pattern | None, str]:
 
 
 def _rule(
-    layers: Sequence[Layer], patterns: Patterns, select: Select | None, keep_dense: Sequence[str]
+    layers: Sequence[Layer],
+    patterns: Patterns,
+    select: Select | None,
+    keep_dense: Sequence[str],
+    others: Sequence[Other],
 ) -> Callable[[Layer], str]:
     if isinstance(patterns, Mapping):
-        _require_use(layers, tuple(patterns), "pattern")
+        _require_use(layers, tuple(patterns), "pattern", others)
         if select is None:
             return lambda _: ""
     elif not isinstance(patterns, NMPattern | Unstructured):
@@ -153,7 +193,7 @@ def _rule(
         types = tuple(item for item in select if isinstance(item, type))
         if len(globs) + len(types) != len(select):
             raise SelectionError(f"select takes globs or types in a sequence, got {select!r}")
-        _require_use(layers, globs, "select")
+        _require_use(layers, globs, "select", others)
         return lambda layer: (
             "" if _first(globs, layer) or isinstance(layer.module, types) else "not selected"
         )
@@ -181,9 +221,13 @@ def _first(globs: Sequence[str], layer: Layer) -> str | None:
     return next((glob for glob in globs if fnmatchcase(layer.name, glob)), None)
 
 
-def _require_use(layers: Sequence[Layer], globs: Sequence[str], what: str) -> None:
+def _require_use(
+    layers: Sequence[Layer], globs: Sequence[str], what: str, others: Sequence[Other] = ()
+) -> None:
     for glob in globs:
         if not any(fnmatchcase(layer.name, glob) for layer in layers):
+            if met := [other for other in others if fnmatchcase(other.name, glob)]:
+                raise SelectionError(f"{what} {glob!r} matches only what {_unfit(met)}")
             names = ", ".join(layer.name for layer in layers[:3])
             known = f"; names look like {names}" if names else "; the model has none"
             raise SelectionError(

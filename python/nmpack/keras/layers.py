@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nmpack.errors import NmpackError
+from nmpack.errors import ModelError, NmpackError
 from nmpack.mask import Array, BoolArray
 from nmpack.quiet import import_keras
-from nmpack.selection import CONVOLUTION, LINEAR, Layer
+from nmpack.selection import CONVOLUTION, LINEAR, Layer, Other
 
 
 def layers_of(model: Any) -> list[Layer]:
@@ -19,7 +19,10 @@ def layers_of(model: Any) -> list[Layer]:
 
     Raises:
         NmpackError: a layer has no weights yet.
+        ModelError: ``model`` is no Keras model.
     """
+    if not isinstance(model, import_keras().layers.Layer):
+        raise ModelError(f"expected a Keras model or layer, got {type(model).__name__}")
     dense = import_keras().layers.Dense
     found: list[Layer] = []
     seen: set[int] = set()
@@ -36,7 +39,31 @@ def layers_of(model: Any) -> list[Layer]:
         height, width, channels, outputs = map(int, layer.kernel.shape)
         shape = (outputs, height, width, channels)
         found.append(Layer(name, layer, shape, int(layer.groups), CONVOLUTION))
+    if not found and not model.built:
+        raise NmpackError(
+            f"{model.name}: has no weights yet; call the model once before pruning it"
+        )
     return found
+
+
+def others_of(model: Any) -> list[Other]:
+    """Return the layers that have weights of two axes or more and cannot be pruned."""
+    kinds = (import_keras().layers.Conv2D, import_keras().layers.Dense)
+    found: dict[int, Other] = {}
+    for name, layer in _leaves(model, ""):
+        if isinstance(layer, kinds):
+            continue
+        if any(len(weight.shape) > 1 for weight in layer.weights):
+            found.setdefault(id(layer), Other(name, type(layer).__name__))
+    return list(found.values())
+
+
+def _leaves(layer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    inner = list(layer._flatten_layers(include_self=False, recursive=False))
+    if not inner:
+        yield prefix.removesuffix("/") or layer.name, layer
+    for item in inner:
+        yield from _leaves(item, f"{prefix}{item.name}/")
 
 
 def weights(layer: Any) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nmpack.detection import detect_pattern
 from nmpack.keras.holding import held, hold, require_free
-from nmpack.keras.layers import layers_of, to_kernel, weights
+from nmpack.keras.layers import layers_of, others_of, to_kernel, weights
 from nmpack.mask import BoolArray, Evidence, compute_mask
 from nmpack.pattern import Pattern
 from nmpack.selection import Choice, Layer, LayerReport, Patterns, PruneReport, Select, choose
@@ -51,7 +51,7 @@ def chosen_layers(
 ) -> list[Choice]:
     """Decide about every layer of ``model``, as :func:`nmpack.selection.choose` does."""
     keep = tuple(getattr(model, "keep_dense", ()))
-    return choose(layers_of(model), pattern, select, exclude, keep)
+    return choose(layers_of(model), pattern, select, exclude, keep, others_of(model))
 
 
 def mask_of(

@@ -13,7 +13,7 @@ from torch import nn
 from nmpack.errors import NmpackError
 from nmpack.mask import Evidence
 from nmpack.torch.holding import original
-from nmpack.torch.layers import layers_of, to_array
+from nmpack.torch.layers import layers_of, require_real, to_array
 
 #: ``(outputs, targets) -> loss``.
 Loss = Callable[[Any, Any], torch.Tensor]
@@ -37,9 +37,10 @@ def collect(
         input over batches and output pixels.
 
     Raises:
-        NmpackError: there was no batch.
+        NmpackError: there was no batch, or a layer has no weights yet.
     """
     layers = layers_of(model)
+    require_real(layers)
     sums: dict[str, torch.Tensor] = {}
     counts: dict[str, int] = {}
     hooks = [

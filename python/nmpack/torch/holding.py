@@ -16,7 +16,7 @@ from torch.nn.utils import prune as torch_prune
 from nmpack.errors import SelectionError
 from nmpack.mask import require_mask
 from nmpack.pattern import Pattern
-from nmpack.torch.layers import layers_of
+from nmpack.torch.layers import layers_of, require_real
 
 
 class HoldMask(nn.Module):
@@ -108,7 +108,9 @@ def adopt_(model: nn.Module, masks: Mapping[str, torch.Tensor] | None = None) ->
     Raises:
         PatternError: a mask has another shape than its weight, or keeps nothing.
         SelectionError: a name is no layer's, or there is no mask to take over.
+        ModelError: a layer has no weights yet.
     """
+    require_real(layers_of(model))
     layers = {layer.name: layer.module for layer in layers_of(model)}
     if masks is None:
         found = {name: foreign(layer) for name, layer in layers.items()}

@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
+from nmpack.errors import ModelError
 from nmpack.mask import Array
-from nmpack.selection import CONVOLUTION, LINEAR, Layer
+from nmpack.selection import CONVOLUTION, LINEAR, Layer, Other
 
 #: torchvision's classes whose published lists are known; its ResNets need none.
 _PUBLISHED = {
@@ -31,7 +34,13 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def layers_of(model: nn.Module) -> list[Layer]:
-    """Return every ``nn.Conv2d`` and ``nn.Linear``, each once, in the model's order."""
+    """Return every ``nn.Conv2d`` and ``nn.Linear``, each once, in the model's order.
+
+    Raises:
+        ModelError: ``model`` is no PyTorch module.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"expected a torch.nn.Module, got {type(model).__name__}")
     found = []
     for name, module in unwrap(model).named_modules():
         if isinstance(module, nn.Conv2d):
@@ -39,6 +48,56 @@ def layers_of(model: nn.Module) -> list[Layer]:
         elif isinstance(module, nn.Linear):
             found.append(Layer(name or "model", module, ohwi(module), 1, LINEAR))
     return found
+
+
+def others_of(model: nn.Module) -> list[Other]:
+    """Return the modules that have weights, tensors of two axes or more, and cannot be pruned."""
+    found = []
+    for name, module in unwrap(model).named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) or "parametrizations" in name.split("."):
+            continue
+        own = list(module.parameters(recurse=False))
+        if parametrize.is_parametrized(module):
+            chains: Any = module.parametrizations
+            own += chains.parameters()
+        if any(is_lazy(parameter) or parameter.ndim > 1 for parameter in own):
+            kind = type(module).__name__.removeprefix("Parametrized")
+            found.append(Other(name or "model", kind))
+    return found
+
+
+def require_values(module: nn.Module, name: str = "") -> None:
+    """Check that every parameter and buffer below ``module``, which is called ``name``, has values.
+
+    Raises:
+        ModelError: one has none yet (a lazy module, the meta device); the message says what to do.
+    """
+    for path, tensor in (*module.named_parameters(name), *module.named_buffers(name)):
+        owner = path.rpartition(".")[0].partition(".parametrizations")[0] or "model"
+        if is_lazy(tensor):
+            raise ModelError(
+                f"{owner}: this lazy layer has no weights yet: call the model once on a sample, "
+                "such as model(torch.zeros(1, 3, 224, 224))"
+            )
+        if tensor.is_meta:
+            raise ModelError(
+                f"{owner}: its weights are on the meta device, without values: load them onto the "
+                "CPU first, with model.to_empty(device='cpu') and load_state_dict"
+            )
+
+
+def require_real(layers: list[Layer]) -> None:
+    """Check that the weights of ``layers`` have values, and are real.
+
+    Raises:
+        ModelError: they have none yet, or are complex.
+    """
+    for layer in layers:
+        require_values(layer.module, layer.name)
+        for parameter in layer.module.parameters():
+            if parameter.is_complex():
+                kind = str(parameter.dtype).removeprefix("torch.")
+                raise ModelError(f"{layer.name}: expected real weights to prune, got {kind}")
 
 
 def keep_dense_of(model: nn.Module) -> tuple[str, ...]:

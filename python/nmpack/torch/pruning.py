@@ -13,7 +13,14 @@ from nmpack.mask import Evidence, compute_mask
 from nmpack.pattern import Pattern
 from nmpack.selection import Choice, Layer, LayerReport, Patterns, PruneReport, Select, choose
 from nmpack.torch.holding import foreign, held, hold, require_free
-from nmpack.torch.layers import keep_dense_of, layers_of, to_tensor, weights
+from nmpack.torch.layers import (
+    keep_dense_of,
+    layers_of,
+    others_of,
+    require_real,
+    to_tensor,
+    weights,
+)
 
 
 def prune_(
@@ -44,6 +51,7 @@ def prune_(
     Raises:
         PatternError: the pattern does not fit a layer; the model is then unchanged.
         SelectionError: nothing to prune, or a glob matches nothing.
+        ModelError: a layer has no weights yet: a lazy module, or the meta device.
     """
     chosen = chosen_layers(model, pattern, select, exclude)
     masks: dict[str, torch.Tensor] = {}
@@ -61,8 +69,15 @@ def prune_(
 def chosen_layers(
     model: nn.Module, pattern: Patterns, select: Select | None, exclude: str | Iterable[str]
 ) -> list[Choice]:
-    """Decide about every layer of ``model``, as :func:`nmpack.selection.choose` does."""
-    return choose(layers_of(model), pattern, select, exclude, keep_dense_of(model))
+    """Decide about every layer of ``model``, as :func:`nmpack.selection.choose` does.
+
+    Raises:
+        ModelError: a layer has no weights yet.
+    """
+    layers = layers_of(model)
+    require_real(layers)
+    keep = keep_dense_of(model)
+    return choose(layers, pattern, select, exclude, keep, others_of(model))
 
 
 def mask_of(
@@ -84,8 +99,14 @@ def mask_of(
 
 
 def inspect(model: nn.Module) -> PruneReport:
-    """Say of every convolution and linear layer whether it holds a mask, and if not, why."""
-    return PruneReport(tuple(_row(layer) for layer in layers_of(model)))
+    """Say of every convolution and linear layer whether it holds a mask, and if not, why.
+
+    Raises:
+        ModelError: a layer has no weights yet.
+    """
+    layers = layers_of(model)
+    require_real(layers)
+    return PruneReport(tuple(_row(layer) for layer in layers))
 
 
 def _row(layer: Layer) -> LayerReport:
