@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "operator_checks.h"
+#include "shapes.h"
 #include "tensorflow/lite/builtin_ops.h"
 #include "tensorflow/lite/core/c/builtin_op_data.h"
 
@@ -135,7 +136,7 @@ void ModelChecks::Begin(TfLiteContext* context) {
 }
 
 const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegistration& registration,
-                                const TfLiteNode& node) {
+                                const TfLiteNode& node, Shapes shapes) {
   const int32_t code = registration.builtin_code;
   const auto exists = [&](int tensor) {
     return tensor >= 0 && static_cast<size_t>(tensor) < context.tensors_size;
@@ -179,7 +180,16 @@ const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegist
       code != kTfLiteBuiltinSplit) {
     return "its input has no dimensions";
   }
-  if (const char* why = RefuseOperator(context, code, node)) return why;
+  bool shapes_known = true;
+  if (shapes == Shapes::kStated) {
+    for (const TfLiteIntArray* tensors : {node.inputs, node.outputs}) {
+      for (int i = 0; i < tensors->size; i++) {
+        const int index = tensors->data[i];
+        shapes_known = shapes_known && (index < 0 || !HasPlaceholders(context.tensors[index]));
+      }
+    }
+  }
+  if (const char* why = RefuseOperator(context, code, node, shapes_known)) return why;
 
   for (int i = 0; i < node.outputs->size; i++) {
     written_.insert(node.outputs->data[i]);

@@ -12,12 +12,19 @@ namespace nmpack {
 // every node passes here first; one that is not beyond doubt is left to the interpreter.
 class ModelChecks {
  public:
+  // Whether the interpreter's kernels have prepared the node, or shapes are those that the file states: possibly
+  // placeholders, which decide nothing.
+  enum class Shapes { kStated, kPrepared };
+
   // To be called before the nodes of another graph are shown, while the interpreter waits for a delegate to choose.
   void Begin(TfLiteContext* context);
 
+  // The same graph's nodes will be shown again.
+  void Restart() { written_.clear(); }
+
   // Null, or why the node must not be delegated.
-  const char* Refuse(const TfLiteContext& context, const TfLiteRegistration& registration,
-                     const TfLiteNode& node);
+  const char* Refuse(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node,
+                     Shapes shapes);
 
  private:
   std::unordered_set<int> written_;  // tensors that accepted nodes write

@@ -18,9 +18,12 @@ constexpr int64_t kMaxExtent = int64_t{1} << 20;  // of a stride or a dilated ke
 
 class Node {
  public:
-  Node(const TfLiteContext& context, const TfLiteNode& node) : context_(context), node_(node) {}
+  Node(const TfLiteContext& context, const TfLiteNode& node, bool shapes_known)
+      : context_(context), node_(node), shapes_known_(shapes_known) {}
 
   int inputs() const { return node_.inputs->size; }
+  // If not, dimensions of tensors that are not constants may be placeholders.
+  bool shapes_known() const { return shapes_known_; }
   bool has_input(int i) const { return i < inputs() && node_.inputs->data[i] >= 0; }
   const TfLiteTensor& input(int i) const { return context_.tensors[node_.inputs->data[i]]; }
   const TfLiteTensor& output(int i) const { return context_.tensors[node_.outputs->data[i]]; }
@@ -32,6 +35,7 @@ class Node {
  private:
   const TfLiteContext& context_;
   const TfLiteNode& node_;
+  const bool shapes_known_;
 };
 
 int Rank(const TfLiteTensor& tensor) { return tensor.dims->size; }
@@ -51,8 +55,8 @@ const int32_t* Integers(const TfLiteTensor& tensor, int64_t count) {
   return usable ? tensor.data.i32 : nullptr;
 }
 
-const char* RefuseWindow(const TfLiteTensor& input, const TfLiteTensor& output, int64_t kernel_height,
-                         int64_t kernel_width, int64_t stride_height, int64_t stride_width,
+const char* RefuseWindow(const TfLiteTensor& input, const TfLiteTensor& output, bool shapes_known,
+                         int64_t kernel_height, int64_t kernel_width, int64_t stride_height, int64_t stride_width,
                          int64_t dilation_height, int64_t dilation_width) {
   if (Rank(input) != 4 || Rank(output) != 4) return "an input or output is not four-dimensional";
   if (std::min({kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width}) < 1) {
@@ -63,6 +67,7 @@ const char* RefuseWindow(const TfLiteTensor& input, const TfLiteTensor& output, 
   if (std::max({height, width, stride_height, stride_width, dilation_height, dilation_width}) > kMaxExtent) {
     return "a stride or dilated kernel is larger than 2^20";
   }
+  if (!shapes_known) return nullptr;
   if (kernel_height * kernel_width > kMaxIndirections / (Dim(output, 1) * Dim(output, 2))) {
     return "it needs more than 2^27 kernel elements for an image";
   }
@@ -89,7 +94,7 @@ const char* RefuseConvolution(const Node& node, bool depthwise) {
     const auto& p = node.params<TfLiteDepthwiseConvParams>();
     stride_height = p.stride_height, stride_width = p.stride_width;
     dilation_height = p.dilation_height_factor, dilation_width = p.dilation_width_factor;
-    if (Rank(input) == 4 && (Dim(filter, 0) != 1 || p.depth_multiplier < 1 ||
+    if (node.shapes_known() && Rank(input) == 4 && (Dim(filter, 0) != 1 || p.depth_multiplier < 1 ||
                              Dim(input, 3) * p.depth_multiplier != Dim(filter, 3))) {
       return "its filter does not fit its input channels";
     }
@@ -97,13 +102,13 @@ const char* RefuseConvolution(const Node& node, bool depthwise) {
     const auto& p = node.params<TfLiteConvParams>();
     stride_height = p.stride_height, stride_width = p.stride_width;
     dilation_height = p.dilation_height_factor, dilation_width = p.dilation_width_factor;
-    if (Rank(input) == 4 && (Dim(input, 3) % Dim(filter, 3) != 0 ||
+    if (node.shapes_known() && Rank(input) == 4 && (Dim(input, 3) % Dim(filter, 3) != 0 ||
                              Dim(filter, 0) % (Dim(input, 3) / Dim(filter, 3)) != 0)) {
       return "its filter does not fit its input channels";
     }
   }
-  const char* why = RefuseWindow(input, node.output(0), Dim(filter, 1), Dim(filter, 2), stride_height,
-                                 stride_width, dilation_height, dilation_width);
+  const char* why = RefuseWindow(input, node.output(0), node.shapes_known(), Dim(filter, 1), Dim(filter, 2),
+                                 stride_height, stride_width, dilation_height, dilation_width);
   return why != nullptr ? why : RefuseBias(node, 2, depthwise ? Dim(filter, 3) : Dim(filter, 0));
 }
 
@@ -113,19 +118,21 @@ const char* RefuseTransposeConvolution(const Node& node) {
   const TfLiteTensor& filter = node.input(1);
   const TfLiteTensor& output = node.output(0);
   const int32_t* shape = Integers(node.input(0), 4);
-  if (shape == nullptr || Rank(output) != 4 || !std::equal(shape, shape + 4, output.dims->data)) {
+  if (shape == nullptr || Rank(output) != 4 ||
+      (node.shapes_known() && !std::equal(shape, shape + 4, output.dims->data))) {
     return "its output shape is not constant or not that of its output";
   }
   if (Rank(filter) != 4) return "its filter is not four-dimensional";
-  const char* why = RefuseWindow(node.input(2), output, Dim(filter, 1), Dim(filter, 2), p.stride_height,
-                                 p.stride_width, 1, 1);
+  const char* why = RefuseWindow(node.input(2), output, node.shapes_known(), Dim(filter, 1), Dim(filter, 2),
+                                 p.stride_height, p.stride_width, 1, 1);
   return why != nullptr ? why : RefuseBias(node, 3, Dim(filter, 0));
 }
 
 const char* RefuseFullyConnected(const Node& node) {
   if (node.inputs() < 2 || Rank(node.input(1)) != 2) return "its filter is not a matrix";
   const int64_t channels = Dim(node.input(1), 1);
-  const bool fits = node.params<TfLiteFullyConnectedParams>().keep_num_dims
+  const bool fits = !node.shapes_known() ? true
+                    : node.params<TfLiteFullyConnectedParams>().keep_num_dims
                         ? LastDim(node.input(0)) == channels
                         : Elements(node.input(0)) % channels == 0;
   return fits ? RefuseBias(node, 2, Dim(node.input(1), 0)) : "its filter does not fit its input";
@@ -139,7 +146,8 @@ const char* RefusePad(const Node& node) {
   if (paddings == nullptr || Rank(output) != Rank(input)) return "its padding is not constant or of another rank";
   for (int i = 0; i < Rank(input); i++) {
     const int64_t before = paddings[2 * i], after = paddings[2 * i + 1];
-    if (before < 0 || after < 0 || before + Dim(input, i) + after != Dim(output, i)) {
+    if (before < 0 || after < 0 ||
+        (node.shapes_known() && before + Dim(input, i) + after != Dim(output, i))) {
       return "its padding does not lead from its input to its output";
     }
   }
@@ -163,8 +171,8 @@ const char* RefuseTranspose(const Node& node) {
 const char* RefuseResize(const Node& node) {
   const int32_t* size = node.inputs() == 2 ? Integers(node.input(1), 2) : nullptr;
   const TfLiteTensor& output = node.output(0);
-  if (size == nullptr || Rank(node.input(0)) != 4 || Rank(output) != 4 || size[0] != Dim(output, 1) ||
-      size[1] != Dim(output, 2)) {
+  if (size == nullptr || Rank(node.input(0)) != 4 || Rank(output) != 4 ||
+      (node.shapes_known() && (size[0] != Dim(output, 1) || size[1] != Dim(output, 2)))) {
     return "its size is not constant or not that of its output";
   }
   return Dim(output, 1) * Dim(output, 2) > kMaxIndirections / 4 ? "its output is too large" : nullptr;
@@ -211,15 +219,16 @@ bool NeedsParams(int32_t code) {
 
 }  // namespace
 
-const char* RefuseOperator(const TfLiteContext& context, int32_t builtin_code, const TfLiteNode& raw_node) {
-  const Node node(context, raw_node);
+const char* RefuseOperator(const TfLiteContext& context, int32_t builtin_code, const TfLiteNode& raw_node,
+                           bool shapes_known) {
+  const Node node(context, raw_node, shapes_known);
   if (NeedsParams(builtin_code) && raw_node.builtin_data == nullptr) return "its parameters are missing";
   switch (builtin_code) {
     case kTfLiteBuiltinAveragePool2d:
     case kTfLiteBuiltinMaxPool2d: {
       const auto& p = node.params<TfLitePoolParams>();
-      return RefuseWindow(node.input(0), node.output(0), p.filter_height, p.filter_width, p.stride_height,
-                          p.stride_width, 1, 1);
+      return RefuseWindow(node.input(0), node.output(0), shapes_known, p.filter_height, p.filter_width,
+                          p.stride_height, p.stride_width, 1, 1);
     }
     case kTfLiteBuiltinConcatenation: {
       const int axis = node.params<TfLiteConcatenationParams>().axis, rank = Rank(node.output(0));
@@ -242,7 +251,8 @@ const char* RefuseOperator(const TfLiteContext& context, int32_t builtin_code, c
     case kTfLiteBuiltinPadv2:
       return RefusePad(node);
     case kTfLiteBuiltinPrelu:
-      return node.inputs() != 2 || Rank(node.input(1)) == 0 || LastDim(node.input(1)) != LastDim(node.input(0))
+      return node.inputs() != 2 || Rank(node.input(1)) == 0 ||
+                     (shapes_known && LastDim(node.input(1)) != LastDim(node.input(0)))
                  ? "its slope does not fit its channels"
                  : nullptr;
     case kTfLiteBuiltinResizeBilinear:

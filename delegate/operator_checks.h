@@ -10,7 +10,9 @@ namespace nmpack {
 
 // Null, or why a node of this operator must not be delegated. Its tensors are known to exist, to have
 // positive dimensions whose product fits 31 bits, and to hold as much constant data as they say.
-const char* RefuseOperator(const TfLiteContext& context, int32_t builtin_code, const TfLiteNode& node);
+// Unless shapes are known, those of tensors that are not constants decide nothing.
+const char* RefuseOperator(const TfLiteContext& context, int32_t builtin_code, const TfLiteNode& node,
+                           bool shapes_known);
 
 // Null, or what is wrong with the sparse encoding of `tensor`, whose dense shape is `dense_dims`.
 const char* RefuseSparsity(const TfLiteTensor& tensor, const TfLiteIntArray& dense_dims);

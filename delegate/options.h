@@ -14,7 +14,7 @@ enum class Layout { kAuto, kNhwc, kCnhw };
 
 // What a user may ask of the delegate. README and docs/delegate.md list the same names.
 struct Options {
-  int num_threads = 1;
+  int num_threads = 0;  // 0: the interpreter's number, or as many as there are processors to use
   NMMode nm = NMMode::kAuto;
   Layout layout = Layout::kAuto;
   bool verbose = false;

@@ -1,143 +1,281 @@
 // SPDX-License-Identifier: BSD-3-Clause
-//
-// The two functions that an interpreter looks up in a delegate library, around TFLite's XNNPACK delegate.
+#include "plugin.h"
+
+#include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <string>
+#include <unordered_set>
+#include <utility>
 
-#include "convolutions.h"
-#include "model_checks.h"
-#include "options.h"
-#include "report.h"
-#include "sparse_rows.h"
+#include "layers.h"
+#include "shapes.h"
+#include "subgraph_index.h"
 #include "tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h"
 
 namespace nmpack {
 namespace {
 
-struct Plugin {
-  Options options;
-  ModelChecks checks;
-  SparseFilters sparse_filters;
-  std::vector<Partition> partitions;
-  TfLiteStatus (*prepare)(TfLiteContext*, TfLiteDelegate*) = nullptr;  // of TFLite's delegate
+// What this thread is applying a delegate to.
+struct Applying {
+  std::shared_ptr<Graph> graph;
+  Shapes shapes;
+  bool replaced = false;
 };
+thread_local Applying* applying = nullptr;
 
-// Delegates that this library has created and not yet destroyed.
-std::mutex plugins_mutex;
-std::map<const TfLiteDelegate*, std::unique_ptr<Plugin>> plugins;
-
-Plugin* Find(const TfLiteDelegate* delegate) {
-  const std::lock_guard<std::mutex> lock(plugins_mutex);
-  const auto found = plugins.find(delegate);
-  return found == plugins.end() ? nullptr : found->second.get();
-}
-
-bool AcceptNode(void* hook_data, const TfLiteContext* context, const TfLiteRegistration* registration,
-                const TfLiteNode* node, int node_index) {
-  Plugin& plugin = *static_cast<Plugin*>(hook_data);
-  const char* why = plugin.checks.Refuse(*context, *registration, *node);
-  if (why != nullptr && plugin.options.verbose) {
-    std::fprintf(stderr, "nmpack: node #%d (builtin operator %d) is left to the interpreter: %s\n", node_index,
-                 registration->builtin_code, why);
-  }
-  return why == nullptr;
-}
-
-bool KeepSparse(void* hook_data, TfLiteContext* context, int sparse_tensor, int dense_tensor) {
-  return static_cast<Plugin*>(hook_data)->sparse_filters.Keep(context, sparse_tensor, dense_tensor);
-}
-
-TfLiteStatus DefineDensified(void* hook_data, TfLiteContext* context, int dense_tensor, xnn_subgraph* subgraph,
-                             uint32_t* value_id) {
-  return static_cast<Plugin*>(hook_data)->sparse_filters.Define(context, dense_tensor, subgraph, value_id);
-}
-
-TfLiteStatus RuntimeCreated(void* hook_data, TfLiteContext* context, const TfLiteDelegateParams* params,
-                            struct xnn_runtime* runtime) {
-  Plugin& plugin = *static_cast<Plugin*>(hook_data);
-  Partition partition;
-  if (!ReadConvolutions(context, *params, runtime, &partition)) {
-    context->ReportError(context, "nmpack: cannot read what XNNPACK decided for the convolutions");
-    return kTfLiteError;
-  }
-  if (plugin.options.verbose) {
-    size_t sparse = 0;
-    for (const Convolution& convolution : partition.convolutions) {
-      std::fprintf(stderr, "nmpack: %s\n", Describe(convolution).c_str());
-      sparse += convolution.sparse ? 1 : 0;
-    }
-    std::fprintf(stderr, "nmpack: partition %zu: %zu nodes, %zu convolutions, %zu of them N:M, %zu layout conversions\n",
-                 plugin.partitions.size() + 1, partition.nodes, partition.convolutions.size(), sparse,
-                 partition.layout_conversions);
-  }
-  plugin.partitions.push_back(std::move(partition));
-  return kTfLiteOk;
-}
-
-TfLiteStatus Prepare(TfLiteContext* context, TfLiteDelegate* delegate) {
+// Nothing may be thrown into the interpreter.
+template <typename Function>
+TfLiteStatus Guarded(TfLiteContext* context, Function function) {
   try {
-    Plugin* plugin = Find(delegate);
-    if (plugin == nullptr) {
-      context->ReportError(context, "nmpack: this delegate was destroyed before the interpreter that uses it");
-      return kTfLiteError;
-    }
-    plugin->checks.Begin(context);
-    plugin->sparse_filters.Reset();
-    const TfLiteStatus status = plugin->prepare(context, delegate);
-    if (status != kTfLiteOk || plugin->options.report.empty()) {
-      return status;
-    }
-    const std::string error = WriteWhole(plugin->options.report, ToJson(plugin->partitions));
-    if (!error.empty()) {
-      context->ReportError(context, "nmpack: %s", error.c_str());
-      return kTfLiteError;
-    }
-    return kTfLiteOk;
+    return function();
   } catch (const std::exception& error) {
     context->ReportError(context, "nmpack: %s", error.what());
     return kTfLiteError;
   }
 }
 
-// Returns null and fills `error` unless all went well.
-TfLiteDelegate* Create(const char* const* keys, const char* const* values, size_t count, std::string* error) {
-  auto plugin = std::make_unique<Plugin>();
-  *error = ParseOptions(keys, values, count, &plugin->options);
-  if (error->empty() && !plugin->options.report.empty()) {
-    *error = CheckWritable(plugin->options.report);
-  }
-  if (!error->empty()) {
-    return nullptr;
-  }
+}  // namespace
 
-  TfLiteXNNPackDelegateOptions options = TfLiteXNNPackDelegateOptionsDefault();
-  options.num_threads = plugin->options.num_threads;
-  options.runtime_flags = RuntimeFlags(plugin->options.nm, plugin->options.layout);
-  options.runtime_created = RuntimeCreated;
-  options.accept_node = AcceptNode;
-  options.keep_sparse = KeepSparse;
-  options.define_densified = DefineDensified;
-  options.hook_data = plugin.get();
-  TfLiteDelegate* delegate = TfLiteXNNPackDelegateCreate(&options);
-  if (delegate == nullptr) {
+Plugin::Plugin(Options options) : options_(std::move(options)), delegate_{} {
+  delegate_.data_ = this;
+  delegate_.Prepare = OnPrepare;
+  // Inputs may be resized after the delegate has been applied, and other nodes may decide the shapes of what we read.
+  delegate_.flags = kTfLiteDelegateFlagsAllowDynamicTensors;
+}
+
+Plugin::~Plugin() { TfLiteXNNPackDelegateDelete(xnnpack_); }
+
+TfLiteDelegate* Plugin::Create(Options options, std::string* error) {
+  const std::shared_ptr<Plugin> plugin(new Plugin(std::move(options)));
+  TfLiteXNNPackDelegateOptions xnnpack = TfLiteXNNPackDelegateOptionsDefault();
+  xnnpack.runtime_flags = RuntimeFlags(plugin->options_.nm, plugin->options_.layout);
+  xnnpack.hook_data = plugin.get();
+  xnnpack.accept_node = [](void* data, const TfLiteContext* context, const TfLiteRegistration* registration,
+                           const TfLiteNode* node, int index) {
+    return static_cast<Plugin*>(data)->AcceptNode(*context, *registration, *node, index);
+  };
+  xnnpack.keep_sparse = [](void*, TfLiteContext* context, int sparse_tensor, int dense_tensor) {
+    return applying->graph->sparse_filters.Keep(context, sparse_tensor, dense_tensor);
+  };
+  xnnpack.replace_nodes = [](void* data, TfLiteContext* context, const TfLiteRegistration* kernel,
+                             const TfLiteIntArray* nodes) {
+    return static_cast<Plugin*>(data)->ReplaceNodes(context, *kernel, *nodes);
+  };
+  xnnpack.define_densified = [](void*, TfLiteContext* context, int dense_tensor, xnn_subgraph* subgraph,
+                                uint32_t* value_id) {
+    return Partition::Current()->graph().sparse_filters.Define(context, dense_tensor, subgraph, value_id);
+  };
+  xnnpack.get_threadpool = [](void*) { return Partition::Current()->graph().threads->Get(); };
+  xnnpack.runtime_created = [](void*, TfLiteContext* context, const TfLiteDelegateParams*, xnn_runtime* runtime) {
+    if (Partition::Current()->RuntimeCreated(context, runtime)) return kTfLiteOk;
+    context->ReportError(context, "cannot read what XNNPACK decided for the convolutions");
+    return kTfLiteError;
+  };
+  plugin->xnnpack_ = TfLiteXNNPackDelegateCreate(&xnnpack);
+  if (plugin->xnnpack_ == nullptr) {
     *error = "XNNPACK does not run on this machine: it found no kernels for the processor or no memory";
     return nullptr;
   }
-  plugin->prepare = delegate->Prepare;
-  delegate->Prepare = Prepare;
-  const std::lock_guard<std::mutex> lock(plugins_mutex);
-  plugins[delegate] = std::move(plugin);
-  return delegate;
+  plugin->self_ = plugin;
+  return &plugin->delegate_;
 }
 
-}  // namespace
+void Plugin::Release(TfLiteDelegate* delegate) {
+  // Partitions that are still there keep it.
+  const std::shared_ptr<Plugin> plugin = std::move(static_cast<Plugin*>(delegate->data_)->self_);
+}
+
+TfLiteStatus Plugin::OnPrepare(TfLiteContext* context, TfLiteDelegate* delegate) {
+  return Guarded(context, [&] { return static_cast<Plugin*>(delegate->data_)->Prepare(context); });
+}
+
+void* Plugin::OnInit(TfLiteContext* context, const char* buffer, size_t) {
+  const auto& params = *reinterpret_cast<const TfLiteDelegateParams*>(buffer);
+  Plugin& plugin = *static_cast<Plugin*>(params.delegate->data_);
+  std::unique_ptr<Partition> partition;
+  const TfLiteStatus status = Guarded(context, [&] {
+    partition = std::make_unique<Partition>(plugin.shared_from_this(), applying->graph, plugin.kernel_);
+    return partition->Init(context, params);
+  });
+  if (status != kTfLiteOk) return nullptr;
+  const std::lock_guard<std::mutex> lock(plugin.mutex_);
+  plugin.partitions_.push_back(partition.get());
+  return partition.release();
+}
+
+TfLiteStatus Plugin::OnPrepareKernel(TfLiteContext* context, TfLiteNode* node) {
+  if (node->user_data == nullptr) return kTfLiteError;
+  return Guarded(context, [&] { return static_cast<Partition*>(node->user_data)->Prepare(context, node); });
+}
+
+TfLiteStatus Plugin::OnInvoke(TfLiteContext* context, TfLiteNode* node) {
+  return Guarded(context, [&] { return static_cast<Partition*>(node->user_data)->Invoke(context); });
+}
+
+void Plugin::OnFree(TfLiteContext* context, void* buffer) {
+  if (buffer == nullptr) return;
+  const std::unique_ptr<Partition> partition(static_cast<Partition*>(buffer));
+  partition->Free(context);
+}
+
+TfLiteStatus Plugin::Prepare(TfLiteContext* context) {
+  const std::lock_guard<std::mutex> lock(applying_);
+  Applying now;
+  now.graph = NewGraph(context);
+  now.shapes.Look(context);
+  now.graph->checks.Begin(context);
+  applying = &now;
+  const TfLiteStatus status = xnnpack_->Prepare(context, xnnpack_);
+  applying = nullptr;
+  if (status != kTfLiteOk && now.replaced) return status;
+  return WriteReport(context);
+}
+
+bool Plugin::AcceptNode(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node,
+                        int index) {
+  Graph& graph = *applying->graph;
+  const char* why = registration.registration_external != nullptr
+                        ? "its kernel is behind an interface that delegates cannot call"
+                        : graph.checks.Refuse(context, registration, node, ModelChecks::Shapes::kStated);
+  if (why == nullptr) why = applying->shapes.Refuse(registration, node);
+  if (why != nullptr) Leave(&graph, index, registration.builtin_code, why);
+  return why == nullptr;
+}
+
+void Plugin::Leave(Graph* graph, int node, int builtin_code, const std::string& reason) {
+  if (options_.verbose) {
+    std::fprintf(stderr, "nmpack: subgraph %d: node #%d (builtin operator %d) is left to the interpreter: %s\n",
+                 graph->subgraph, node, builtin_code, reason.c_str());
+  }
+  graph->left.push_back({graph->subgraph, node, builtin_code, reason});
+}
+
+TfLiteStatus Plugin::ReplaceNodes(TfLiteContext* context, const TfLiteRegistration& kernel,
+                                  const TfLiteIntArray& nodes) {
+  Graph& graph = *applying->graph;
+  applying->replaced = true;
+  kernel_ = kernel;
+  std::unordered_set<int> seen(nodes.data, nodes.data + nodes.size);
+  for (const LeftNode& left : graph.left) seen.insert(left.node);
+  TfLiteIntArray* plan = nullptr;
+  if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return kTfLiteError;
+  for (int i = 0; i < plan->size; i++) {
+    TfLiteNode* node = nullptr;
+    TfLiteRegistration* registration = nullptr;
+    if (seen.count(plan->data[i]) == 0 &&
+        context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) == kTfLiteOk) {
+      Leave(&graph, plan->data[i], registration->builtin_code,
+            "XNNPACK's delegate does not take such an operator, or not with these types and parameters");
+    }
+  }
+  TfLiteRegistration ours{};
+  ours.init = OnInit;
+  ours.free = OnFree;
+  ours.prepare = OnPrepareKernel;
+  ours.invoke = OnInvoke;
+  ours.custom_name = "NmpackDelegate";
+  ours.version = kernel.version;
+  return context->ReplaceNodeSubsetsWithDelegateKernels(context, ours, &nodes, &delegate_);
+}
+
+std::shared_ptr<Graph> Plugin::NewGraph(TfLiteContext* context) {
+  auto graph = std::make_shared<Graph>();
+  graph->subgraph = SubgraphIndex(context);
+  graph->threads = Threads(*context);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // Another model begins. Graphs of which nothing was taken do not say when they go.
+  if (graph->subgraph == 0) {
+    for (auto i = graphs_.begin(); i != graphs_.end();) i = i->second.use_count() == 1 ? graphs_.erase(i) : ++i;
+  }
+  graphs_[context] = graph;
+  return graph;
+}
+
+std::shared_ptr<ThreadPool> Plugin::Threads(const TfLiteContext& context) {
+  const int asked = options_.num_threads > 0 ? options_.num_threads : context.recommended_num_threads;
+  const int usable = UsableProcessors();
+  const int count = asked > 0 ? std::min(asked, usable) : usable;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (asked > usable && !warned_) {
+    std::fprintf(stderr, "nmpack: %d threads are asked for, but this process may use %d processor%s: %d run\n", asked,
+                 usable, usable == 1 ? "" : "s", count);
+    warned_ = true;
+  }
+  threads_ = count;
+  std::weak_ptr<ThreadPool>& known = pools_[count];
+  std::shared_ptr<ThreadPool> pool = known.lock();
+  if (pool == nullptr) {
+    pool = std::make_shared<ThreadPool>(count);
+    known = pool;
+  }
+  return pool;
+}
+
+void Plugin::Planned(const Partition& partition) {
+  if (!options_.verbose) return;
+  const PartitionReport& report = partition.report();
+  if (!partition.planned()) {
+    std::fprintf(stderr, "nmpack: subgraph %d: %zu nodes are left to the interpreter's kernels: %s\n",
+                 report.subgraph, report.nodes.size(), partition.why_left().c_str());
+    return;
+  }
+  size_t sparse = 0;
+  for (const Layer& layer : report.layers) {
+    std::fprintf(stderr, "nmpack: %s\n", Describe(layer).c_str());
+    sparse += layer.sparse ? 1 : 0;
+  }
+  std::fprintf(stderr,
+               "nmpack: subgraph %d: a partition of %zu nodes, %zu convolutions, %zu of them N:M, %zu layout "
+               "conversions, %d thread%s\n",
+               report.subgraph, report.nodes.size(), report.layers.size(), sparse, report.layout_conversions,
+               partition.graph().threads->threads(), partition.graph().threads->threads() == 1 ? "" : "s");
+}
+
+void Plugin::Remove(Partition* partition) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  partitions_.erase(std::remove(partitions_.begin(), partitions_.end(), partition), partitions_.end());
+  const auto same_graph = [&](const Partition* other) { return other->shared_graph() == partition->shared_graph(); };
+  if (std::any_of(partitions_.begin(), partitions_.end(), same_graph)) return;
+  for (auto i = graphs_.begin(); i != graphs_.end();) {
+    i = i->second == partition->shared_graph() ? graphs_.erase(i) : ++i;
+  }
+}
+
+Report Plugin::MakeReport() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Report report;
+  report.threads = threads_;
+  for (const auto& [context, graph] : graphs_) {
+    report.left.insert(report.left.end(), graph->left.begin(), graph->left.end());
+  }
+  for (const Partition* partition : partitions_) {
+    if (partition->planned()) {
+      report.partitions.push_back(partition->report());
+    } else if (!partition->why_left().empty()) {
+      partition->AddLeft(&report.left);
+    }
+  }
+  const auto by_subgraph = [](const auto& a, const auto& b) { return a.subgraph < b.subgraph; };
+  std::stable_sort(report.partitions.begin(), report.partitions.end(), by_subgraph);
+  std::stable_sort(report.left.begin(), report.left.end(), [](const LeftNode& a, const LeftNode& b) {
+    return std::make_pair(a.subgraph, a.node) < std::make_pair(b.subgraph, b.node);
+  });
+  return report;
+}
+
+TfLiteStatus Plugin::WriteReport(TfLiteContext* context) {
+  if (options_.report.empty()) return kTfLiteOk;
+  const std::string error = WriteWhole(options_.report, ToJson(MakeReport()));
+  if (error.empty()) return kTfLiteOk;
+  context->ReportError(context, "nmpack: %s", error.c_str());
+  return kTfLiteError;
+}
+
 }  // namespace nmpack
 
 #define NMPACK_EXPORT extern "C" __attribute__((visibility("default")))
+
+// The two functions that an interpreter looks up in a delegate library.
 
 NMPACK_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* options_keys,
                                                             const char* const* options_values,
@@ -146,7 +284,10 @@ NMPACK_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* o
   std::string error;
   TfLiteDelegate* delegate = nullptr;
   try {
-    delegate = nmpack::Create(options_keys, options_values, num_options, &error);
+    nmpack::Options options;
+    error = nmpack::ParseOptions(options_keys, options_values, num_options, &options);
+    if (error.empty() && !options.report.empty()) error = nmpack::CheckWritable(options.report);
+    if (error.empty()) delegate = nmpack::Plugin::Create(options, &error);
   } catch (const std::exception& exception) {
     error = exception.what();
   }
@@ -162,10 +303,5 @@ NMPACK_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* o
 }
 
 NMPACK_EXPORT void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) {
-  if (delegate == nullptr) {
-    return;
-  }
-  TfLiteXNNPackDelegateDelete(delegate);
-  const std::lock_guard<std::mutex> lock(nmpack::plugins_mutex);
-  nmpack::plugins.erase(delegate);
+  if (delegate != nullptr) nmpack::Plugin::Release(delegate);
 }

@@ -44,7 +44,7 @@ std::string Number(float value) {
   return text;
 }
 
-std::string ToJson(const Convolution& c) {
+std::string ToJson(const Layer& c) {
   std::string result = "{\"name\":" + JsonString(c.name);
   const auto count = [&](const char* key, uint32_t value) {
     result += std::string(",\"") + key + "\":" + std::to_string(value);
@@ -56,7 +56,7 @@ std::string ToJson(const Convolution& c) {
   result += ",\"reason\":" + JsonString(c.reason);
   result += ",\"layout\":" + JsonString(c.layout);
   result += std::string(",\"fused_addition\":") + (c.fused_addition ? "true" : "false");
-  count("node_id", c.node_id);
+  if (c.node >= 0) count("node", static_cast<uint32_t>(c.node));
   count("filter_id", c.filter_id);
   count("groups", c.groups);
   count("group_input_channels", c.group_input_channels);
@@ -108,7 +108,7 @@ std::string JsonString(const std::string& text) {
   return result + '"';
 }
 
-std::string Describe(const Convolution& c) {
+std::string Describe(const Layer& c) {
   char text[256];
   std::snprintf(text, sizeof(text),
                 ": %ux%ux%u, %u -> %u channels, %u group%s: %s in %s%s (%s), non-zero weights %.1f %%, kept columns "
@@ -121,17 +121,28 @@ std::string Describe(const Convolution& c) {
   return JsonString(c.name) + text;
 }
 
-std::string ToJson(const std::vector<Partition>& partitions) {
-  std::string result = "{\"schema\":1,\"partitions\":[";
-  for (size_t p = 0; p < partitions.size(); p++) {
-    result += p == 0 ? "\n" : ",\n";
-    result += "{\"nodes\":" + std::to_string(partitions[p].nodes) +
-              ",\"layout_conversions\":" + std::to_string(partitions[p].layout_conversions) + ",\"convolutions\":[";
-    for (size_t c = 0; c < partitions[p].convolutions.size(); c++) {
-      result += c == 0 ? "\n" : ",\n";
-      result += ToJson(partitions[p].convolutions[c]);
+std::string ToJson(const Report& report) {
+  std::string result = "{\"schema\":2,\"threads\":" + std::to_string(report.threads) + ",\"partitions\":[";
+  const char* separator = "\n";
+  for (const PartitionReport& partition : report.partitions) {
+    result += separator + ("{\"subgraph\":" + std::to_string(partition.subgraph)) + ",\"nodes\":[";
+    for (size_t i = 0; i < partition.nodes.size(); i++) {
+      result += (i == 0 ? "" : ",") + std::to_string(partition.nodes[i]);
+    }
+    result += "],\"layout_conversions\":" + std::to_string(partition.layout_conversions) + ",\"convolutions\":[";
+    for (size_t i = 0; i < partition.layers.size(); i++) {
+      result += (i == 0 ? "\n" : ",\n") + ToJson(partition.layers[i]);
     }
     result += "]}";
+    separator = ",\n";
+  }
+  result += "],\"left\":[";
+  separator = "\n";
+  for (const LeftNode& left : report.left) {
+    result += separator + ("{\"subgraph\":" + std::to_string(left.subgraph)) +
+              ",\"node\":" + std::to_string(left.node) + ",\"operator\":" + std::to_string(left.builtin_code) +
+              ",\"reason\":" + JsonString(left.reason) + "}";
+    separator = ",\n";
   }
   return result + "]}\n";
 }

@@ -10,9 +10,9 @@
 namespace nmpack {
 
 // What became of one convolution. Fields are those of XNNPACK's struct xnn_nm_convolution_info.
-struct Convolution {
+struct Layer {
   std::string name;  // of the tensor that the convolution writes in the model
-  uint32_t node_id = 0;
+  int node = -1;     // index of the model's operator
   uint32_t filter_id = 0;
   uint32_t groups = 0;
   uint32_t group_input_channels = 0;
@@ -30,19 +30,35 @@ struct Convolution {
   bool fused_addition = false;
 };
 
-struct Partition {
-  size_t nodes = 0;  // of the model, that run as one
+// Nodes of the model that run as one.
+struct PartitionReport {
+  int subgraph = 0;
+  std::vector<int> nodes;
   size_t layout_conversions = 0;  // of images between NHWC and CNHW
-  std::vector<Convolution> convolutions;
+  std::vector<Layer> layers;
+};
+
+// A node that the interpreter's kernels run, or another delegate's.
+struct LeftNode {
+  int subgraph = 0;
+  int node = 0;
+  int builtin_code = 0;
+  std::string reason;
+};
+
+struct Report {
+  int threads = 1;
+  std::vector<PartitionReport> partitions;
+  std::vector<LeftNode> left;
 };
 
 // `text` in JSON's quotes. Bytes that are not UTF-8 become U+FFFD.
 std::string JsonString(const std::string& text);
 
 // One line for people: name, shape, decision, reason.
-std::string Describe(const Convolution& convolution);
+std::string Describe(const Layer& layer);
 
-std::string ToJson(const std::vector<Partition>& partitions);
+std::string ToJson(const Report& report);
 
 // Replaces the file at `path` as a whole or leaves it alone. Returns an empty string or what went wrong.
 std::string WriteWhole(const std::string& path, const std::string& content);

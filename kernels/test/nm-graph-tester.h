@@ -96,6 +96,8 @@ class GraphRunner {
   xnn_status Run(const std::vector<std::vector<size_t>>& dims, const std::vector<std::vector<float>>& inputs,
                  std::vector<std::vector<size_t>>* output_dims, std::vector<std::vector<float>>* outputs);
 
+  xnn_runtime_t runtime() const { return runtime_.get(); }
+
   xnn_status status = xnn_status_success;
   size_t num_cnhw = 0;
   size_t num_fused_additions = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "convolutions.h"
+#include "layers.h"
 
 #include <vector>
 
@@ -18,24 +18,25 @@ std::string TensorName(const TfLiteContext& context, int tensor) {
 }
 
 // XNNPACK keeps the numbers of the model's tensors, and the order of its nodes but for convolutions that were fused
-// with an addition. `at` is where the node of the last convolution was found.
-std::string OutputName(TfLiteContext* context, const TfLiteDelegateParams& params, uint32_t filter, int* at) {
+// with an addition. `at` is where the node of the last convolution was found. Sets the node's index and its output's
+// name, if it is found.
+void FindNode(TfLiteContext* context, const TfLiteDelegateParams& params, uint32_t filter, int* at, Layer* layer) {
   for (int step = 1; step <= params.nodes_to_replace->size; step++) {
     const int i = (*at + step) % params.nodes_to_replace->size;
+    const int index = params.nodes_to_replace->data[i];
     TfLiteNode* node = nullptr;
     TfLiteRegistration* registration = nullptr;
-    if (context->GetNodeAndRegistration(context, params.nodes_to_replace->data[i], &node, &registration) !=
-        kTfLiteOk) {
-      break;
-    }
+    if (context->GetNodeAndRegistration(context, index, &node, &registration) != kTfLiteOk) break;
     const bool convolution = registration->builtin_code == kTfLiteBuiltinConv2d ||
                              registration->builtin_code == kTfLiteBuiltinDepthwiseConv2d;
     if (convolution && node->inputs->size > 1 && node->inputs->data[1] == static_cast<int>(filter)) {
       *at = i;
-      return TensorName(*context, node->outputs->data[0]);
+      layer->node = index;
+      layer->name = TensorName(*context, node->outputs->data[0]);
+      return;
     }
   }
-  return "filter #" + std::to_string(filter);
+  layer->name = "filter #" + std::to_string(filter);
 }
 
 }  // namespace
@@ -63,11 +64,10 @@ uint32_t RuntimeFlags(NMMode mode, Layout layout) {
   return 0;
 }
 
-bool ReadConvolutions(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
-                      Partition* partition) {
-  partition->nodes = static_cast<size_t>(params.nodes_to_replace->size);
+bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
+                PartitionReport* partition) {
   // Every convolution was a node of the model.
-  size_t count = partition->nodes;
+  size_t count = static_cast<size_t>(params.nodes_to_replace->size);
   std::vector<xnn_nm_convolution_info> infos(count);
   if (xnn_get_runtime_nm_convolution_info(runtime, &count, infos.data()) != xnn_status_success ||
       count > infos.size() ||
@@ -77,9 +77,8 @@ bool ReadConvolutions(TfLiteContext* context, const TfLiteDelegateParams& params
   infos.resize(count);
   int at = -1;
   for (const xnn_nm_convolution_info& info : infos) {
-    Convolution c;
-    c.name = OutputName(context, params, info.filter_id, &at);
-    c.node_id = info.node_id;
+    Layer c;
+    FindNode(context, params, info.filter_id, &at, &c);
     c.filter_id = info.filter_id;
     c.groups = info.groups;
     c.group_input_channels = info.group_input_channels;
@@ -95,20 +94,22 @@ bool ReadConvolutions(TfLiteContext* context, const TfLiteDelegateParams& params
     c.reason = xnn_nm_reason_to_string(info.reason);
     c.layout = info.layout == xnn_nm_layout_cnhw ? "CNHW" : "NHWC";
     c.fused_addition = info.fused_addition;
-    partition->convolutions.push_back(c);
+    partition->layers.push_back(c);
   }
   return true;
+}
+
+bool ChangeThreads(struct xnn_runtime* runtime, pthreadpool_t threads) {
+  return xnn_update_runtime_with_threadpool(runtime, threads) == xnn_status_success;
 }
 
 #else  // An XNNPACK without the N:M operator, to compare with.
 
 uint32_t RuntimeFlags(NMMode, Layout) { return 0; }
 
-bool ReadConvolutions(TfLiteContext*, const TfLiteDelegateParams& params, struct xnn_runtime*,
-                      Partition* partition) {
-  partition->nodes = static_cast<size_t>(params.nodes_to_replace->size);
-  return true;
-}
+bool ReadLayers(TfLiteContext*, const TfLiteDelegateParams&, struct xnn_runtime*, PartitionReport*) { return true; }
+
+bool ChangeThreads(struct xnn_runtime*, pthreadpool_t) { return false; }
 
 #endif
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#ifndef NMPACK_DELEGATE_LAYERS_H_
+#define NMPACK_DELEGATE_LAYERS_H_
+
+#include <cstdint>
+
+#include "options.h"
+#include "report.h"
+#include "tensorflow/lite/core/c/common.h"
+
+struct pthreadpool;
+struct xnn_runtime;
+
+namespace nmpack {
+
+// The flags of XNNPACK's runtime that stand for the options.
+uint32_t RuntimeFlags(NMMode mode, Layout layout);
+
+// Asks a new runtime what became of the convolutions of the model's nodes in `params`.
+bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
+                PartitionReport* partition);
+
+// Makes a runtime go on with another thread pool of as many threads.
+bool ChangeThreads(struct xnn_runtime* runtime, struct pthreadpool* threads);
+
+}  // namespace nmpack
+
+#endif  // NMPACK_DELEGATE_LAYERS_H_

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "originals.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace nmpack {
+namespace {
+
+// Tensors of a graph that were added for kernels are known by the address of their name, and used again: a graph may be
+// delegated many times, and its tensors are never removed.
+constexpr char kSpare[] = "nmpack spare";
+constexpr char kScratch[] = "nmpack scratch";
+// No kernel asks for more in one go; nor does one in all while it is prepared.
+constexpr int kSpareTensors = 32;
+
+bool HasDynamicOutput(const TfLiteContext& context, const TfLiteNode& node) {
+  for (int i = 0; i < node.outputs->size; i++) {
+    const int tensor = node.outputs->data[i];
+    if (tensor >= 0 && context.tensors[tensor].allocation_type == kTfLiteDynamic) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TfLiteStatus Originals::Copy(TfLiteContext* context, const TfLiteIntArray& nodes) {
+  nodes_.reserve(nodes.size);
+  for (int i = 0; i < nodes.size; i++) {
+    TfLiteNode* node = nullptr;
+    TfLiteRegistration* registration = nullptr;
+    if (context->GetNodeAndRegistration(context, nodes.data[i], &node, &registration) != kTfLiteOk) {
+      return kTfLiteError;
+    }
+    // Lists of tensors and parameters belong to the interpreter's node, which stays; the rest is made anew.
+    Original original{nodes.data[i], *node, *registration, false};
+    original.node.user_data = nullptr;
+    original.node.temporaries = nullptr;
+    positions_[original.index] = nodes_.size();
+    nodes_.push_back(original);
+  }
+  return kTfLiteOk;
+}
+
+TfLiteStatus Originals::PrepareNode(TfLiteContext* context, Original* original) {
+  if (!original->initialized) {
+    original->node.temporaries = TfLiteIntArrayCreate(0);
+    original->node.user_data =
+        original->registration.init == nullptr
+            ? nullptr
+            : original->registration.init(context, static_cast<const char*>(original->node.builtin_data), 0);
+    original->initialized = true;
+  }
+  return original->registration.prepare == nullptr ? kTfLiteOk
+                                                   : original->registration.prepare(context, &original->node);
+}
+
+TfLiteStatus Originals::Prepare(TfLiteContext* context) {
+  DelegateContext delegate_context(context, this);
+  for (Original& original : nodes_) {
+    TfLiteStatus status = delegate_context.MakeScratch();
+    if (status == kTfLiteOk) status = PrepareNode(context, &original);
+    if (status != kTfLiteOk) {
+      context->ReportError(context, "Node number %d failed to prepare.", original.index);
+      return status;
+    }
+    // Shapes takes none of these.
+    if (HasDynamicOutput(*context, original.node)) {
+      context->ReportError(context, "nmpack: node number %d has a shape that is known only when it runs.",
+                           original.index);
+      return kTfLiteError;
+    }
+  }
+  return kTfLiteOk;
+}
+
+TfLiteStatus Originals::Invoke(TfLiteContext* context) {
+  for (Original& original : nodes_) {
+    const TfLiteStatus status = original.registration.invoke(context, &original.node);
+    if (status != kTfLiteOk) {
+      context->ReportError(context, "Node number %d failed to invoke.", original.index);
+      return status;
+    }
+  }
+  return kTfLiteOk;
+}
+
+void Originals::Free(TfLiteContext* context) {
+  for (Original& original : nodes_) {
+    if (!original.initialized) continue;
+    if (original.registration.free != nullptr && original.node.user_data != nullptr) {
+      original.registration.free(context, original.node.user_data);
+    }
+    TfLiteIntArrayFree(original.node.temporaries);
+    original.initialized = false;
+  }
+  for (const int index : scratch_) {
+    TfLiteTensor& tensor = context->tensors[index];
+    if (tensor.allocation_type == kTfLiteDynamic) TfLiteTensorDataFree(&tensor);
+    tensor.allocation_type = kTfLiteMemNone;
+    tensor.type = kTfLiteNoType;
+    tensor.data.raw = nullptr;
+    tensor.bytes = 0;
+    tensor.name = kSpare;
+  }
+  scratch_.clear();
+}
+
+std::vector<int> Originals::InnerTensors(const TfLiteContext& context, const TfLiteIntArray& outputs) const {
+  const std::unordered_set<int> given(outputs.data, outputs.data + outputs.size);
+  std::vector<int> result;
+  const auto add = [&](int tensor) {
+    if (tensor >= 0 && given.count(tensor) == 0 && context.tensors[tensor].allocation_type != kTfLiteMmapRo &&
+        context.tensors[tensor].allocation_type != kTfLitePersistentRo) {
+      result.push_back(tensor);
+    }
+  };
+  for (const Original& original : nodes_) {
+    std::for_each_n(original.node.outputs->data, original.node.outputs->size, add);
+    if (original.node.temporaries != nullptr) {
+      std::for_each_n(original.node.temporaries->data, original.node.temporaries->size, add);
+    }
+  }
+  std::sort(result.begin(), result.end());
+  result.erase(std::unique(result.begin(), result.end()), result.end());
+  return result;
+}
+
+std::vector<int> Originals::Dimensions(const TfLiteContext& context) const {
+  std::vector<int> result;
+  for (const Original& original : nodes_) {
+    for (const TfLiteIntArray* tensors : {original.node.inputs, original.node.outputs}) {
+      for (int i = 0; i < tensors->size; i++) {
+        if (tensors->data[i] < 0) continue;
+        const TfLiteIntArray& dims = *context.tensors[tensors->data[i]].dims;
+        result.push_back(dims.size);
+        result.insert(result.end(), dims.data, dims.data + dims.size);
+      }
+    }
+  }
+  return result;
+}
+
+thread_local DelegateContext* DelegateContext::current_ = nullptr;
+
+DelegateContext::DelegateContext(TfLiteContext* context, Originals* originals)
+    : context_(context),
+      originals_(originals),
+      outer_(current_),
+      plan_(TfLiteIntArrayCreate(static_cast<int>(originals->nodes().size()))),
+      get_node_and_registration_(context->GetNodeAndRegistration),
+      get_execution_plan_(context->GetExecutionPlan),
+      add_tensors_(context->AddTensors) {
+  for (int i = 0; i < plan_->size; i++) plan_->data[i] = originals->nodes()[i].index;
+  for (size_t i = 0; i < context->tensors_size; i++) {
+    if (context->tensors[i].name == kSpare) spares_.push_back(static_cast<int>(i));
+  }
+  context->GetNodeAndRegistration = GetNodeAndRegistration;
+  context->GetExecutionPlan = GetExecutionPlan;
+  context->AddTensors = AddTensors;
+  current_ = this;
+}
+
+DelegateContext::~DelegateContext() {
+  current_ = outer_;
+  context_->GetNodeAndRegistration = get_node_and_registration_;
+  context_->GetExecutionPlan = get_execution_plan_;
+  context_->AddTensors = add_tensors_;
+  TfLiteIntArrayFree(plan_);
+}
+
+TfLiteStatus DelegateContext::MakeScratch() {
+  const size_t count = spares_.size();
+  if (count >= kSpareTensors && spares_[count - 1] - spares_[count - kSpareTensors] == kSpareTensors - 1) {
+    return kTfLiteOk;
+  }
+  int first = 0;
+  const TfLiteStatus status = add_tensors_(context_, kSpareTensors, &first);
+  if (status != kTfLiteOk) return status;
+  for (int i = first; i < first + kSpareTensors; i++) {
+    context_->tensors[i].name = kSpare;
+    spares_.push_back(i);
+  }
+  return kTfLiteOk;
+}
+
+TfLiteStatus DelegateContext::GetNodeAndRegistration(TfLiteContext*, int index, TfLiteNode** node,
+                                                     TfLiteRegistration** registration) {
+  const auto found = current_->originals_->positions_.find(index);
+  if (found == current_->originals_->positions_.end()) return kTfLiteError;
+  Originals::Original& original = current_->originals_->nodes_[found->second];
+  *node = &original.node;
+  *registration = &original.registration;
+  return kTfLiteOk;
+}
+
+TfLiteStatus DelegateContext::GetExecutionPlan(TfLiteContext*, TfLiteIntArray** plan) {
+  *plan = current_->plan_;
+  return kTfLiteOk;
+}
+
+TfLiteStatus DelegateContext::AddTensors(TfLiteContext* context, int count, int* first) {
+  std::vector<int>& spares = current_->spares_;
+  // The kernel wants them side by side.
+  for (size_t end = spares.size(); count > 0 && end >= static_cast<size_t>(count); end--) {
+    const int index = spares[end - count];
+    if (spares[end - 1] - index != count - 1) continue;
+    for (int i = index; i < index + count; i++) {
+      context->tensors[i].name = kScratch;
+      current_->originals_->scratch_.push_back(i);
+    }
+    spares.erase(spares.begin() + (end - count), spares.begin() + end);
+    *first = index;
+    return kTfLiteOk;
+  }
+  context->ReportError(context, "nmpack: expected a kernel to need at most %d tensors, got %d more", kSpareTensors,
+                       count);
+  return kTfLiteError;
+}
+
+}  // namespace nmpack

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#ifndef NMPACK_DELEGATE_PLUGIN_H_
+#define NMPACK_DELEGATE_PLUGIN_H_
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "options.h"
+#include "partition.h"
+#include "report.h"
+#include "tensorflow/lite/core/c/common.h"
+#include "threads.h"
+
+namespace nmpack {
+
+// A delegate as an interpreter knows it, around TFLite's XNNPACK delegate. It may be applied to any number of graphs and
+// interpreters, also at the same time, and lives as long as one of their partitions.
+class Plugin : public std::enable_shared_from_this<Plugin> {
+ public:
+  // Returns null and fills `error` unless all went well. The result owns itself until Release.
+  static TfLiteDelegate* Create(Options options, std::string* error);
+  static void Release(TfLiteDelegate* delegate);
+
+  ~Plugin();
+
+  TfLiteDelegate* xnnpack_delegate() const { return xnnpack_; }
+
+  void Planned(const Partition& partition);  // or left to the interpreter's kernels
+  void Remove(Partition* partition);
+
+  // Writes the report if one was asked for. A report that cannot be written is an error.
+  TfLiteStatus WriteReport(TfLiteContext* context);
+
+ private:
+  explicit Plugin(Options options);
+
+  TfLiteStatus Prepare(TfLiteContext* context);
+  TfLiteStatus ReplaceNodes(TfLiteContext* context, const TfLiteRegistration& kernel, const TfLiteIntArray& nodes);
+  bool AcceptNode(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node,
+                  int index);
+  void Leave(Graph* graph, int node, int builtin_code, const std::string& reason);
+  std::shared_ptr<Graph> NewGraph(TfLiteContext* context);
+  std::shared_ptr<ThreadPool> Threads(const TfLiteContext& context);
+  Report MakeReport();
+
+  // Of the interface that an interpreter calls, and of TFLite's delegate.
+  static TfLiteStatus OnPrepare(TfLiteContext* context, TfLiteDelegate* delegate);
+  static void* OnInit(TfLiteContext* context, const char* buffer, size_t length);
+  static TfLiteStatus OnPrepareKernel(TfLiteContext* context, TfLiteNode* node);
+  static TfLiteStatus OnInvoke(TfLiteContext* context, TfLiteNode* node);
+  static void OnFree(TfLiteContext* context, void* buffer);
+
+  const Options options_;
+  TfLiteDelegate delegate_;             // what the interpreter knows
+  TfLiteDelegate* xnnpack_ = nullptr;   // TFLite's
+  TfLiteRegistration kernel_{};         // TFLite's
+  std::shared_ptr<Plugin> self_;        // until it is destroyed
+
+  // Held while the delegate is applied to a graph: TFLite's delegate does that for one at a time.
+  std::mutex applying_;
+  // Held for what follows, never for long.
+  std::mutex mutex_;
+  std::map<TfLiteContext*, std::shared_ptr<Graph>> graphs_;
+  std::vector<Partition*> partitions_;
+  std::map<int, std::weak_ptr<ThreadPool>> pools_;
+  int threads_ = 1;
+  bool warned_ = false;
+};
+
+}  // namespace nmpack
+
+#endif  // NMPACK_DELEGATE_PLUGIN_H_
