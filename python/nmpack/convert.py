@@ -2,112 +2,126 @@
 """From a framework's model to a portable ``.tflite`` file with channels last.
 
 The file is an ordinary graph of CONV_2D operators: nothing but the zeros in the weights says that
-a model is pruned. Every file is written whole or not at all.
+a model is pruned. Its inputs and outputs have names, in the signature ``serving_default``; those of
+nested structures join the steps that lead to them, as ``heads_0_boxes``. Every file is written
+whole or not at all.
 """
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmpack.errors import ModelError, NmpackError
 from nmpack.files import written_whole
 from nmpack.quiet import import_keras, import_module, import_tensorflow, silenced
+from nmpack.refusals import said
 from nmpack.storage import STORAGES, to_sparse_storage
 from nmpack.tflite_file import TFLiteFile
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Without it the converter leaves the kernels of a Keras 3 model as resource variables.
-_FREEZE = "tensorflow.python.framework.convert_to_constants"
-
 
 def torch_to_tflite(
     model: nn.Module,
     path: str | Path,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, int, int] | None = None,
     *,
     batch: int = 1,
     storage: str = "dense",
+    samples: Any = None,
 ) -> Path:
-    """Convert a PyTorch image model through litert-torch.
+    """Convert a PyTorch model through litert-torch.
 
     Args:
-        model: takes ``[batch, channels, height, width]``; it is copied, finalized and put into
-            evaluation mode, and not changed.
+        model: is copied, and the copy is finalized and put into evaluation mode, into float32 and
+            on the CPU; ``model`` does not change.
         path: the file to write.
-        input_shape: ``(height, width, channels)``; the file's input is ``[batch, *input_shape]``.
+        input_shape: ``(height, width, channels)`` of a model that takes one image,
+            ``[batch, channels, height, width]``; the file's input is ``[batch, *input_shape]``.
         batch: fixed batch size, at least 1.
         storage: ``sparse`` stores pruned filters in TFLite's sparse encoding, see
             :mod:`nmpack.storage`; ``dense`` is what most other tools expect.
+        samples: instead of ``input_shape`` and ``batch``, an example of what the model takes: a
+            tensor, a tuple of arguments, or a mapping of keyword arguments, each nested as the
+            model wants it. In the file, floating-point inputs of four axes have their channels
+            last; all else, outputs included, has the model's own axes. 64-bit inputs and outputs
+            have 32 bits.
 
     Returns:
         ``path``.
 
     Raises:
         MissingError: torch or litert-torch is not installed.
-        ModelError: the converter refuses the model.
+        ModelError: the converter refuses the model, the model fails on the inputs, or its weights
+            have no values yet.
+        NmpackError: neither or both of ``input_shape`` and ``samples`` are given.
     """
-    height, width, channels = _checked(input_shape, batch)
     require_storage(storage)
+    if (input_shape is None) == (samples is None):
+        raise NmpackError("expected either an input shape or samples of what the model takes")
+    if samples is not None and batch != 1:
+        raise NmpackError(f"samples have a batch of their own: expected no other, got {batch}")
     torch = import_module("torch", "torch")
-    from nmpack.torch.holding import finalized_copy
+    from nmpack.torch.conversion import flat_model
 
-    ready = finalized_copy(model).eval()
+    if input_shape is not None:
+        height, width, channels = _checked(input_shape, batch)
+        samples = torch.zeros(batch, channels, height, width)
+    flat = flat_model(model, samples)
     with silenced():
         litert_torch = import_module("litert_torch", "torch")
-        sample = torch.zeros(batch, height, width, channels)
-        try:
-            wrapped = litert_torch.to_channel_last_io(ready, args=[0])
-            edge = litert_torch.convert(wrapped, (sample,))
-        except Exception as error:
-            raise ModelError(f"litert-torch cannot convert this model: {_brief(error)}") from error
-    with written_whole(path) as temporary:
-        with silenced():
-            edge.export(str(temporary))
-        _stored(temporary, storage)
+        with written_whole(path) as temporary:
+            try:
+                litert_torch.convert(flat, (), flat.samples()).export(str(temporary))
+            except Exception as error:
+                raise ModelError(
+                    f"litert-torch cannot convert this model: {said(error)}"
+                ) from error
+            _stored(temporary, storage)
     return Path(path)
 
 
 def keras_to_tflite(
-    model: Any, path: str | Path, *, batch: int | None = 1, storage: str = "dense"
+    model: Any,
+    path: str | Path,
+    *,
+    batch: int | None = 1,
+    storage: str = "dense",
+    samples: Any = None,
 ) -> Path:
     """Convert a built Keras 3 model (TensorFlow backend) through TensorFlow's converter.
 
     Args:
-        model: a functional or sequential model with one image input, channels last.
+        model: with any number of inputs and outputs, nested as they are, channels last. One that
+            computes in another precision is converted in float32; ``model`` does not change.
         path: the file to write.
         batch: fixed batch size; None keeps it dynamic.
         storage: as for :func:`torch_to_tflite`.
+        samples: an example of what the model takes, arrays nested as its inputs, where the model
+            does not say it: images of any size, and subclassed models with several inputs. Then
+            their first axis is the batch, unless that is None.
 
     Raises:
         MissingError: TensorFlow is not installed.
-        ModelError: the converter refuses the model.
+        ModelError: the converter refuses the model, the model fails on the inputs, it has no
+            weights yet, or the size of an input is not known.
     """
     require_storage(storage)
-    tf = import_tensorflow()
+    if batch is not None and batch < 1:
+        raise NmpackError(f"the batch must be at least 1, got {batch}")
+    import_tensorflow()
     backend = import_keras().config.backend()
     if backend != "tensorflow":
         raise ModelError(
             f"a Keras model converts on the TensorFlow backend only, the backend is {backend}: "
             "save the model and load it again with KERAS_BACKEND=tensorflow"
         )
-    shape = tuple(model.input_shape[1:])
-    if any(axis is None for axis in shape):
-        raise ModelError(f"the model's input must have a fixed size, got {shape}")
+    from nmpack.keras.conversion import to_flatbuffer
+
     with silenced():
-        try:
-            signature = [tf.TensorSpec((batch, *shape), model.inputs[0].dtype)]
-            function = tf.function(lambda x: model(x, training=False), signature)
-            freeze = importlib.import_module(_FREEZE).convert_variables_to_constants_v2
-            frozen = freeze(function.get_concrete_function())
-            content = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
-        except Exception as error:
-            raise ModelError(
-                f"TensorFlow's converter cannot convert this model: {_brief(error)}"
-            ) from error
+        content = to_flatbuffer(model, batch, samples)
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
         _stored(temporary, storage)
@@ -139,9 +153,3 @@ def _checked(input_shape: tuple[int, int, int], batch: int) -> tuple[int, int, i
     if batch < 1:
         raise NmpackError(f"the batch must be at least 1, got {batch}")
     return input_shape
-
-
-def _brief(error: Exception) -> str:
-    """Return the first line of what a converter says, at most 300 characters."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"

@@ -18,13 +18,17 @@ _KERAS = (".keras", ".h5")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model in memory: ``framework`` is torch or keras; ``arch`` names a zoo model or is None."""
+    """A model in memory: ``framework`` is torch or keras; ``arch`` names a zoo model or is None.
+
+    ``input_shape`` is that of an image, channels last, 0 where it may have any size; a Keras model
+    that takes anything else than one image has an empty one.
+    """
 
     framework: str
     model: Any
     arch: str | None
     num_classes: int
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
 
 
 def load_source(
@@ -94,6 +98,7 @@ def _torch_source(
     if checkpoint is not None:
         content = _load_torch(torch, checkpoint)
         state = content.get("state_dict", content)
+        _require_values(checkpoint, state)
         arch = arch or content.get("arch")
         if arch is None:
             raise SelectionError(f"{checkpoint} does not say its architecture: give --arch NAME")
@@ -122,6 +127,12 @@ def _load_torch(torch: Any, path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected a state dict, got {type(content).__name__}")
     return content
+
+
+def _require_values(path: str | Path, state: Any) -> None:
+    for name, value in state.items() if isinstance(state, dict) else ():
+        if getattr(value, "is_meta", False):
+            raise ModelError(f"{path}: {name} has no values: it was saved from the meta device")
 
 
 def _load_keras(path: str) -> Any:
@@ -154,9 +165,12 @@ def _keras_application(
 
 
 def _keras_source(model: Any) -> Source:
-    shape = tuple(model.input_shape[1:])
-    outputs = model.output_shape[-1]
-    return Source("keras", model, None, int(outputs or 0), shape)
+    graph = getattr(model, "_functional", model)
+    ends = graph if hasattr(graph, "_nodes_by_depth") else None
+    inputs, outputs = (ends.inputs, ends.outputs) if ends is not None else ([], [])
+    shape = tuple(int(size or 0) for size in inputs[0].shape[1:]) if len(inputs) == 1 else ()
+    classes = outputs[0].shape[-1] if len(outputs) == 1 and outputs[0].shape else 0
+    return Source("keras", model, None, int(classes or 0), shape if len(shape) == 3 else ())
 
 
 def _require_file(path: str | Path) -> None:

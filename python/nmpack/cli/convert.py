@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from nmpack import convert as conversion
 from nmpack.cli.common import Subparsers, add_source, add_verb, positive
 from nmpack.errors import NmpackError
-from nmpack.sources import load_source
+from nmpack.sources import Source, load_source
 from nmpack.storage import STORAGES
 from nmpack.tables import console, progress
 
@@ -27,13 +30,17 @@ def add(verbs: Subparsers) -> None:
         nmpack convert r50.pt --storage sparse -o r50.tflite    # a third of the size at 75 %
         nmpack convert keras:ResNet50 -o keras-r50.tflite
         nmpack convert weights.pth --arch resnet34 --input-shape 160,160,3 -o r34.tflite
+        nmpack convert any-size.keras --input-shape 320,320,3 -o fixed.tflite
         """,
         execute,
     )
     add_source(parser)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the .tflite file")
     parser.add_argument(
-        "--input-shape", metavar="H,W,C", help="input size of a PyTorch model (default: the zoo's)"
+        "--input-shape",
+        metavar="H,W,C",
+        help="input size of a PyTorch model (default: the zoo's), or of a Keras model for images "
+        "of any size",
     )
     parser.add_argument(
         "--batch", type=positive, default=1, metavar="N", help="fixed batch size (default 1)"
@@ -65,15 +72,17 @@ def execute(arguments: argparse.Namespace) -> None:
             conversion.torch_to_tflite(
                 source.model,
                 arguments.output,
-                shape or source.input_shape,
+                shape or _zoo_shape(source.input_shape),
                 batch=arguments.batch,
                 storage=arguments.storage,
             )
-        elif shape is not None:
-            raise NmpackError("--input-shape is for PyTorch models: a Keras model has its own")
         else:
             conversion.keras_to_tflite(
-                source.model, arguments.output, batch=arguments.batch, storage=arguments.storage
+                source.model,
+                arguments.output,
+                batch=arguments.batch,
+                storage=arguments.storage,
+                samples=_keras_sample(source, shape, arguments.batch),
             )
     size = Path(arguments.output).stat().st_size / 1e6
     console().print(f"wrote {arguments.output} ({size:.1f} MB)")
@@ -84,3 +93,24 @@ def _shape(text: str) -> tuple[int, int, int]:
     if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
         raise NmpackError(f"--input-shape takes H,W,C such as 224,224,3, got {text!r}")
     return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def _zoo_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    height, width, channels = shape
+    return height, width, channels
+
+
+def _keras_sample(source: Source, shape: tuple[int, int, int] | None, batch: int) -> Any:
+    """Return an image of ``shape`` for a model that takes images of any size, None without one."""
+    if shape is None:
+        return None
+    own = source.input_shape
+    fits = len(own) == 3 and all(size in (0, given) for size, given in zip(own, shape, strict=True))
+    if 0 not in own or not fits:
+        size = " x ".join(str(size or "any") for size in own)
+        takes = f"one of {size}" if own else "other inputs than one image"
+        raise NmpackError(
+            f"--input-shape sizes the images of a PyTorch model, or of a Keras model for images of "
+            f"any size: this Keras model takes {takes}"
+        )
+    return np.zeros((batch, *shape), np.float32)
