@@ -178,8 +178,9 @@ def load_delegate(
 
     Args:
         interpreter: the package whose interpreter will use it.
-        options: ``num_threads`` (1 to 256), ``nm`` (auto, off or force), ``verbose`` (0 or 1),
-            ``report`` (path of a JSON file to write).
+        options: ``num_threads`` (1 to 256; the interpreter's own number unless given, and never
+            more than the process may use), ``nm`` (auto, off or force), ``layout`` (auto, nhwc or
+            cnhw), ``verbose`` (0 or 1), ``report`` (path of a JSON file to write).
         library: another delegate than :func:`find_delegate`'s.
 
     Raises:
