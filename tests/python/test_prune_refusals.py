@@ -161,11 +161,12 @@ def test_a_keras_model_without_layers_yet_is_told_so() -> None:
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
 def test_keras_prunes_other_precisions(policy: str) -> None:
     keras = import_keras()
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((9, 9, 4))
     x = keras.layers.Conv2D(8, 3, dtype=policy)(inputs)
     model = keras.Model(inputs, keras.layers.Conv2D(16, 3, dtype=policy, name="body")(x))
     kind = model.get_layer("body").kernel.dtype
-    assert nmpack.keras.prune_(model, HALF).pruned[0].density == 0.5
+    assert nmpack.keras.prune_(model, HALF).pruned[0].density == pytest.approx(0.5, abs=0.01)
     assert model.get_layer("body").kernel.dtype == kind
 
 
