@@ -18,18 +18,25 @@ def short_names(names: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     seen: set[str] = set()
-    shorts = [_short(name)[-60:] or "unnamed" for name in names]
+    counts: dict[str, int] = {}
+    shorts = [printable(_short(name)[-60:]) or "unnamed" for name in names]
     if len(shorts) > 1 and all(short.endswith("_1") for short in shorts):
         # The converter's own scope number, on every layer alike.
         shorts = [short.removesuffix("_1") for short in shorts]
     for short in shorts:
-        unique, count = short, 1
+        unique, count = short, counts.get(short, 1)
         while unique in seen:
             count += 1
             unique = f"{short}#{count}"
+        counts[short] = count
         seen.add(unique)
         found.append(unique)
     return found
+
+
+def printable(text: str) -> str:
+    """Replace what would move a terminal's cursor or change its colours: names are a file's."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _short(name: str) -> str:
