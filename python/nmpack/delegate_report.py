@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The report that the delegate writes as JSON, schema 2: what it runs, how, and what it left."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nmpack.errors import InterpreterError
+
+_KINDS = {int: "a whole number", str: "a string", bool: "true or false", list: "a list"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the delegate runs one convolution.
+
+    Attributes:
+        node: index in the operators of its subgraph.
+        operator: ``nm`` or ``dense``.
+        reason: why.
+        layout: ``NHWC`` or ``CNHW``.
+        fused_addition: whether it adds a residual, too.
+        tile_height: output channels per tile of the kernel, 0 when unknown.
+        column_density, predicted_speedup: None when unknown.
+    """
+
+    node: int
+    operator: str
+    reason: str
+    layout: str
+    fused_addition: bool
+    tile_height: int
+    column_density: float | None
+    predicted_speedup: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Operators ``nodes`` of one subgraph, which the delegate runs as one.
+
+    ``layout_conversions`` are the images that it brings from one layout to the other.
+    """
+
+    subgraph: int
+    nodes: tuple[int, ...]
+    layout_conversions: int
+    convolutions: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOperator:
+    """An operator that the delegate left to the interpreter; ``operator`` is its built-in code."""
+
+    subgraph: int
+    node: int
+    operator: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DelegateReport:
+    """All partitions, and all operators that were left."""
+
+    partitions: tuple[Partition, ...] = ()
+    left: tuple[LeftOperator, ...] = ()
+
+
+def read_report(path: Path) -> DelegateReport:
+    """Read a delegate's report; an absent file means that it took nothing.
+
+    Raises:
+        InterpreterError: the file is not a report of schema 2.
+    """
+    if not path.exists():
+        return DelegateReport()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if type(schema) is not int or schema != 2:
+            raise InterpreterError(f"expected a delegate report of schema 2, got {content!r:.80}")
+        return DelegateReport(
+            tuple(_partition(item) for item in _get(content, "partitions", list)),
+            tuple(_left(item) for item in _get(content, "left", list)),
+        )
+    except (OSError, ValueError, RecursionError, OverflowError) as error:
+        raise InterpreterError(f"the delegate's report cannot be read: {error!r:.200}") from error
+
+
+def _partition(item: Any) -> Partition:
+    nodes = _get(item, "nodes", list)
+    if not all(type(node) is int for node in nodes):
+        raise InterpreterError(
+            f"the delegate's report: expected whole numbers as 'nodes', got {nodes!r:.80}"
+        )
+    return Partition(
+        _get(item, "subgraph", int),
+        tuple(nodes),
+        _get(item, "layout_conversions", int),
+        tuple(_choice(choice) for choice in _get(item, "convolutions", list)),
+    )
+
+
+def _choice(item: Any) -> Choice:
+    return Choice(
+        _get(item, "node", int),
+        _get(item, "operator", str),
+        _get(item, "reason", str),
+        _get(item, "layout", str),
+        _get(item, "fused_addition", bool),
+        _get(item, "tile_height", int),
+        _number(item, "column_density"),
+        _number(item, "predicted_speedup"),
+    )
+
+
+def _left(item: Any) -> LeftOperator:
+    return LeftOperator(
+        _get(item, "subgraph", int),
+        _get(item, "node", int),
+        _get(item, "operator", int),
+        _get(item, "reason", str),
+    )
+
+
+def _get(item: Any, key: str, kind: type) -> Any:
+    """Return a field that must be there, of exactly this type: true is no number."""
+    value = item.get(key) if isinstance(item, dict) else None
+    if type(value) is not kind:
+        raise InterpreterError(
+            f"the delegate's report: expected {_KINDS[kind]} as {key!r}, got {value!r:.80} "
+            f"in {item!r:.80}"
+        )
+    return value
+
+
+def _number(item: dict[str, Any], key: str) -> float | None:
+    """Return a finite number, or None where the delegate wrote null: JSON has no infinity."""
+    value = item.get(key)
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise InterpreterError(
+            f"the delegate's report: expected a number or null as {key!r}, got {value!r:.80}"
+        )
+    return float(value)
