@@ -28,7 +28,7 @@ _WORTH = 0.9
 _VECTORS = {1: np.int32, 2: np.uint16, 3: np.uint8}
 _ORDER, _BLOCKED = (0, 1, 2, 3, 4), (0,)
 # A hostile file states a large tensor and stores nothing.
-_MOST = 1 << 30
+_MOST = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,12 @@ class BlockRows:
         return np.ascontiguousarray(blocks.transpose(0, 4, 1, 2, 3)).reshape(self.shape)
 
 
-def block_rows(weights: Array) -> BlockRows | None:
+def block_rows(weights: Array, *, tensors: int = 1) -> BlockRows | None:
     """Store a filter ``[O, H, W, I]`` (float32) in the tile height that takes the fewest bytes.
+
+    Args:
+        weights: the filter.
+        tensors: how many share its values; each repeats segments and channels.
 
     Returns:
         None when no height takes less than nine tenths of the dense bytes.
@@ -78,7 +82,7 @@ def block_rows(weights: Array) -> BlockRows | None:
         used = int(np.count_nonzero(used_columns(nonzero, tile, 1)[0]))
         index = _index_type(weights.shape[3])().itemsize
         taps = rows // tile * weights.shape[1] * weights.shape[2]
-        costs.append((used * (4 * tile + index) + 4 * (taps + 1), tile))
+        costs.append((used * (4 * tile + tensors * index) + 4 * tensors * (taps + 1), tile))
     size, tile = min(costs, key=lambda item: (item[0], -item[1]))
     if size > _WORTH * weights.size * 4:
         return None

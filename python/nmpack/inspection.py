@@ -2,24 +2,32 @@
 """Explain a model: what each convolution's weights look like, and what the delegate does with it.
 
 The weights are read from the file by :mod:`nmpack.tflite_file`; the operator and the reason come
-from the report that the delegate writes when it prepares the model in a process of its own.
+from the report that the delegate writes when it prepares the model in a process of its own. Both
+number subgraphs and their operators as the file does, which is how they are brought together:
+names may repeat.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nmpack.decisions import Decisions, LeftReport
+from nmpack.delegate_report import DelegateReport, read_report
 from nmpack.detection import FittingPattern, detect_pattern
-from nmpack.errors import InterpreterError, ModelError, NmpackError
+from nmpack.errors import ModelError
 from nmpack.interpreter import Engine, nmpack_engine
 from nmpack.names import short_names
 from nmpack.process import EngineProcess
-from nmpack.tflite_file import ConvolutionInfo, TFLiteFile
+from nmpack.subgraphs import ConvolutionInfo, TensorInfo
+from nmpack.tflite_file import TFLiteFile
+
+# Zeros cost a sparsely stored filter nothing, and a filter may be stated in many shapes: so many
+# weights are looked at beside those that fill the file.
+_MOST_WEIGHTS = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,8 @@ class ConvolutionReport:
     """One convolution.
 
     Attributes:
-        name: readable name; ``tensor`` is the full name of its output tensor.
+        subgraph, node: index of its subgraph, and its own among that subgraph's operators.
+        name: readable name, of no other in the subgraph; ``tensor`` is the full name of its output.
         shape: OHWI of the weights (``1HWO`` when depthwise).
         groups, stride, dtype, depthwise: as the file states them; dtype is the stored weights'.
         fit: the pattern that the stored weights obey, or None when they cannot be read.
@@ -41,6 +50,8 @@ class ConvolutionReport:
         predicted_speedup: of N:M over dense, by the delegate's cost rule; None when unknown.
     """
 
+    subgraph: int
+    node: int
     name: str
     tensor: str
     shape: tuple[int, ...]
@@ -49,13 +60,28 @@ class ConvolutionReport:
     depthwise: bool
     dtype: str
     fit: FittingPattern | None
-    operator: str | None
-    reason: str
-    layout: str | None
-    fused_addition: bool
-    tile_height: int
-    column_density: float | None
-    predicted_speedup: float | None
+    operator: str | None = None
+    reason: str = ""
+    layout: str | None = None
+    fused_addition: bool = False
+    tile_height: int = 0
+    column_density: float | None = None
+    predicted_speedup: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubgraphReport:
+    """One subgraph: its place and name in the file, the signatures that run it, its operators.
+
+    ``partitions`` and ``delegated`` are as in :class:`ModelReport`, of this subgraph alone.
+    """
+
+    index: int
+    name: str
+    signatures: tuple[str, ...]
+    operators: int
+    partitions: int | None = None
+    delegated: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +89,36 @@ class ModelReport:
     """A whole model; what the delegate does is None when it was not asked.
 
     Attributes:
-        path, operators: of the file.
-        convolutions: a row for each, in the file's order.
+        path: of the file.
+        operators: of all subgraphs.
+        subgraphs, convolutions: a row for each, in the file's order.
         partitions, delegated: graphs that the delegate runs, and operators in them.
         conversions: images that it brings from one layout to the other, in all partitions.
+        left: every operator that is in no partition.
     """
 
     path: str
     operators: int
+    subgraphs: tuple[SubgraphReport, ...]
     convolutions: tuple[ConvolutionReport, ...]
-    partitions: int | None
-    delegated: int | None
-    conversions: int | None
+    partitions: int | None = None
+    delegated: int | None = None
+    conversions: int | None = None
+    left: tuple[LeftReport, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; ``schema`` is 1."""
+        """Return plain values for JSON; ``schema`` is 2."""
         rows = []
         for row in self.convolutions:
             pattern = str(row.fit) if row.fit else None
             rows.append(asdict(row) | {"pattern": pattern})
-        return asdict(self) | {"schema": 1, "convolutions": rows}
+        return asdict(self) | {"schema": 2, "convolutions": rows}
 
 
 def inspect(
     model: str | Path, *, delegate: bool = True, engine: Engine | None = None
 ) -> ModelReport:
-    """Explain every convolution of a ``.tflite`` file.
+    """Explain every convolution of a ``.tflite`` file, those of all subgraphs.
 
     Args:
         model: path of the file; untrusted, it may be damaged.
@@ -101,116 +131,121 @@ def inspect(
         InterpreterError: the interpreter or the delegate refuses the model, or crashes on it.
     """
     file = TFLiteFile(model)
-    answer = _ask(file.path, engine or nmpack_engine(alone=True)) if delegate else None
-    names = short_names([item.name for item in file.convolutions])
-    chosen = _by_name(answer) if answer is not None else {}
-    rows = tuple(
-        _row(file, item, name, chosen, asked=delegate)
-        for item, name in zip(file.convolutions, names, strict=True)
+    answer = _ask(file, engine or nmpack_engine(alone=True)) if delegate else None
+    return explain(file, answer)
+
+
+def explain(file: TFLiteFile, answer: DelegateReport | None) -> ModelReport:
+    """Bring a file and the delegate's report about it together; None if it was not asked.
+
+    Raises:
+        InterpreterError: the report is about another file.
+    """
+    decided = Decisions(file.subgraphs, answer) if answer is not None else None
+    weights = _Weights(file)
+    rows: list[ConvolutionReport] = []
+    graphs: list[SubgraphReport] = []
+    for graph in file.subgraphs:
+        names = short_names([item.name for item in graph.convolutions])
+        for item, name in zip(graph.convolutions, names, strict=True):
+            rows.append(_row(item, name, weights, decided))
+        row = SubgraphReport(graph.index, graph.name, graph.signatures, len(graph.operators))
+        if decided is not None:
+            partitions, delegated = decided.partitions[graph.index], decided.delegated[graph.index]
+            row = replace(row, partitions=partitions, delegated=delegated)
+        graphs.append(row)
+    total = sum(graph.operators for graph in graphs)
+    report = ModelReport(str(file.path), total, tuple(graphs), tuple(rows))
+    if answer is None or decided is None:
+        return report
+    return replace(
+        report,
+        partitions=len(answer.partitions),
+        delegated=decided.delegated.total(),
+        conversions=sum(part.layout_conversions for part in answer.partitions),
+        left=decided.left,
     )
-    if answer is None:
-        return ModelReport(str(file.path), file.operators, rows, None, None, None)
-    nodes = sum(int(part["nodes"]) for part in answer)
-    conversions = sum(int(part["layout_conversions"]) for part in answer)
-    return ModelReport(str(file.path), file.operators, rows, len(answer), nodes, conversions)
+
+
+class _Weights:
+    """The patterns of a file's filters, each looked at once: subgraphs share them."""
+
+    def __init__(self, file: TFLiteFile) -> None:
+        self._file = file
+        self._left = _MOST_WEIGHTS + file.path.stat().st_size
+        self._known: dict[tuple[object, ...], tuple[FittingPattern | None, str]] = {}
+
+    def fit(self, item: ConvolutionInfo) -> tuple[FittingPattern | None, str]:
+        """Return the pattern, or None and why there is none."""
+        tensor = item.weights
+        if tensor is None:
+            return None, "weights are computed, not stored"
+        groups = 1 if item.depthwise else item.groups
+        encoding = tensor.encoding.position if tensor.encoding is not None else None
+        key = (tensor.buffer, encoding, tensor.dtype, item.shape, item.depthwise, groups)
+        if key not in self._known:
+            self._known[key] = self._look(item, tensor, groups)
+        return self._known[key]
+
+    def _look(
+        self, item: ConvolutionInfo, tensor: TensorInfo, groups: int
+    ) -> tuple[FittingPattern | None, str]:
+        self._left -= math.prod(item.shape)
+        if self._left < 0:
+            return None, "not looked at: filters in front of it have more weights than any model"
+        try:
+            # A depthwise filter is 1HWO: its output channels are the last axis.
+            weights = self._file.array(tensor)
+            weights = weights.transpose(3, 1, 2, 0) if item.depthwise else weights
+            return detect_pattern(weights, groups=groups), ""
+        except ModelError as error:
+            return None, str(error)
 
 
 def _row(
-    file: TFLiteFile,
-    item: ConvolutionInfo,
-    name: str,
-    chosen: dict[str, list[Mapping[str, Any]]],
-    *,
-    asked: bool,
+    item: ConvolutionInfo, name: str, weights: _Weights, decided: Decisions | None
 ) -> ConvolutionReport:
-    fit, reason, dtype = None, "", "computed"
-    if item.weights is None:
-        reason = "weights are computed, not stored"
-    else:
-        dtype = file.tensors[item.weights].dtype
-        try:
-            # A depthwise filter is 1HWO: its output channels are the last axis.
-            weights = file.array(item.weights)
-            weights = weights.transpose(3, 1, 2, 0) if item.depthwise else weights
-            fit = detect_pattern(weights, groups=item.groups if not item.depthwise else 1)
-        except ModelError as error:
-            reason = str(error)
-    operator: str | None = None
-    found: Mapping[str, Any] = {}
-    if asked:
-        queue = chosen.get(item.name, [])
-        found = queue.pop(0) if queue else {}
-        if found:
-            operator, reason = str(found["operator"]), str(found["reason"])
-        elif item.depthwise:
-            operator, reason = "dense", "depthwise"
-        else:
-            operator, reason = "interpreter", reason or "not taken by the delegate"
-    density, speedup = found.get("column_density"), found.get("predicted_speedup")
-    return ConvolutionReport(
-        name,
-        item.name,
-        item.shape,
-        item.groups,
-        item.stride,
-        item.depthwise,
-        dtype,
-        fit,
-        operator,
-        reason,
-        str(found["layout"]) if "layout" in found else None,
-        bool(found.get("fused_addition", False)),
-        int(found.get("tile_height", 0)),
-        None if density is None else float(density),
-        None if speedup is None else float(speedup),
+    fit, reason = weights.fit(item)
+    row = ConvolutionReport(
+        subgraph=item.subgraph,
+        node=item.node,
+        name=name,
+        tensor=item.name,
+        shape=item.shape,
+        groups=item.groups,
+        stride=item.stride,
+        depthwise=item.depthwise,
+        dtype=item.weights.dtype if item.weights is not None else "computed",
+        fit=fit,
+        reason=reason,
     )
+    if decided is None:
+        return row
+    place = (item.subgraph, item.node)
+    if (choice := decided.choices.get(place)) is not None:
+        return replace(
+            row,
+            operator=choice.operator,
+            reason=choice.reason,
+            layout=choice.layout,
+            fused_addition=choice.fused_addition,
+            tile_height=choice.tile_height,
+            column_density=choice.column_density,
+            predicted_speedup=choice.predicted_speedup,
+        )
+    if (left := decided.reasons.get(place)) is not None:
+        return replace(row, operator="interpreter", reason=left)
+    # The delegate says nothing about convolutions that have no N:M operator.
+    return replace(row, operator="dense", reason="depthwise" if item.depthwise else "not N:M")
 
 
-def _by_name(partitions: list[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    table: dict[str, list[Mapping[str, Any]]] = {}
-    for part in partitions:
-        for row in part["convolutions"]:
-            table.setdefault(str(row["name"]), []).append(row)
-    return table
-
-
-def _ask(model: Path, engine: Engine) -> list[Mapping[str, Any]]:
-    """Prepare the model and return the partitions of the delegate's report."""
+def _ask(file: TFLiteFile, engine: Engine) -> DelegateReport:
+    """Prepare the model, every signature of it, and return the delegate's report."""
+    signed = [graph.index for graph in file.subgraphs[1:] if graph.signatures and graph.operators]
     with tempfile.TemporaryDirectory(prefix="nmpack-") as folder:
         path = Path(folder) / "report.json"
-        options = dict(engine.options) | {"report": str(path)}
-        asking = Engine(
-            engine.name,
-            engine.interpreter,
-            engine.library,
-            options,
-            engine.resolver,
-            engine.threads,
-        )
-        with EngineProcess(model, asking, timeout=120.0):
-            pass
+        asking = replace(engine, options=dict(engine.options) | {"report": str(path)})
+        with EngineProcess(file.path, asking, timeout=120.0) as child:
+            if signed:
+                child.prepare(signed)
         return read_report(path)
-
-
-def read_report(path: Path) -> list[Mapping[str, Any]]:
-    """Read a delegate's report; an absent file means that it took nothing.
-
-    Raises:
-        InterpreterError: the file is not a report of schema 1.
-    """
-    if not path.exists():
-        return []
-    try:
-        report = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-        if report["schema"] != 1:
-            raise InterpreterError(f"expected a delegate report of schema 1, got {report!r:.80}")
-        parts: list[Mapping[str, Any]] = report["partitions"]
-        for part in parts:
-            int(part["nodes"]) + int(part["layout_conversions"])
-            for row in part["convolutions"]:
-                str(row["name"] + row["operator"] + row["reason"])
-    except NmpackError:
-        raise
-    except (ValueError, TypeError, KeyError) as error:
-        raise InterpreterError(f"the delegate's report cannot be read: {error!r}") from error
-    return parts

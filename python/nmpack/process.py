@@ -90,6 +90,16 @@ class EngineProcess:
         self.versions = {engine.interpreter: answer["version"], "numpy": answer["numpy"]}
         self.memory_before = int(answer["before"]["now"])
 
+    def prepare(self, subgraphs: Sequence[int]) -> None:
+        """Prepare further subgraphs, by index: those of the model's signatures.
+
+        The first one is prepared from the start, and with it those that its operators run.
+
+        Raises:
+            InterpreterError: the interpreter refuses one of them.
+        """
+        self._ask(self._timeout, "prepare", subgraphs=list(subgraphs))
+
     def feed(self, inputs: Sequence[Array]) -> None:
         """Set the inputs, one array for each of the model's, the first sample current."""
         path = Path(self._folder.name) / "inputs.npz"

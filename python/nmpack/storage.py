@@ -5,14 +5,17 @@ A filter [O, H, W, I] is stored as blocks of T output channels in compressed row
 of T rows and each tap (h, w) the list of the input channels that hold a non-zero, and T values for
 each.
 TFLite's DENSIFY operator makes the dense tensor when a model is loaded, so any interpreter that
-knows it reads the file. What is not smaller stays as it is.
+knows it reads the file. What is not smaller stays as it is. A filter that several subgraphs share
+is stored once, and each of them begins with a DENSIFY of it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +23,17 @@ import numpy.typing as npt
 from nmpack.block_rows import COMPRESSED, DENSE, BlockRows, block_rows
 from nmpack.errors import ModelError
 from nmpack.files import written_whole
+from nmpack.operator_codes import DENSIFY
 from nmpack.quiet import import_module, silenced
+from nmpack.subgraphs import ConvolutionInfo, TensorInfo
 from nmpack.tflite_file import TFLiteFile
 
 #: What ``convert`` may write.
 STORAGES = ("dense", "sparse")
 
-_DENSIFY = 124
 _ALIGNMENT = 16
+# Numbers operators by their places, which DENSIFY operators move.
+_DEPENDENCIES = b"model_control_dependencies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class StorageReport:
 
     Attributes:
         before, after: bytes of the file.
-        stored: names of the weight tensors that are sparse now.
+        stored: names of the filters that are sparse now; a shared one is named once.
         kept: how many convolutions' weights stayed dense.
     """
 
@@ -46,86 +52,123 @@ class StorageReport:
     kept: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """A filter to be stored sparsely, and its tensors as (subgraph, tensor)."""
+
+    rows: BlockRows
+    buffer: int
+    tensors: tuple[tuple[int, int], ...]
+    name: str
+
+
 def to_sparse_storage(source: str | Path, target: str | Path) -> StorageReport:
     """Write the model ``source`` with sparse storage to ``target`` (which may be the same file).
 
     Every CONV_2D filter of float32 that becomes at least a tenth smaller is stored sparsely; all
-    else, the classifier and depthwise filters included, stays as it is.
+    else, the classifier and depthwise filters included, stays as it is. So does a filter whose
+    buffer something else uses, too: it could not be left out.
 
     Raises:
-        ModelError: ``source`` is not a usable model.
+        ModelError: ``source`` is not a usable model, or holds what would be lost.
         MissingError: ai-edge-litert, whose schema is used, is not installed.
     """
     file = TFLiteFile(source)
-    found: dict[int, BlockRows] = {}
-    kept = 0
-    for item in file.convolutions:
-        index = item.weights
-        rows = None
-        if index is not None and not item.depthwise:
-            tensor = file.tensors[index]
-            if tensor.dtype == "float32" and not tensor.sparse and index not in file.inputs:
-                rows = found.get(index) or block_rows(file.array(index))
-        if rows is None:
-            kept += 1
-        else:
-            assert index is not None
-            found[index] = rows
+    filters = _filters(file)
+    known = {place for item in filters for place in item.tensors}
+    kept = sum(
+        item.weights is None or (item.subgraph, item.weights.index) not in known
+        for item in file.convolutions
+    )
+    content = _rewritten(file.path, filters) if filters else file.path.read_bytes()
     before = file.path.stat().st_size
-    names = tuple(file.tensors[index].name for index in found)
-    content = _rewritten(file.path, found)
     with written_whole(target) as temporary:
         temporary.write_bytes(content)
         TFLiteFile(temporary)
-    return StorageReport(before, len(content), names, kept)
+    return StorageReport(before, len(content), tuple(item.name for item in filters), kept)
 
 
-def _rewritten(path: Path, found: dict[int, BlockRows]) -> bytes:
+def _filters(file: TFLiteFile) -> list[_Filter]:
+    """Return what becomes smaller, by buffers that hold nothing but filters of one shape."""
+    users = Counter(tensor.buffer for graph in file.subgraphs for tensor in graph.tensors)
+    found: dict[int, dict[tuple[int, int], TensorInfo]] = {}
+    for graph in file.subgraphs:
+        # What the caller writes or reads cannot come from an operator of the graph.
+        bound = {*graph.inputs, *graph.outputs}
+        for item in graph.convolutions:
+            tensor = item.weights
+            if tensor is not None and _can_be_sparse(item, tensor) and tensor.index not in bound:
+                found.setdefault(tensor.buffer, {})[graph.index, tensor.index] = tensor
+    filters: list[_Filter] = []
+    for buffer, tensors in found.items():
+        first = next(iter(tensors.values()))
+        alike = all(tensor.shape == first.shape for tensor in tensors.values())
+        if len(tensors) == users[buffer] and alike:
+            rows = block_rows(file.array(first), tensors=len(tensors))
+            if rows is not None:
+                filters.append(_Filter(rows, buffer, tuple(tensors), first.name))
+    return filters
+
+
+def _can_be_sparse(item: ConvolutionInfo, weights: TensorInfo) -> bool:
+    return not item.depthwise and weights.dtype == "float32" and not weights.sparse
+
+
+def _rewritten(path: Path, filters: list[_Filter]) -> bytes:
     with silenced():
         schema = import_module("ai_edge_litert.schema_py_generated", "interpreter")
         flatbuffers = import_module("flatbuffers", "interpreter")
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-    graph = model.subgraphs[0]
-    if any(buffer.offset for buffer in model.buffers):
-        raise ModelError(f"{path}: buffers beside the flatbuffer are not supported")
+    try:
+        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    except Exception as error:
+        raise ModelError(f"{path}: not a usable .tflite file: {error!r:.200}") from error
+    _require_whole(path, model)
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = _DENSIFY
+    code.builtinCode = code.deprecatedBuiltinCode = DENSIFY
     code.version = 1
-    densify = []
-    for index, rows in found.items():
-        dense = graph.tensors[index]
-        stored = schema.TensorT()
-        stored.name = _text(dense.name) + "/sparse"
-        stored.shape, stored.type = dense.shape, dense.type
-        stored.sparsity = _sparsity(schema, rows)
-        stored.buffer = len(model.buffers)
+    needed = {item.buffer for item in model.metadata or ()} | set(model.metadataBuffer or ())
+    densify: dict[int, list[Any]] = {}
+    for item in filters:
         buffer = schema.BufferT()
-        buffer.data = rows.values.reshape(-1).view(np.uint8)
+        buffer.data = item.rows.values.reshape(-1).view(np.uint8)
+        for place, index in item.tensors:
+            graph = model.subgraphs[place]
+            dense = graph.tensors[index]
+            stored = schema.TensorT()
+            stored.name = _text(dense.name) + "/sparse"
+            stored.shape, stored.type = dense.shape, dense.type
+            stored.sparsity = _sparsity(schema, item.rows)
+            stored.buffer = len(model.buffers)
+            dense.buffer = 0
+            operator = schema.OperatorT()
+            operator.opcodeIndex = len(model.operatorCodes)
+            operator.inputs, operator.outputs = [len(graph.tensors)], [index]
+            operator.builtinOptionsType = schema.BuiltinOptions.DensifyOptions
+            operator.builtinOptions = schema.DensifyOptionsT()
+            graph.tensors.append(stored)
+            densify.setdefault(place, []).append(operator)
         model.buffers.append(buffer)
-        if not _used_elsewhere(model, dense.buffer, index):
-            model.buffers[dense.buffer].data = None
-        dense.buffer = 0
-        operator = schema.OperatorT()
-        operator.opcodeIndex = len(model.operatorCodes)
-        operator.inputs, operator.outputs = [len(graph.tensors)], [index]
-        operator.builtinOptionsType = schema.BuiltinOptions.DensifyOptions
-        operator.builtinOptions = schema.DensifyOptionsT()
-        densify.append(operator)
-        graph.tensors.append(stored)
-    if densify:
-        model.operatorCodes.append(code)
-        graph.operators = densify + list(graph.operators)
+        if item.buffer not in needed:
+            model.buffers[item.buffer].data = None
+    model.operatorCodes.append(code)
+    for place, operators in densify.items():
+        graph = model.subgraphs[place]
+        graph.operators = operators + list(graph.operators)
     builder = _builder(flatbuffers)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-def _used_elsewhere(model: Any, buffer: int, index: int) -> bool:
-    for number, graph in enumerate(model.subgraphs):
-        for place, tensor in enumerate(graph.tensors):
-            if tensor.buffer == buffer and (number, place) != (0, index):
-                return True
-    return False
+def _require_whole(path: Path, model: Any) -> None:
+    """Refuse a model that would lose something when it is written anew."""
+    graphs = model.subgraphs
+    options = any(item.largeCustomOptionsOffset for graph in graphs for item in graph.operators)
+    if options or any(buffer.offset for buffer in model.buffers):
+        raise ModelError(f"{path}: buffers beside the flatbuffer are not supported")
+    if is_zipfile(path):
+        raise ModelError(f"{path}: files packed behind the model would be lost")
+    if any(item.name == _DEPENDENCIES for item in model.metadata or ()):
+        raise ModelError(f"{path}: operators that state their order are not supported")
 
 
 def _sparsity(schema: Any, rows: BlockRows) -> Any:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,21 +22,30 @@ from rich.progress import (
 from rich.table import Table
 
 from nmpack.benchmark import BenchReport
-from nmpack.inspection import ModelReport
+from nmpack.decisions import LeftReport
+from nmpack.inspection import ModelReport, SubgraphReport
+from nmpack.names import printable
 from nmpack.selection import PruneReport
 from nmpack.stats import Summary
 
+# What is left is said in a few lines; the JSON report has all of it.
+_MOST_REASONS = _MOST_KINDS = 4
+
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console: the terminal's width, or 200 columns in a file."""
+    """Return a console: the terminal's width, or 200 columns in a file.
+
+    Names of files and layers are printed as they are: brackets in them are no markup.
+    """
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False)
+    width = None if stream.isatty() else 200
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[tuple[Progress, TaskID]]:
     """Show a bar (or a spinner without ``total``) on stderr; yields it and its task."""
-    columns = [SpinnerColumn(), TextColumn("{task.description}")]
+    columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
     bar = [BarColumn(), MofNCompleteColumn()] if total is not None else []
     terminal = console(stderr=True)
     with Progress(
@@ -63,14 +73,16 @@ def prune_table(report: PruneReport) -> Table:
 
 
 def inspect_table(report: ModelReport) -> Table:
-    """Tabulate the convolutions of a model."""
+    """Tabulate the convolutions of a model, and say what the delegate leaves."""
+    several = len(report.subgraphs) > 1
     table = _table(
-        "convolution", "weights OHWI", "stride", ">non-zero", "pattern that fits", ">columns",
-        ">tile", "operator", "layout", ">predicted", "reason",
+        *(["subgraph"] if several else []), "convolution", "weights OHWI", "stride", ">non-zero",
+        "pattern that fits", ">columns", ">tile", "operator", "layout", ">predicted", "reason",
     )  # fmt: skip
     for row in report.convolutions:
         grouped = f" /{row.groups}" if row.groups > 1 and not row.depthwise else ""
         table.add_row(
+            *([_subgraph(report.subgraphs[row.subgraph])] if several else []),
             row.name,
             _shape(row.shape) + (" depthwise" if row.depthwise else grouped),
             f"{row.stride[0]}x{row.stride[1]}",
@@ -81,18 +93,44 @@ def inspect_table(report: ModelReport) -> Table:
             (row.operator or "") + (" + add" if row.fused_addition else ""),
             row.layout or "",
             f"{row.predicted_speedup:.2f}x" if row.predicted_speedup is not None else "",
-            row.reason,
+            printable(row.reason),
         )
     sparse = sum(row.operator == "nm" for row in report.convolutions)
     caption = f"{len(report.convolutions)} convolutions among {report.operators} operators"
+    if several:
+        caption += f" of {len(report.subgraphs)} subgraphs"
     if report.partitions is not None:
         caption += (
             f"; the delegate takes {report.delegated} operators in {report.partitions} "
             f"partition{'' if report.partitions == 1 else 's'}, {sparse} of them N:M sparse, with "
             f"{report.conversions} conversion{'' if report.conversions == 1 else 's'} of layout"
         )
-    table.caption = caption
+    table.caption = "\n".join([caption, *_left_lines(report.left or ())])
     return table
+
+
+def _subgraph(graph: SubgraphReport) -> str:
+    """Return its number, and who runs it: signatures, or the name of a body of control flow."""
+    names = ", ".join(graph.signatures) or graph.name
+    return printable(f"{graph.index} {names}"[:40]).strip()
+
+
+def _left_lines(left: Sequence[LeftReport]) -> list[str]:
+    """Say what was left and why, a line for each reason, most operators first."""
+    reasons: dict[str, Counter[str]] = {}
+    for item in left:
+        reasons.setdefault(item.reason, Counter())[item.operator] += 1
+    ordered = sorted(reasons.items(), key=lambda item: -item[1].total())
+    lines = []
+    for reason, operators in ordered[:_MOST_REASONS]:
+        kinds = [f"{count} {name}" for name, count in operators.most_common(_MOST_KINDS)]
+        if len(operators) > _MOST_KINDS:
+            kinds.append(f"{len(operators) - _MOST_KINDS} other kinds")
+        lines.append(f"left to the interpreter: {', '.join(kinds)}: {printable(reason[:200])}")
+    if rest := ordered[_MOST_REASONS:]:
+        count = sum(operators.total() for _, operators in rest)
+        lines.append(f"left to the interpreter: {count} more for {len(rest)} other reasons")
+    return lines
 
 
 def bench_table(report: BenchReport) -> Table:

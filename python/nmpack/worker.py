@@ -54,6 +54,13 @@ class Worker:
             "before": before,
         }
 
+    def prepare(self, request: Request) -> Request:
+        """Allocate the tensors of ``subgraphs``, as running their signatures would first."""
+        for index in request["subgraphs"]:
+            # What is public does it on the way to running a signature with inputs.
+            self.interpreter._interpreter.AllocateTensors(index)
+        return {}
+
     def feed(self, request: Request) -> Request:
         """Take the inputs from the ``.npz`` at ``path``: keys 0, 1, … in the model's order."""
         with np.load(request["path"], allow_pickle=False) as data:
@@ -136,6 +143,7 @@ def main(descriptor: int) -> None:
     worker = Worker()
     verbs: dict[str, Callable[[Request], Request]] = {
         "load": worker.load,
+        "prepare": worker.prepare,
         "feed": worker.feed,
         "run": worker.run,
         "map": worker.map,

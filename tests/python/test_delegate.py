@@ -77,7 +77,7 @@ def test_load_delegate_in_this_process(models: Models, tmp_path: Path) -> None:
     interpreter.allocate_tensors()
     interpreter.invoke()
     value = json.loads(report.read_text())
-    assert value["schema"] == 1
+    assert value["schema"] == 2
     assert len(value["partitions"]) == 1
     assert [item.name for item in tmp_path.iterdir()] == ["report.json"]
 

@@ -123,6 +123,6 @@ def test_conversion_keeps_the_function_and_the_zeros(tmp_path: Path, storage: st
     result = run(path, images, engine=Engine("built-in"))
     np.testing.assert_allclose(next(iter(result.outputs.values())), expected, atol=1e-5)
     file = TFLiteFile(path)
-    assert file.tensors[file.inputs[0]].shape == (2, 12, 12, 3)
+    assert file.primary.tensors[file.primary.inputs[0]].shape == (2, 12, 12, 3)
     wide = next(item for item in file.convolutions if item.shape[0] == 32)
     assert np.count_nonzero(file.array(wide.weights)) == wide.shape[3] * 32 // 2

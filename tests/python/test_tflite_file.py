@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from nmpack.detection import detect_pattern
 from nmpack.errors import ModelError, NmpackError
 from nmpack.inspection import inspect
 from nmpack.names import short_names
+from nmpack.operator_codes import CALLING, CONV_2D, DEPTHWISE_CONV_2D
 from nmpack.tflite_file import TFLiteFile
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from subgraph_files import Model, Part, branches, filters, sharing, two_signatures
 
 pytestmark = pytest.mark.torch
 Models = Callable[[str], Path]
@@ -23,8 +29,15 @@ Models = Callable[[str], Path]
 
 def test_reads_every_convolution(models: Models) -> None:
     file = TFLiteFile(models("dense"))
-    assert [file.tensors[i].shape for i in file.inputs] == [(1, 28, 28, 1)]
-    assert [file.tensors[i].shape for i in file.outputs] == [(1, 10)]
+    (graph,) = file.subgraphs
+    assert graph is file.primary
+    assert [graph.tensors[i].shape for i in graph.inputs] == [(1, 28, 28, 1)]
+    assert [graph.tensors[i].shape for i in graph.outputs] == [(1, 10)]
+    assert len(graph.operators) > len(graph.convolutions) == len(file.convolutions)
+    for item in file.convolutions:
+        operator = graph.operators[item.node]
+        assert operator.code == (DEPTHWISE_CONV_2D if item.depthwise else CONV_2D)
+        assert operator.outputs == (item.output.index,)
     shapes = sorted(item.shape for item in file.convolutions if not item.depthwise)
     assert shapes == sorted(
         [(64, 3, 3, 64)] * 4 + [(64, 1, 1, 64), (128, 1, 1, 64), (128, 3, 3, 64), (128, 3, 3, 128)]
@@ -56,7 +69,7 @@ def test_detects_the_pattern_in_a_converted_model(models: Models, kind: str, say
 
 def test_report_as_json(models: Models) -> None:
     value = inspect(models("nm"), delegate=False).to_dict()
-    assert value["schema"] == 1
+    assert value["schema"] == 2
     row = next(row for row in value["convolutions"] if row["name"] == "layer1.0.conv2")
     assert row["pattern"] == "2:4 kept, tile 8"
     assert row["fit"]["element_density"] == pytest.approx(0.5)
@@ -139,5 +152,176 @@ def test_arrays_are_read_only_views(models: Models) -> None:
 
 
 def test_short_names_are_distinct_and_bounded() -> None:
-    names = short_names(["a/conv1/BiasAdd", "b/conv1/Conv2D", "", "x" * 500, "plain"])
-    assert names == ["conv1", "conv1#2", "unnamed", "x" * 60, "plain"]
+    names = short_names(["a/conv1/BiasAdd", "b/conv1/Conv2D", "", "x" * 500, "plain\x1b[2J"])
+    assert names == ["conv1", "conv1#2", "unnamed", "x" * 60, "plain\ufffd[2J"]
+    assert short_names(["a", "a#2", "a", "a"]) == ["a", "a#2", "a#3", "a#4"]
+
+
+def read(model: Model, folder: Path) -> TFLiteFile:
+    """Write a model and open it."""
+    path = folder / "model.tflite"
+    path.write_bytes(model.packed())
+    return TFLiteFile(path)
+
+
+def test_reads_every_subgraph(tmp_path: Path) -> None:
+    file = read(two_signatures(), tmp_path)
+    encode, decode = file.subgraphs
+    assert [(graph.index, graph.name, graph.signatures) for graph in file.subgraphs] == [
+        (0, "main", ("encode",)),
+        (1, "other", ("decode",)),
+    ]
+    assert [len(graph.operators) for graph in file.subgraphs] == [3, 2]
+    assert [(item.subgraph, item.node) for item in file.convolutions] == [
+        (0, 0), (0, 2), (1, 0), (1, 1),
+    ]  # fmt: skip
+    assert [item.output.shape for item in file.convolutions] == [(1, 8, 8, 32)] * 2 + [
+        (1, 6, 6, 32)
+    ] * 2
+    weights = [item.weights for item in file.convolutions]
+    assert [item.buffer for item in weights if item] == [
+        weights[0].buffer, weights[1].buffer, weights[0].buffer, weights[3].buffer,
+    ]  # fmt: skip
+    for item, seed in zip(weights, (0, 1, 0, 2), strict=True):
+        assert np.array_equal(file.array(item), filters(seed, pruned=seed != 2))
+    assert encode.tensors[encode.inputs[0]].shape == (1, 8, 8, 32)
+    assert decode.tensors[decode.inputs[0]].shape == (1, 6, 6, 32)
+
+
+def test_reads_bodies_of_control_flow(tmp_path: Path) -> None:
+    file = read(branches(), tmp_path)
+    assert [graph.signatures for graph in file.subgraphs] == [("serving_default",), (), ()]
+    assert [item.code in CALLING for item in file.primary.operators] == [True]
+    assert [(item.subgraph, item.node) for item in file.convolutions] == [(1, 0), (2, 1)]
+    assert file.primary.convolutions == ()
+
+
+def test_several_signatures_of_one_subgraph(tmp_path: Path) -> None:
+    model = two_signatures()
+    model.signatures = [("a", 1), ("b", 1)]
+    assert [graph.signatures for graph in read(model, tmp_path).subgraphs] == [(), ("a", "b")]
+
+
+def _bad_signature(model: Model) -> None:
+    model.signatures.append(("third", 2))
+
+
+def _bad_tensor(model: Model) -> None:
+    model.parts[1].graph.operators[1].inputs[0] = 99
+
+
+def _bad_buffer(model: Model) -> None:
+    model.parts[1].graph.tensors[2].buffer = 99
+
+
+def _bad_output(model: Model) -> None:
+    model.parts[1].outputs = [99]
+
+
+def _bad_code(model: Model) -> None:
+    model.parts[1].graph.operators[0].opcodeIndex = 7
+
+
+def _no_subgraph(model: Model) -> None:
+    model.parts, model.signatures = [], []
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (_bad_signature, "the signature 'third' runs subgraph 2 of 2"),
+        (_bad_tensor, "subgraph 1 of 2: an operator input is tensor 99 of 7"),
+        (_bad_buffer, "subgraph 1 of 2: a tensor uses buffer 99 of 8"),
+        (_bad_output, "subgraph 1 of 2: a graph output is tensor 99 of 7"),
+        (_bad_code, "subgraph 1 of 2: an operator uses code 7 of 2"),
+        (_no_subgraph, "expected at least one subgraph, got none"),
+    ],
+)
+def test_a_lie_in_another_subgraph_is_one_error(
+    damage: Callable[[Model], None], says: str, tmp_path: Path
+) -> None:
+    model = two_signatures()
+    damage(model)
+    with pytest.raises(ModelError, match=rf"model\.tflite: not a usable .*: {says}"):
+        read(model, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [(50_000, 1, 1, 1), (1000, 1000, 1, 1), (1000, 10, 1000, 1), (300, 1, 300, 300),
+     (1, 1, 20_000, 1000), (1, 200_000, 1, 1)],
+)  # fmt: skip
+def test_subgraphs_that_share_their_lists_are_one_error(
+    counts: tuple[int, int, int, int], tmp_path: Path
+) -> None:
+    path = tmp_path / "sharing.tflite"
+    path.write_bytes(sharing(*counts))
+    with pytest.raises(ModelError, match=r"it refers to its \d+ bytes more than any model does"):
+        TFLiteFile(path)
+
+
+@pytest.mark.parametrize("make", [two_signatures, branches])
+def test_flipped_bytes_of_subgraphs_end_in_a_result_or_one_error(
+    make: Callable[[], Model], tmp_path: Path
+) -> None:
+    file = read(make(), tmp_path)
+    whole = file.path.read_bytes()
+    values = [file.span(item.weights) for item in file.convolutions if item.weights]
+    places = set(range(8, len(whole)))
+    for offset, length in values:
+        places -= set(range(offset, offset + length))
+    generator = random.Random(7)
+    path = tmp_path / "flipped.tflite"
+    messages = []
+    for _ in range(600):
+        damaged = bytearray(whole)
+        for place in generator.choices(sorted(places), k=generator.choice([1, 1, 3])):
+            damaged[place] = generator.choice([0, 1, 2, 3, 0x7F, 0x80, 0xFF])
+        path.write_bytes(damaged)
+        try:
+            read_all(path)
+            inspect(path, delegate=False)
+        except NmpackError as error:
+            messages.append(str(error))
+    assert len(messages) > 50
+    assert all(str(path) in text and "\n" not in text for text in messages)
+
+
+def test_thousands_of_honest_subgraphs_are_read(tmp_path: Path) -> None:
+    model = Model()
+    for index in range(3000):
+        graph = model.graph()
+        image = graph.tensor((1, 4, 4, 8))
+        graph.tensors[0].name = f"image {index}"
+        out = graph.add("ABS", [image], graph.tensor((1, 4, 4, 8)))
+        model.parts.append(Part(graph, [image], [out], f"graph {index}"))
+        model.signatures.append((f"run {index}", index))
+    file = read(model, tmp_path)
+    assert len(file.subgraphs) == 3000
+    assert file.subgraphs[2999].signatures == ("run 2999",)
+    assert inspect(tmp_path / "model.tflite", delegate=False).operators == 3000
+
+
+def test_a_buffer_in_many_shapes_is_not_looked_at_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nmpack.inspection._MOST_WEIGHTS", 0)
+    model = Model()
+    graph = model.graph()
+    image, buffer = graph.tensor((1, 8, 8, 32)), graph.tensors[graph.constant(filters(0))].buffer
+    outputs = []
+    for rows, height in [
+        (rows, height) for rows in (8, 16, 32, 64, 128) for height in (1, 3, 9)
+    ] * 2:
+        weights = graph.tensor((rows, height, 9 // height, 1024 // rows), buffer=buffer)
+        outputs.append(graph.add("CONV_2D", [image, weights], graph.tensor((1, 8, 8, rows))))
+    model.parts.append(Part(graph, [image], outputs))
+    read(model, tmp_path)
+    rows = inspect(tmp_path / "model.tflite", delegate=False).convolutions
+    looked = [row.fit is not None for row in rows]
+    assert looked[:15] == [True] * 4 + [False] * 11
+    # A shape that was seen before costs nothing.
+    assert looked[15:] == looked[:15]
+    assert {row.reason for row in rows if row.fit is None} == {
+        "not looked at: filters in front of it have more weights than any model"
+    }

@@ -13,21 +13,24 @@ from pathlib import Path
 
 from nmpack.errors import InterpreterError, MissingError, NmpackError
 from nmpack.interpreter import LIBRARY, ROOT, one_line
+from nmpack.operator_codes import (
+    BATCH_MATMUL,
+    CALLING,
+    CONV_2D,
+    DEPTHWISE_CONV_2D,
+    FULLY_CONNECTED,
+    TRANSPOSE_CONV,
+)
 from nmpack.qemu import cpu, find_target
 from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
 from nmpack.rvv.elf import read_functions
 from nmpack.rvv.profile import read_profile
 from nmpack.rvv.variants import Variant, prune_file
-from nmpack.tflite_file import CONV_2D, DEPTHWISE_CONV_2D, TFLiteFile
+from nmpack.subgraphs import Subgraph
+from nmpack.tflite_file import TFLiteFile
 
 _BOUNDARY = "xnn_run_operator_with_index"
-_WEIGHTED = (
-    CONV_2D,
-    DEPTHWISE_CONV_2D,
-    9,
-    67,
-    126,
-)  # FULLY_CONNECTED, TRANSPOSE_CONV, BATCH_MATMUL
+_WEIGHTED = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV, BATCH_MATMUL)
 _KERNELS = re.compile(r"(gemm|conv|spmm)\w*_ukernel")
 
 
@@ -105,7 +108,7 @@ def measure(
     options: Mapping[str, str] | None = None,
     timeout: float = 1800.0,
 ) -> Result:
-    """Run one inference of ``variant`` of ``model`` with zeros as input.
+    """Run one inference of ``variant`` of ``model`` with zeros as input: of its first subgraph.
 
     Args:
         model: path of a ``.tflite`` file.
@@ -146,7 +149,7 @@ def measure(
             command += ["--delegate-options", joined]
         _execute(command, folder, vlen, timeout)
         operators = account(read_profile(folder / "profile.txt"), prices)
-        return _result(variant, operators, file)
+        return _result(variant, operators, file.primary)
 
 
 def _arguments(library: Path) -> str:
@@ -178,21 +181,22 @@ def _execute(command: Sequence[str], folder: Path, vlen: int, timeout: float) ->
         raise InterpreterError(f"riscv64: {said or f'nmpack-run ended with {done.returncode}'}")
 
 
-def _result(variant: Variant, operators: Sequence[Operator], file: TFLiteFile) -> Result:
+def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) -> Result:
     weighted = [item for item in operators[1:] if _multiplies(item)]
-    kinds = [kind for kind in file.kinds if kind in _WEIGHTED]
-    convolutions = iter(file.convolutions)
+    codes = [item.code for item in graph.operators if item.code in _WEIGHTED]
+    convolutions = iter(graph.convolutions)
     note, of_kind = "", {}
-    if len(kinds) == len(weighted):
-        for item, kind in zip(weighted, kinds, strict=True):
-            if kind in (CONV_2D, DEPTHWISE_CONV_2D):
+    if any(item.code in CALLING for item in graph.operators):
+        note = "the model runs other subgraphs in loops or branches: rows are named by kernel"
+    elif len(codes) == len(weighted):
+        for item, code in zip(weighted, codes, strict=True):
+            if code in (CONV_2D, DEPTHWISE_CONV_2D):
                 of_kind[item.ordinal] = next(convolutions)
     else:
         note = (
-            f"{len(weighted)} operators multiply by weights, the model has {len(kinds)}: "
+            f"{len(weighted)} operators multiply by weights, the model has {len(codes)}: "
             "rows are named by kernel"
         )
-    sizes = {tensor.name: tensor.shape[1:3] for tensor in file.tensors}
     rows = []
     for item in operators[1:]:
         info = of_kind.get(item.ordinal)
@@ -202,7 +206,7 @@ def _result(variant: Variant, operators: Sequence[Operator], file: TFLiteFile) -
                 info is not None,
                 info.shape if info else (),
                 info.stride if info else (0, 0),
-                sizes[info.name] if info else (),
+                info.output.shape[1:3] if info else (),
                 item.kernel,
                 item.totals,
                 item.functions,

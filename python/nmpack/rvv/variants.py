@@ -72,25 +72,34 @@ def prune_file(source: str | Path, target: str | Path, pattern: NMPattern) -> in
     """Write a copy of a ``.tflite`` file with its convolutions pruned by magnitude.
 
     As ``nmpack prune`` does, the first convolution, those with groups and those with fewer output
-    channels than a tile stay dense.
+    channels than a tile stay dense. First are those of the graphs that a caller runs, of every
+    signature; a filter that several subgraphs share is dense for all or pruned for all.
 
     Returns:
-        How many convolutions were pruned.
+        How many filters were pruned.
 
     Raises:
         ModelError: nothing in it can be pruned.
     """
     file = TFLiteFile(source)
+    entries = [graph for graph in file.subgraphs if graph.index == 0 or graph.signatures]
+    first = {(graph.index, item.node) for graph in entries for item in graph.convolutions[:1]}
     spans: dict[int, bytes] = {}
-    for item in file.convolutions[1:]:
-        rows = item.shape[0]
-        if item.weights is None or item.depthwise or item.groups != 1 or rows < pattern.tile:
+    dense: set[int] = set()
+    for item in file.convolutions:
+        if item.weights is None:
             continue
-        if file.tensors[item.weights].dtype != "float32" or file.tensors[item.weights].sparse:
-            continue
-        weights = file.array(item.weights)
-        masked = np.where(compute_mask(weights, pattern, layer=item.name), weights, np.float32(0))
-        spans[file.span(item.weights)[0]] = masked.astype("<f4").tobytes()
+        offset = file.span(item.weights)[0]
+        plain = item.weights.dtype == "float32" and not item.weights.sparse
+        fits = item.groups == 1 and item.shape[0] >= pattern.tile
+        if (item.subgraph, item.node) in first or item.depthwise or not (plain and fits):
+            dense.add(offset)
+        elif offset not in spans:
+            weights = file.array(item.weights)
+            mask = compute_mask(weights, pattern, layer=item.name)
+            spans[offset] = np.where(mask, weights, np.float32(0)).astype("<f4").tobytes()
+    for offset in dense:
+        spans.pop(offset, None)
     if not spans:
         raise ModelError(f"{source}: no float32 convolution of {pattern.tile} channels to prune")
     shutil.copyfile(source, target)
