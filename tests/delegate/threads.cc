@@ -126,7 +126,7 @@ TEST(Pool, works_in_a_child) {
   EXPECT_EQ(mine, pool.Get());
 }
 
-TEST(Pool, of_a_parent_is_left_alone) {
+TEST(Pool, of_a_parent_is_left_alone_in_a_child) {
   auto pool = std::make_unique<ThreadPool>(2);
   EXPECT_EQ(4950, Sum(pool->Get()));
   const pid_t child = fork();
