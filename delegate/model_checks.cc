@@ -112,6 +112,8 @@ bool IsReadOnly(const TfLiteTensor& tensor) {
 void ModelChecks::Begin(TfLiteContext* context) {
   written_.clear();
   outputs_.clear();
+  disputed_.clear();
+  std::unordered_set<int> seen;
   outputs_known_ = false;
   TfLiteIntArray* plan = nullptr;
   if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return;
@@ -122,6 +124,7 @@ void ModelChecks::Begin(TfLiteContext* context) {
     // The interpreter does not check this before it partitions.
     for (int j = 0; j < node->outputs->size; j++) {
       if (node->outputs->data[j] < 0 || static_cast<size_t>(node->outputs->data[j]) >= context->tensors_size) return;
+      if (!seen.insert(node->outputs->data[j]).second) disputed_.insert(node->outputs->data[j]);
     }
   }
   // What a partition of all nodes gives to the outside are the outputs of the graph; nothing else tells.
@@ -154,6 +157,7 @@ const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegist
     const int index = node.inputs->data[i];
     if (index == kTfLiteOptionalTensor && MayBeAbsent(code, i)) continue;
     if (!exists(index)) return "an input is missing";
+    if (disputed_.count(index) != 0) return "several nodes write one of its inputs";
     const TfLiteTensor& tensor = context.tensors[index];
     if (const char* why = RefuseTensor(tensor)) return why;
     if (tensor.sparsity != nullptr && code != kTfLiteBuiltinDensify) return "an input is sparse";
@@ -168,7 +172,7 @@ const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegist
     if (IsReadOnly(tensor) && !unpacks) return "an output is a constant";
     // What the delegate unpacks for itself it does not give to others.
     if (unpacks && (!outputs_known_ || outputs_.count(index) != 0)) return "it unpacks an output of the model";
-    if (written_.count(index) != 0) return "another node writes the same output";
+    if (written_.count(index) != 0 || disputed_.count(index) != 0) return "another node writes the same output";
     for (int j = 0; j < node.inputs->size; j++) {
       if (node.inputs->data[j] == index) return "an input is also an output";
     }

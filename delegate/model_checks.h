@@ -29,6 +29,7 @@ class ModelChecks {
  private:
   std::unordered_set<int> written_;  // tensors that accepted nodes write
   std::unordered_set<int> outputs_;  // of the graph
+  std::unordered_set<int> disputed_;  // tensors that several nodes of the graph write
   bool outputs_known_ = false;
 };
 

@@ -48,6 +48,22 @@ def depth_multiplier_that_lies() -> bytes:
 
 
 @case
+def filter_that_two_nodes_unpack() -> bytes:
+    """One of them unpacks less than the tensor's shape says."""
+    graph = Graph()
+    x, y = graph.tensor((1, 8, 8, 8)), graph.tensor((1, 8, 8, 64))
+    filters = graph.tensor((64, 3, 3, 8))
+    for rows in (1, 64):
+        packed = graph.constant(ramp(rows, 3, 3, 8).astype(np.float16))
+        graph.add("DEQUANTIZE", [packed], filters)
+    bias = graph.constant(ramp(64))
+    fields = options("Conv2DOptions", padding=SAME, strideH=1, strideW=1, dilationHFactor=1,
+                     dilationWFactor=1, fusedActivationFunction=0)  # fmt: skip
+    graph.add("CONV_2D", [x, filters, bias], y, fields)
+    return graph.model([x], [y])
+
+
+@case
 def transposed_convolution_of_stride_zero() -> bytes:
     graph = Graph()
     x, y = graph.tensor((1, 4, 4, 2)), graph.tensor((1, 8, 8, 2))
