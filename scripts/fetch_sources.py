@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from pathlib import Path
 
 from nmpack_tools import distribution
 from nmpack_tools.archive import ArchiveError, unpack
+from nmpack_tools.cache import cache_folder
 from nmpack_tools.console import ToolError, exclusive, run_main, say
 from nmpack_tools.download import AbsentError, UnreachableError, download
 from nmpack_tools.githash import file_blob_id, fingerprint, tree_id
@@ -174,11 +174,6 @@ def check(pins: list[Pin], destination: Path) -> int:
     return 1 if failed else 0
 
 
-def default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nmpack" / "downloads"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -217,7 +212,7 @@ def main() -> int:
     with exclusive(args.destination / ".lock", "fetch"):
         for stale in args.destination.glob(".tmp-*"):
             shutil.rmtree(stale)
-        fetcher = Fetcher(args.destination, default_cache(), args.offline)
+        fetcher = Fetcher(args.destination, cache_folder() / "downloads", args.offline)
         for pin in pins:
             fetcher.ensure(pin)
     return 0

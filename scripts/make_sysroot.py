@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from nmpack_tools import distribution
+from nmpack_tools.cache import cache_folder
 from nmpack_tools.console import ToolError, exclusive, run_main, say
 from nmpack_tools.githash import fingerprint
 
@@ -214,7 +215,7 @@ def make(sysroot: Path, wanted: dict[str, Any], arch: str, mirror: str | None) -
 
 
 def main() -> int:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nmpack"
+    cache = cache_folder()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

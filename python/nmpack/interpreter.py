@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -13,30 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from nmpack.errors import InterpreterError, MissingError
+from nmpack.locations import LIBRARY, PACKAGE, ROOT, named
 from nmpack.quiet import import_module, import_tensorflow
 
 #: Interpreters by the name of the package that brings them.
 INTERPRETERS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 DEFAULT_INTERPRETER = "ai-edge-litert"
 RESOLVERS = ("auto", "plain", "reference")
-LIBRARY = "libnmpack_delegate.so"
-_PACKAGE = Path(__file__).resolve().parent
-
-
-def source_tree(package: Path) -> Path | None:
-    """Return the root of nmpack's source tree that the folder ``package`` lies in, or None.
-
-    An installed package has none: two folders above it there may be anything, also a stranger's
-    build folder.
-    """
-    root = package.parents[1]
-    lies_there = package == root / "python" / "nmpack"
-    marks = ("meson.build", "pyproject.toml", "delegate/plugin.cc")
-    return root if lies_there and all((root / mark).is_file() for mark in marks) else None
-
-
-#: Below it builds are looked for: our own source tree, or of an installed package its own folder.
-ROOT = source_tree(_PACKAGE) or _PACKAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +68,11 @@ def find_delegate() -> Path:
     Raises:
         MissingError: there is none.
     """
-    if named := os.environ.get("NMPACK_DELEGATE"):
-        path = Path(named)
-        if not path.is_file():
-            raise MissingError(f"NMPACK_DELEGATE names {named}, which is not a file")
-        return path.resolve()
-    for path in (_PACKAGE / "lib" / LIBRARY, ROOT / "build" / "host" / "delegate" / LIBRARY):
+    if given := named("NMPACK_DELEGATE"):
+        if not given.is_file():
+            raise MissingError(f"NMPACK_DELEGATE names {given}, which is not a file")
+        return given.resolve()
+    for path in (PACKAGE / "lib" / LIBRARY, ROOT / "build" / "host" / "delegate" / LIBRARY):
         if path.is_file():
             return path
     raise MissingError(

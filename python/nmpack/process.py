@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -23,7 +22,8 @@ import numpy.typing as npt
 from nmpack import errors
 from nmpack.errors import InterpreterError, MissingError
 from nmpack.files import write_arrays
-from nmpack.interpreter import ROOT, Engine, one_line
+from nmpack.interpreter import Engine, one_line
+from nmpack.locations import PACKAGE, ROOT, named, python_environment
 
 Array = npt.NDArray[Any]
 
@@ -198,31 +198,18 @@ def _python(interpreter: str) -> str:
     """Return the Python that has the interpreter: this one, or tflite-runtime's environment."""
     if interpreter != "tflite-runtime":
         return sys.executable
-    named = os.environ.get("NMPACK_TFLITE_RUNTIME_PYTHON")
-    if named:
-        if not Path(named).is_file():
-            raise MissingError(f"NMPACK_TFLITE_RUNTIME_PYTHON names {named}, which is not a file")
-        # Not resolved: an environment's Python is a link, and its name says which environment.
-        return str(Path(named).absolute())
+    if given := named("NMPACK_TFLITE_RUNTIME_PYTHON"):
+        if not given.is_file():
+            raise MissingError(f"NMPACK_TFLITE_RUNTIME_PYTHON names {given}, which is not a file")
+        return str(given)
     beside = ROOT / ".venv-tflite-runtime" / "bin" / "python"
     return str(beside) if beside.is_file() else sys.executable
 
 
 def _environment() -> dict[str, str]:
-    """Return this environment with nmpack's own folder on the path, unless others share it.
-
-    Empty entries of PYTHONPATH go: they mean the current directory, and come from nothing but a
-    colon too many.
-    """
-    folder = Path(__file__).resolve().parents[1]
-    environment = dict(os.environ)
-    environment.pop("PYTHONHOME", None)
-    entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if entry]
-    if not (folder / "numpy").exists():
-        entries.insert(0, str(folder))
-    if entries:
-        environment["PYTHONPATH"] = os.pathsep.join(entries)
-    return environment
+    """Return this environment with nmpack's own folder on the path, unless others share it."""
+    folder = PACKAGE.parent
+    return python_environment([] if (folder / "numpy").exists() else [folder])
 
 
 def _signature(item: dict[str, Any]) -> Signature:

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.errors import InterpreterError, MissingError, NmpackError
-from nmpack.interpreter import LIBRARY, ROOT, one_line, option_strings
+from nmpack.interpreter import one_line, option_strings
+from nmpack.locations import LIBRARY, ROOT, cache_folder, named
 
 Array = npt.NDArray[Any]
 VLENS = (128, 256, 512, 1024)
@@ -55,7 +56,7 @@ def find_target() -> Target:
     emulator = shutil.which("qemu-riscv64")
     if emulator is None:
         raise MissingError("qemu-riscv64 is not installed: apt-get install qemu-user")
-    build = Path(os.environ.get("NMPACK_RISCV64_BUILD", str(ROOT / "build/riscv64/delegate")))
+    build = named("NMPACK_RISCV64_BUILD") or ROOT / "build/riscv64/delegate"
     for name in ("nmpack-run", LIBRARY):
         if not (build / name).is_file():
             raise MissingError(
@@ -66,8 +67,7 @@ def find_target() -> Target:
 
 
 def _sysroot() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nmpack"
-    path = Path(os.environ.get("NMPACK_RISCV64_SYSROOT", str(cache / "sysroot")))
+    path = named("NMPACK_RISCV64_SYSROOT") or cache_folder() / "sysroot"
     for root in (path, path / "riscv64"):
         if next(root.glob("usr/lib/riscv64-linux-gnu/libtensorflow-lite*.so*"), None):
             return root

@@ -17,7 +17,7 @@ from rich.console import Console
 from nmpack.demo import data
 from nmpack.demo.stages import Stages
 from nmpack.errors import MissingError, NmpackError
-from nmpack.interpreter import ROOT
+from nmpack.locations import ROOT
 
 
 def test_fashion_mnist_reads_as_published() -> None:

@@ -14,15 +14,8 @@ import pytest
 
 import nmpack
 from nmpack.errors import InterpreterError, MissingError
-from nmpack.interpreter import (
-    INTERPRETERS,
-    LIBRARY,
-    ROOT,
-    Engine,
-    find_delegate,
-    load_delegate,
-    source_tree,
-)
+from nmpack.interpreter import INTERPRETERS, Engine, find_delegate, load_delegate
+from nmpack.locations import LIBRARY, ROOT, cache_folder, source_tree
 from nmpack.process import EngineProcess
 
 pytestmark = [pytest.mark.delegate, pytest.mark.torch]
@@ -143,3 +136,12 @@ def test_a_relative_python_is_the_file_that_was_looked_at(
     monkeypatch.setenv("NMPACK_TFLITE_RUNTIME_PYTHON", "python3")
     with pytest.raises(InterpreterError, match="ended with status 9: I was asked"):
         EngineProcess(models("pruned"), Engine("stock", "tflite-runtime"))
+
+
+def test_a_relative_cache_is_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in ("", "cache", "../cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert cache_folder() == tmp_path / ".cache/nmpack"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert cache_folder() == tmp_path / "elsewhere/nmpack"

@@ -21,7 +21,8 @@ from nmpack.demo.report import fashion_table, resnet50_table
 from nmpack.demo.stages import Result, Stages
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
-from nmpack.interpreter import ROOT, find_delegate
+from nmpack.interpreter import find_delegate
+from nmpack.locations import PACKAGE, ROOT, python_environment
 from nmpack.machine import describe_machine
 from nmpack.qemu import find_target
 from nmpack.tables import console, progress
@@ -90,11 +91,11 @@ def _command(*arguments: object) -> None:
     console().print(f"      $ {shown}", style="dim", markup=False)
     with progress(words[0]):
         done = subprocess.run(
-            [sys.executable, "-m", "nmpack", *words],
+            [sys.executable, "-P", "-m", "nmpack", *words],
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            env=python_environment([PACKAGE.parent]),
         )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from nmpack.files import write_json
+from nmpack.locations import PACKAGE
 
 Result = dict[str, Any]
 
@@ -75,8 +76,7 @@ class Stages:
 
 def code_digest(*names: str) -> str:
     """Return one SHA-256 of modules of nmpack; a folder stands for all modules below it."""
-    package = Path(__file__).resolve().parents[1]
-    paths = [package / name for name in names]
+    paths = [PACKAGE / name for name in names]
     return digest_of([path for item in paths for path in (sorted(item.rglob("*.py")) or [item])])
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from nmpack.errors import MissingError, NmpackError
 from nmpack.files import write_json
+from nmpack.locations import cache_folder, named
 from nmpack.rvv.traces import Trace
 
 CPU = "spacemit-x60"
@@ -26,11 +26,6 @@ VLEN = 256
 _FEATURES = "-mattr=+m,+a,+f,+d,+c,+v,+zicsr,+zifencei"
 _FEW, _MANY = 100, 300
 _NEWEST_WITHOUT = 21
-
-
-def cache_folder() -> Path:
-    """Return the user's cache of this project."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nmpack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +43,7 @@ def find_tools() -> Tools:
     Raises:
         MissingError: there are none, or they are too old to know the X60.
     """
-    given = os.environ.get("NMPACK_LLVM")
-    root = Path(given) if given else cache_folder() / "llvm"
+    root = named("NMPACK_LLVM") or cache_folder() / "llvm"
     remedy = "run python3 scripts/make_sysroot.py llvm, or point NMPACK_LLVM at LLVM 22"
     if (root / "llvm-mca").is_file():
         start: tuple[str, ...] = ()

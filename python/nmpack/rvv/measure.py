@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tempfile
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmpack.errors import InterpreterError, MissingError, NmpackError
-from nmpack.interpreter import LIBRARY, ROOT, one_line
+from nmpack.interpreter import one_line
+from nmpack.locations import LIBRARY, ROOT, named
 from nmpack.operator_codes import (
     BATCH_MATMUL,
     CALLING,
@@ -86,7 +86,7 @@ def find_upstream() -> Path:
     Raises:
         MissingError: it is not built; the message says how to.
     """
-    folder = Path(os.environ.get("NMPACK_RISCV64_UNPATCHED", str(ROOT / "build/riscv64-unpatched")))
+    folder = named("NMPACK_RISCV64_UNPATCHED") or ROOT / "build/riscv64-unpatched"
     path = folder / "delegate" / LIBRARY
     if not path.is_file():
         raise MissingError(

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from nmpack.errors import NmpackError
+from nmpack.locations import PACKAGE, cache_folder
 from nmpack.names import short_names
 from nmpack.rvv.account import Totals, sum_of
-from nmpack.rvv.mca import CPU, VLEN, Pricer, cache_folder, find_tools
+from nmpack.rvv.mca import CPU, VLEN, Pricer, find_tools
 from nmpack.rvv.measure import Result, Row, find_upstream, measure
 from nmpack.rvv.variants import Variant
 
@@ -136,7 +137,7 @@ def zoo_model(name: str, size: int | None) -> tuple[str, Path]:
     height, width, channels = ZOO[name].input_shape
     shape = (size or height, size or width, channels)
     # What its weights and its graph depend on.
-    sources = sorted([*Path(__file__).parents[1].glob("models/*.py"), Path(conversion.__file__)])
+    sources = sorted([*PACKAGE.glob("models/*.py"), Path(conversion.__file__)])
     content = b"".join(path.read_bytes() for path in sources) + _converters().encode()
     key = hashlib.sha256(content).hexdigest()[:16]
     path = cache_folder() / "models" / f"{name}-{shape[0]}-{key}.tflite"

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where things lie: the package, its source tree and builds, the user's cache.
+
+Nothing here looks at the current directory: it may be a stranger's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+#: File name of our delegate.
+LIBRARY = "libnmpack_delegate.so"
+PACKAGE = Path(__file__).resolve().parent
+
+
+def source_tree(package: Path) -> Path | None:
+    """Return the root of nmpack's source tree that the folder ``package`` lies in, or None.
+
+    An installed package has none: two folders above it there may be anything, also a stranger's
+    build folder.
+    """
+    root = package.parents[1]
+    lies_there = package == root / "python" / "nmpack"
+    marks = ("meson.build", "pyproject.toml", "delegate/plugin.cc")
+    return root if lies_there and all((root / mark).is_file() for mark in marks) else None
+
+
+#: Below it builds are looked for: our own source tree, or of an installed package its own folder.
+ROOT = source_tree(PACKAGE) or PACKAGE
+
+
+def named(variable: str) -> Path | None:
+    """Return the absolute path that an environment variable names; None where it is not set.
+
+    Links are kept: an environment's Python is one, and its name says which environment.
+    """
+    value = os.environ.get(variable)
+    return Path(value).absolute() if value else None
+
+
+def cache_folder() -> Path:
+    """Return the user's cache of this project: ``nmpack`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    A relative ``XDG_CACHE_HOME`` is ignored, as its specification wants.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "nmpack"
+
+
+def python_environment(first: Sequence[Path] = ()) -> dict[str, str]:
+    """Return this environment for a Python that is to import from the folders ``first`` first.
+
+    Empty entries of PYTHONPATH go: they mean the current directory, and come from nothing but a
+    colon too many.
+    """
+    environment = dict(os.environ)
+    environment.pop("PYTHONHOME", None)
+    given = environment.pop("PYTHONPATH", "").split(os.pathsep)
+    entries = [*map(str, first), *(entry for entry in given if entry)]
+    if entries:
+        environment["PYTHONPATH"] = os.pathsep.join(entries)
+    return environment
