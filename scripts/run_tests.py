@@ -31,6 +31,7 @@ SANITIZED = (
     "drawn_operators",
     "hostile_models",
     "plugin",
+    "soak",
     "sparse_filters",
 )
 
