@@ -17,10 +17,11 @@ std::string TensorName(const TfLiteContext& context, int tensor) {
   return name == nullptr || *name == '\0' ? "tensor #" + std::to_string(tensor) : name;
 }
 
-// XNNPACK keeps the numbers of the model's tensors, and the order of its nodes but for convolutions that were fused
-// with an addition. `at` is where the node of the last convolution was found. Sets the node's index and its output's
+// XNNPACK keeps the order of the model's nodes but for convolutions that were fused with an addition. `at` is where the
+// node of the last convolution was found; from there all are looked at. Sets the node's index, its filter and its output's
 // name, if it is found.
-void FindNode(TfLiteContext* context, const TfLiteDelegateParams& params, uint32_t filter, int* at, Layer* layer) {
+void FindNode(TfLiteContext* context, const TfLiteDelegateParams& params, const uint32_t* value_ids, uint32_t filter,
+              int* at, Layer* layer) {
   for (int step = 1; step <= params.nodes_to_replace->size; step++) {
     const int i = (*at + step) % params.nodes_to_replace->size;
     const int index = params.nodes_to_replace->data[i];
@@ -29,9 +30,10 @@ void FindNode(TfLiteContext* context, const TfLiteDelegateParams& params, uint32
     if (context->GetNodeAndRegistration(context, index, &node, &registration) != kTfLiteOk) break;
     const bool convolution = registration->builtin_code == kTfLiteBuiltinConv2d ||
                              registration->builtin_code == kTfLiteBuiltinDepthwiseConv2d;
-    if (convolution && node->inputs->size > 1 && node->inputs->data[1] == static_cast<int>(filter)) {
+    if (convolution && node->inputs->size > 1 && value_ids[node->inputs->data[1]] == filter) {
       *at = i;
       layer->node = index;
+      layer->filter_id = static_cast<uint32_t>(node->inputs->data[1]);
       layer->name = TensorName(*context, node->outputs->data[0]);
       return;
     }
@@ -65,7 +67,7 @@ uint32_t RuntimeFlags(NMMode mode, Layout layout) {
 }
 
 bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
-                PartitionReport* partition) {
+                const uint32_t* value_ids, PartitionReport* partition) {
   // Every convolution was a node of the model.
   size_t count = static_cast<size_t>(params.nodes_to_replace->size);
   std::vector<xnn_nm_convolution_info> infos(count);
@@ -78,8 +80,7 @@ bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, stru
   int at = -1;
   for (const xnn_nm_convolution_info& info : infos) {
     Layer c;
-    FindNode(context, params, info.filter_id, &at, &c);
-    c.filter_id = info.filter_id;
+    FindNode(context, params, value_ids, info.filter_id, &at, &c);
     c.groups = info.groups;
     c.group_input_channels = info.group_input_channels;
     c.group_output_channels = info.group_output_channels;
@@ -107,7 +108,9 @@ bool ChangeThreads(struct xnn_runtime* runtime, pthreadpool_t threads) {
 
 uint32_t RuntimeFlags(NMMode, Layout) { return 0; }
 
-bool ReadLayers(TfLiteContext*, const TfLiteDelegateParams&, struct xnn_runtime*, PartitionReport*) { return true; }
+bool ReadLayers(TfLiteContext*, const TfLiteDelegateParams&, struct xnn_runtime*, const uint32_t*, PartitionReport*) {
+  return true;
+}
 
 bool ChangeThreads(struct xnn_runtime*, pthreadpool_t) { return false; }
 

@@ -16,9 +16,10 @@ namespace nmpack {
 // The flags of XNNPACK's runtime that stand for the options.
 uint32_t RuntimeFlags(NMMode mode, Layout layout);
 
-// Asks a new runtime what became of the convolutions of the model's nodes in `params`.
+// Asks a new runtime what became of the convolutions of the model's nodes in `params`, whose tensors are its values
+// `value_ids`.
 bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
-                PartitionReport* partition);
+                const uint32_t* value_ids, PartitionReport* partition);
 
 // Makes a runtime go on with another thread pool of as many threads.
 bool ChangeThreads(struct xnn_runtime* runtime, struct pthreadpool* threads);

@@ -65,7 +65,9 @@ bool TakesScalars(int32_t builtin_code) {
   }
 }
 
-const char* RefuseTensor(const TfLiteTensor& tensor) {
+const char* RefuseTensor(const TfLiteTensor& tensor, ModelChecks::Shapes shapes) {
+  // Nobody has looked at what a file or a resized input says of tensors that are computed.
+  const bool is_sized = shapes == ModelChecks::Shapes::kPrepared || tensor.allocation_type == kTfLiteMmapRo;
   const size_t element_size = ElementSize(tensor.type);
   if (element_size == 0) return "a tensor's type is not one of numbers";
   if (tensor.dims == nullptr || tensor.dims->size < 0 || tensor.dims->size > kMaxDims) {
@@ -73,7 +75,8 @@ const char* RefuseTensor(const TfLiteTensor& tensor) {
   }
   int64_t elements = 1;
   for (int i = 0; i < tensor.dims->size; i++) {
-    if (tensor.dims->data[i] <= 0) return "a tensor has an empty or negative dimension";
+    if (tensor.dims->data[i] <= 0 && is_sized) return "a tensor has an empty or negative dimension";
+    if (tensor.dims->data[i] <= 0) break;
     elements *= tensor.dims->data[i];
     if (elements > std::numeric_limits<int32_t>::max()) return "a tensor has 2^31 elements or more";
   }
@@ -107,26 +110,35 @@ bool IsReadOnly(const TfLiteTensor& tensor) {
   return tensor.allocation_type == kTfLiteMmapRo || tensor.allocation_type == kTfLitePersistentRo;
 }
 
+// Null, or why an interpreter must not partition the graph: it then moves nodes to where their inputs are there, which
+// goes wrong unless each tensor is written once and read only after that. It checks none of this.
+const char* RefuseGraph(TfLiteContext* context, const TfLiteIntArray& plan) {
+  std::unordered_set<int> read, written;
+  for (int i = 0; i < plan.size; i++) {
+    TfLiteNode* node = nullptr;
+    TfLiteRegistration* registration = nullptr;
+    if (context->GetNodeAndRegistration(context, plan.data[i], &node, &registration) != kTfLiteOk ||
+        node->inputs == nullptr || node->outputs == nullptr) {
+      return "a node of the graph cannot be read";
+    }
+    read.insert(node->inputs->data, node->inputs->data + node->inputs->size);
+    for (int j = 0; j < node->outputs->size; j++) {
+      const int output = node->outputs->data[j];
+      if (output < 0 || static_cast<size_t>(output) >= context->tensors_size) return "a node has an output that is none";
+      if (read.count(output) != 0) return "a node reads what itself or a later one writes";
+      if (!written.insert(output).second) return "several nodes write the same tensor";
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 void ModelChecks::Begin(TfLiteContext* context) {
-  written_.clear();
-  outputs_.clear();
-  disputed_.clear();
-  std::unordered_set<int> seen;
-  outputs_known_ = false;
   TfLiteIntArray* plan = nullptr;
-  if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return;
-  for (int i = 0; i < plan->size; i++) {
-    TfLiteNode* node = nullptr;
-    TfLiteRegistration* registration = nullptr;
-    if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) != kTfLiteOk) return;
-    // The interpreter does not check this before it partitions.
-    for (int j = 0; j < node->outputs->size; j++) {
-      if (node->outputs->data[j] < 0 || static_cast<size_t>(node->outputs->data[j]) >= context->tensors_size) return;
-      if (!seen.insert(node->outputs->data[j]).second) disputed_.insert(node->outputs->data[j]);
-    }
-  }
+  why_nothing_ = context->GetExecutionPlan(context, &plan) != kTfLiteOk ? "the graph cannot be read"
+                                                                        : RefuseGraph(context, *plan);
+  if (why_nothing_ != nullptr) return;
   // What a partition of all nodes gives to the outside are the outputs of the graph; nothing else tells.
   TfLiteDelegateParams* partitions = nullptr;
   int count = 0;
@@ -139,7 +151,8 @@ void ModelChecks::Begin(TfLiteContext* context) {
 }
 
 const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegistration& registration,
-                                const TfLiteNode& node, Shapes shapes) {
+                                const TfLiteNode& node, Shapes shapes) const {
+  if (why_nothing_ != nullptr) return why_nothing_;
   const int32_t code = registration.builtin_code;
   const auto exists = [&](int tensor) {
     return tensor >= 0 && static_cast<size_t>(tensor) < context.tensors_size;
@@ -157,28 +170,20 @@ const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegist
     const int index = node.inputs->data[i];
     if (index == kTfLiteOptionalTensor && MayBeAbsent(code, i)) continue;
     if (!exists(index)) return "an input is missing";
-    if (disputed_.count(index) != 0) return "several nodes write one of its inputs";
     const TfLiteTensor& tensor = context.tensors[index];
-    if (const char* why = RefuseTensor(tensor)) return why;
+    if (const char* why = RefuseTensor(tensor, shapes)) return why;
     if (tensor.sparsity != nullptr && code != kTfLiteBuiltinDensify) return "an input is sparse";
   }
   for (int i = 0; i < node.outputs->size; i++) {
     const int index = node.outputs->data[i];
     if (!exists(index)) return "an output is missing";
     const TfLiteTensor& tensor = context.tensors[index];
-    if (const char* why = RefuseTensor(tensor)) return why;
+    if (const char* why = RefuseTensor(tensor, shapes)) return why;
     if (tensor.dims->size == 0) return "an output has no dimensions";
     if (tensor.sparsity != nullptr) return "an output is sparse";
     if (IsReadOnly(tensor) && !unpacks) return "an output is a constant";
     // What the delegate unpacks for itself it does not give to others.
     if (unpacks && (!outputs_known_ || outputs_.count(index) != 0)) return "it unpacks an output of the model";
-    if (written_.count(index) != 0 || disputed_.count(index) != 0) return "another node writes the same output";
-    for (int j = 0; j < node.inputs->size; j++) {
-      if (node.inputs->data[j] == index) return "an input is also an output";
-    }
-    for (int j = 0; j < i; j++) {
-      if (node.outputs->data[j] == index) return "two outputs are the same tensor";
-    }
   }
   if (!TakesScalars(code) && context.tensors[node.inputs->data[0]].dims->size == 0 &&
       code != kTfLiteBuiltinSplit) {
@@ -193,12 +198,7 @@ const char* ModelChecks::Refuse(const TfLiteContext& context, const TfLiteRegist
       }
     }
   }
-  if (const char* why = RefuseOperator(context, code, node, shapes_known)) return why;
-
-  for (int i = 0; i < node.outputs->size; i++) {
-    written_.insert(node.outputs->data[i]);
-  }
-  return nullptr;
+  return RefuseOperator(context, code, node, shapes_known);
 }
 
 }  // namespace nmpack

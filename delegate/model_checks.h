@@ -16,20 +16,16 @@ class ModelChecks {
   // placeholders, which decide nothing.
   enum class Shapes { kStated, kPrepared };
 
-  // To be called before the nodes of another graph are shown, while the interpreter waits for a delegate to choose.
+  // To be called before the nodes of a graph are shown, while the interpreter waits for a delegate to choose.
   void Begin(TfLiteContext* context);
-
-  // The same graph's nodes will be shown again.
-  void Restart() { written_.clear(); }
 
   // Null, or why the node must not be delegated.
   const char* Refuse(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node,
-                     Shapes shapes);
+                     Shapes shapes) const;
 
  private:
-  std::unordered_set<int> written_;  // tensors that accepted nodes write
-  std::unordered_set<int> outputs_;  // of the graph
-  std::unordered_set<int> disputed_;  // tensors that several nodes of the graph write
+  const char* why_nothing_ = nullptr;  // or why no node of the graph must be
+  std::unordered_set<int> outputs_;    // of the graph
   bool outputs_known_ = false;
 };
 

@@ -43,19 +43,20 @@ TfLiteStatus Originals::Copy(TfLiteContext* context, const TfLiteIntArray& nodes
 }
 
 TfLiteStatus Originals::PrepareNode(TfLiteContext* context, Original* original) {
-  if (!original->initialized) {
-    original->node.temporaries = TfLiteIntArrayCreate(0);
-    original->node.user_data =
-        original->registration.init == nullptr
-            ? nullptr
-            : original->registration.init(context, static_cast<const char*>(original->node.builtin_data), 0);
-    original->initialized = true;
-  }
+  original->node.temporaries = TfLiteIntArrayCreate(0);
+  original->node.user_data =
+      original->registration.init == nullptr
+          ? nullptr
+          : original->registration.init(context, static_cast<const char*>(original->node.builtin_data), 0);
+  original->initialized = true;
   return original->registration.prepare == nullptr ? kTfLiteOk
                                                    : original->registration.prepare(context, &original->node);
 }
 
 TfLiteStatus Originals::Prepare(TfLiteContext* context) {
+  // What kernels know to have computed once may lie elsewhere from now on: they begin anew. (Nodes of the interpreter have
+  // places of their own in its plan. These share one, and what it allocates for one node has no order.)
+  Free(context);
   DelegateContext delegate_context(context, this);
   for (Original& original : nodes_) {
     TfLiteStatus status = delegate_context.MakeScratch();
@@ -75,14 +76,18 @@ TfLiteStatus Originals::Prepare(TfLiteContext* context) {
 }
 
 TfLiteStatus Originals::Invoke(TfLiteContext* context) {
-  for (Original& original : nodes_) {
-    const TfLiteStatus status = original.registration.invoke(context, &original.node);
-    if (status != kTfLiteOk) {
-      context->ReportError(context, "Node number %d failed to invoke.", original.index);
-      return status;
-    }
+  for (size_t i = 0; i < nodes_.size(); i++) {
+    const TfLiteStatus status = InvokeNode(context, i);
+    if (status != kTfLiteOk) return status;
   }
   return kTfLiteOk;
+}
+
+TfLiteStatus Originals::InvokeNode(TfLiteContext* context, size_t position) {
+  Original& original = nodes_[position];
+  const TfLiteStatus status = original.registration.invoke(context, &original.node);
+  if (status != kTfLiteOk) context->ReportError(context, "Node number %d failed to invoke.", original.index);
+  return status;
 }
 
 void Originals::Free(TfLiteContext* context) {
@@ -169,15 +174,25 @@ DelegateContext::~DelegateContext() {
   TfLiteIntArrayFree(plan_);
 }
 
-TfLiteStatus DelegateContext::MakeScratch() {
-  const size_t count = spares_.size();
-  if (count >= kSpareTensors && spares_[count - 1] - spares_[count - kSpareTensors] == kSpareTensors - 1) {
-    return kTfLiteOk;
+size_t DelegateContext::LastRun() const {
+  size_t count = std::min<size_t>(spares_.size(), 1);
+  while (count != 0 && count < spares_.size() &&
+         spares_[spares_.size() - count] - spares_[spares_.size() - count - 1] == 1) {
+    count++;
   }
+  return count;
+}
+
+TfLiteStatus DelegateContext::MakeScratch() {
+  const int run = static_cast<int>(LastRun());
+  if (run >= kSpareTensors) return kTfLiteOk;
+  // Tensors are added at the end of all.
+  const bool goes_on = run != 0 && static_cast<size_t>(spares_.back()) + 1 == context_->tensors_size;
+  const int count = kSpareTensors - (goes_on ? run : 0);
   int first = 0;
-  const TfLiteStatus status = add_tensors_(context_, kSpareTensors, &first);
+  const TfLiteStatus status = add_tensors_(context_, count, &first);
   if (status != kTfLiteOk) return status;
-  for (int i = first; i < first + kSpareTensors; i++) {
+  for (int i = first; i < first + count; i++) {
     context_->tensors[i].name = kSpare;
     spares_.push_back(i);
   }
@@ -201,21 +216,21 @@ TfLiteStatus DelegateContext::GetExecutionPlan(TfLiteContext*, TfLiteIntArray** 
 
 TfLiteStatus DelegateContext::AddTensors(TfLiteContext* context, int count, int* first) {
   std::vector<int>& spares = current_->spares_;
-  // The kernel wants them side by side.
-  for (size_t end = spares.size(); count > 0 && end >= static_cast<size_t>(count); end--) {
-    const int index = spares[end - count];
-    if (spares[end - 1] - index != count - 1) continue;
-    for (int i = index; i < index + count; i++) {
-      context->tensors[i].name = kScratch;
-      current_->originals_->scratch_.push_back(i);
-    }
-    spares.erase(spares.begin() + (end - count), spares.begin() + end);
-    *first = index;
-    return kTfLiteOk;
+  const size_t run = current_->LastRun();
+  if (count < 0 || static_cast<size_t>(count) > run) {
+    context->ReportError(context, "nmpack: expected a kernel to need at most %d tensors, got %d more", kSpareTensors,
+                         count);
+    return kTfLiteError;
   }
-  context->ReportError(context, "nmpack: expected a kernel to need at most %d tensors, got %d more", kSpareTensors,
-                       count);
-  return kTfLiteError;
+  // Side by side, as the kernel wants them, and so that those that are left are, too.
+  const auto begin = spares.end() - static_cast<ptrdiff_t>(run);
+  *first = count == 0 ? 0 : *begin;
+  for (int i = *first; i < *first + count; i++) {
+    context->tensors[i].name = kScratch;
+    current_->originals_->scratch_.push_back(i);
+  }
+  spares.erase(begin, begin + count);
+  return kTfLiteOk;
 }
 
 }  // namespace nmpack

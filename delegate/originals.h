@@ -23,6 +23,9 @@ class Originals {
 
   TfLiteStatus Invoke(TfLiteContext* context);
 
+  // Invokes one of the nodes, by its position among them.
+  TfLiteStatus InvokeNode(TfLiteContext* context, size_t position);
+
   // Gives back what the kernels have taken. To be called before the graph goes.
   void Free(TfLiteContext* context);
 
@@ -77,6 +80,7 @@ class DelegateContext {
   DelegateContext* const outer_;
   TfLiteIntArray* plan_;
   std::vector<int> spares_;  // tensors that nobody uses, in order
+  size_t LastRun() const;    // how many of the last ones lie side by side
   decltype(TfLiteContext::GetNodeAndRegistration) get_node_and_registration_;
   decltype(TfLiteContext::GetExecutionPlan) get_execution_plan_;
   decltype(TfLiteContext::AddTensors) add_tensors_;

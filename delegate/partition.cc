@@ -8,6 +8,7 @@
 
 #include "layers.h"
 #include "plugin.h"
+#include "tensorflow/lite/builtin_ops.h"
 #include "xnnpack.h"
 
 namespace nmpack {
@@ -61,80 +62,141 @@ TfLiteStatus Partition::Init(TfLiteContext* context, const TfLiteDelegateParams&
   // TFLite's delegate is behind the one that the interpreter knows.
   params_.delegate = plugin_->xnnpack_delegate();
   if (originals_.Copy(context, *params.nodes_to_replace) != kTfLiteOk) return kTfLiteError;
-  report_.subgraph = graph_->subgraph;
-  report_.nodes.assign(params.nodes_to_replace->data,
-                       params.nodes_to_replace->data + params.nodes_to_replace->size);
+  FindUnpackers(*context);
+  std::for_each_n(params.input_tensors->data, params.input_tensors->size, [this](int tensor) { Borrow(tensor); });
+  place_ = graph_->num_partitions++;
   kernel_data_ = kernel_.init(context, reinterpret_cast<const char*>(&params_), sizeof(params_));
   return kernel_data_ != nullptr ? kTfLiteOk : kTfLiteError;
+}
+
+void Partition::FindUnpackers(const TfLiteContext& context) {
+  for (size_t i = 0; i < originals_.nodes().size(); i++) {
+    const Originals::Original& original = originals_.nodes()[i];
+    const int code = original.registration.builtin_code;
+    if (code != kTfLiteBuiltinDequantize && code != kTfLiteBuiltinDensify) continue;
+    const int input = original.node.inputs->data[0];
+    if (context.tensors[input].allocation_type == kTfLiteMmapRo || graph_->unpackers.count(input) != 0) {
+      graph_->unpackers[original.node.outputs->data[0]] = {this, i};
+    }
+  }
+}
+
+void Partition::Borrow(int tensor) {
+  const auto found = graph_->unpackers.find(tensor);
+  if (found == graph_->unpackers.end() || found->second.owner == this) return;
+  const Unpacker& unpacker = found->second;
+  Borrow(unpacker.owner->originals_.nodes()[unpacker.position].node.inputs->data[0]);
+  borrowed_.push_back(unpacker);
 }
 
 TfLiteStatus Partition::Prepare(TfLiteContext* context, TfLiteNode* node) {
   const TfLiteStatus status = originals_.Prepare(context);
   if (status != kTfLiteOk) return status;
   std::vector<int> dimensions = originals_.Dimensions(*context);
-  const bool same = dimensions == dimensions_ && (planned_ || !why_left_.empty());
-  if (!same) {
+  if (dimensions != dimensions_) {
     dimensions_.clear();
-    runtime_ = nullptr;
-    planned_ = false;
-    why_left_ = Plan(context);
-    planned_ = why_left_.empty();
+    plugin_->Publish(Plan(context), &outcome_);
     dimensions_ = std::move(dimensions);
-    plugin_->Planned(*this);
   }
-  // Where the interpreter's kernels run, they need memory for what they hand to each other.
-  const std::vector<int> inner =
-      planned_ ? std::vector<int>() : originals_.InnerTensors(*context, *params_.output_tensors);
+  const std::vector<int> inner = InnerTensors(*context);
   TfLiteIntArrayFree(node->temporaries);
   node->temporaries = TfLiteIntArrayCreate(static_cast<int>(inner.size()));
   std::copy(inner.begin(), inner.end(), node->temporaries->data);
-  return same ? kTfLiteOk : plugin_->WriteReport(context);
+  if (place_ + 1 == graph_->num_partitions) plugin_->WriteReport();
+  return kTfLiteOk;
 }
 
-std::string Partition::Plan(TfLiteContext* context) {
+// Tensors between the nodes that have memory. Where the interpreter's kernels run, all need it. Where XNNPACK runs, those
+// that would be computed once and for all keep it: where such tensors lie must never change, or all are lost.
+std::vector<int> Partition::InnerTensors(const TfLiteContext& context) const {
+  std::vector<int> result = originals_.InnerTensors(context, *params_.output_tensors);
+  const auto comes_and_goes = [&](int tensor) {
+    return context.tensors[tensor].allocation_type != kTfLiteArenaRwPersistent;
+  };
+  if (outcome_.planned) {
+    result.erase(std::remove_if(result.begin(), result.end(), comes_and_goes), result.end());
+    return result;
+  }
+  // What is unpacked in two steps has a tensor between them. The last one's output is an input, with memory.
+  const int* inputs = params_.input_tensors->data;
+  const int* end = inputs + params_.input_tensors->size;
+  for (const Unpacker& unpacker : borrowed_) {
+    const int output = unpacker.owner->originals_.nodes()[unpacker.position].node.outputs->data[0];
+    if (comes_and_goes(output) && std::find(inputs, end, output) == end) result.push_back(output);
+  }
+  return result;
+}
+
+Partition::Outcome Partition::Plan(TfLiteContext* context) {
   const Planning planning(context, this);
   const DelegateContext delegate_context(context, &originals_);
-  ModelChecks checks = graph_->checks;
-  checks.Restart();
+  Outcome outcome;
+  outcome.report.subgraph = graph_->subgraph;
+  outcome.report.nodes.assign(params_.nodes_to_replace->data,
+                              params_.nodes_to_replace->data + params_.nodes_to_replace->size);
+  runtime_ = nullptr;
   for (const Originals::Original& original : originals_.nodes()) {
-    const char* why = checks.Refuse(*context, original.registration, original.node, ModelChecks::Shapes::kPrepared);
-    if (why != nullptr) return "node #" + std::to_string(original.index) + ": " + why;
+    const char* why =
+        graph_->checks.Refuse(*context, original.registration, original.node, ModelChecks::Shapes::kPrepared);
+    if (why == nullptr) continue;
+    outcome.why_left = "node #" + std::to_string(original.index) + ": " + why;
+    return outcome;
   }
   threads_ = graph_->threads->Get();
   TfLiteNode kernel_node{};
   kernel_node.user_data = kernel_data_;
-  if (kernel_.prepare(context, &kernel_node) != kTfLiteOk) {
-    return "XNNPACK does not plan it: " + (last_message.empty() ? "no reason given" : last_message);
+  planned_ = &outcome.report;
+  outcome.planned = kernel_.prepare(context, &kernel_node) == kTfLiteOk;
+  planned_ = nullptr;
+  if (!outcome.planned) {
+    outcome.why_left = "XNNPACK does not plan it: " + (last_message.empty() ? "no reason given" : last_message);
   }
-  return std::string();
+  return outcome;
 }
 
 void Partition::AddLeft(std::vector<LeftNode>* left) const {
   for (const Originals::Original& original : originals_.nodes()) {
-    left->push_back({graph_->subgraph, original.index, original.registration.builtin_code, why_left_});
+    left->push_back({graph_->subgraph, original.index, original.registration.builtin_code, outcome_.why_left});
   }
 }
 
-bool Partition::RuntimeCreated(TfLiteContext* context, xnn_runtime* runtime) {
+bool Partition::RuntimeCreated(TfLiteContext* context, xnn_runtime* runtime, const uint32_t* value_ids) {
   runtime_ = runtime;
-  report_.layers.clear();
-  report_.layout_conversions = 0;
-  return ReadLayers(context, params_, runtime, &report_);
+  return ReadLayers(context, params_, runtime, value_ids, planned_);
 }
 
 TfLiteStatus Partition::Invoke(TfLiteContext* context) {
-  if (!planned_) return originals_.Invoke(context);
+  if (plugin_->report_is_stale()) plugin_->WriteReport();
+  if (!outcome_.planned) {
+    for (const Unpacker& unpacker : borrowed_) {
+      const TfLiteStatus status = unpacker.owner->originals_.InvokeNode(context, unpacker.position);
+      if (status != kTfLiteOk) return status;
+    }
+    return originals_.Invoke(context);
+  }
   const pthreadpool_t threads = graph_->threads->Get();
   if (threads != threads_) {
-    if (!ChangeThreads(runtime_, threads)) {
-      context->ReportError(context, "nmpack: cannot make %d threads in a child process", graph_->threads->threads());
-      return kTfLiteError;
-    }
-    threads_ = threads;
+    const TfLiteStatus status = ChangeThreadPool(context, threads);
+    if (status != kTfLiteOk) return status;
   }
   TfLiteNode kernel_node{};
   kernel_node.user_data = kernel_data_;
   return kernel_.invoke(context, &kernel_node);
+}
+
+// In a child process.
+TfLiteStatus Partition::ChangeThreadPool(TfLiteContext* context, pthreadpool_t threads) {
+  if (ChangeThreads(runtime_, threads)) {
+    threads_ = threads;
+    return kTfLiteOk;
+  }
+  // A runtime is planned for a number of threads, and there are fewer now.
+  plugin_->Publish(Plan(context), &outcome_);
+  if (outcome_.planned) return kTfLiteOk;
+  // Nor is there memory for the interpreter's kernels: nobody asked for it.
+  context->ReportError(context, "nmpack: cannot plan anew in a child process: %s", outcome_.why_left.c_str());
+  dimensions_.clear();
+  return kTfLiteError;
 }
 
 void Partition::Free(TfLiteContext* context) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "model_checks.h"
@@ -17,7 +18,15 @@ struct xnn_runtime;
 
 namespace nmpack {
 
+class Partition;
 class Plugin;
+
+// A node that unpacks a constant. XNNPACK does that when it plans and leaves the node's output as it is, so a partition
+// on the interpreter's kernels that reads the output of another partition's node has the node run.
+struct Unpacker {
+  Partition* owner;
+  size_t position;  // in the owner's nodes
+};
 
 // What the partitions of one graph share. It lives as long as any of them.
 struct Graph {
@@ -26,6 +35,8 @@ struct Graph {
   SparseFilters sparse_filters;
   std::shared_ptr<ThreadPool> threads;
   std::vector<LeftNode> left;  // nodes that were not taken when the delegate was applied
+  std::unordered_map<int, Unpacker> unpackers;  // by output
+  size_t num_partitions = 0;
 };
 
 // A delegate kernel: nodes that run as one. It is planned when the interpreter prepares it, for the shapes that its
@@ -44,21 +55,28 @@ class Partition {
   void Free(TfLiteContext* context);
 
   // Called back while the partition is planned.
-  bool RuntimeCreated(TfLiteContext* context, xnn_runtime* runtime);
+  bool RuntimeCreated(TfLiteContext* context, xnn_runtime* runtime, const uint32_t* value_ids);
 
   const Graph& graph() const { return *graph_; }
   const std::shared_ptr<Graph>& shared_graph() const { return graph_; }
-  // Null, or why the interpreter's kernels run the nodes.
-  const std::string& why_left() const { return why_left_; }
-  bool planned() const { return planned_; }
-  const PartitionReport& report() const { return report_; }
+  // What became of it when it was prepared: planned, or left to the interpreter's kernels with a reason.
+  struct Outcome {
+    bool planned = false;
+    std::string why_left;
+    PartitionReport report;
+  };
+  const Outcome& outcome() const { return outcome_; }
   void AddLeft(std::vector<LeftNode>* left) const;  // each of its nodes, with the reason
 
   // The partition that this thread is planning, or null.
   static Partition* Current();
 
  private:
-  std::string Plan(TfLiteContext* context);
+  Outcome Plan(TfLiteContext* context);
+  TfLiteStatus ChangeThreadPool(TfLiteContext* context, pthreadpool_t threads);
+  void FindUnpackers(const TfLiteContext& context);
+  void Borrow(int tensor);
+  std::vector<int> InnerTensors(const TfLiteContext& context) const;
 
   const std::shared_ptr<Plugin> plugin_;
   const std::shared_ptr<Graph> graph_;
@@ -66,13 +84,14 @@ class Partition {
   TfLiteDelegateParams params_{};
   void* kernel_data_ = nullptr;
   Originals originals_;
+  std::vector<Unpacker> borrowed_;  // what it reads of others' unpacked constants, in the order to run
 
-  std::vector<int> dimensions_;  // that the plan is for
-  bool planned_ = false;         // or left to the interpreter's kernels, for dimensions_
-  std::string why_left_;
+  std::vector<int> dimensions_;      // that the outcome is for
+  Outcome outcome_;                  // changed by Plugin::Publish alone
+  PartitionReport* planned_ = nullptr;  // the report that is being filled
   xnn_runtime* runtime_ = nullptr;
   pthreadpool_t threads_ = nullptr;  // of runtime_
-  PartitionReport report_;
+  size_t place_ = 0;                 // among the graph's partitions
 };
 
 }  // namespace nmpack

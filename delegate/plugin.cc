@@ -16,12 +16,21 @@ namespace nmpack {
 namespace {
 
 // What this thread is applying a delegate to.
+struct Applying;
+thread_local Applying* applying = nullptr;
+
 struct Applying {
-  std::shared_ptr<Graph> graph;
+  explicit Applying(std::shared_ptr<Graph> graph) : graph(std::move(graph)) { applying = this; }
+  ~Applying() { applying = nullptr; }
+  Applying(const Applying&) = delete;
+  Applying& operator=(const Applying&) = delete;
+
+  const std::shared_ptr<Graph> graph;
   Shapes shapes;
   bool replaced = false;
 };
-thread_local Applying* applying = nullptr;
+
+using Lock = std::lock_guard<std::mutex>;
 
 // Nothing may be thrown into the interpreter.
 template <typename Function>
@@ -66,8 +75,9 @@ TfLiteDelegate* Plugin::Create(Options options, std::string* error) {
     return Partition::Current()->graph().sparse_filters.Define(context, dense_tensor, subgraph, value_id);
   };
   xnnpack.get_threadpool = [](void*) { return Partition::Current()->graph().threads->Get(); };
-  xnnpack.runtime_created = [](void*, TfLiteContext* context, const TfLiteDelegateParams*, xnn_runtime* runtime) {
-    if (Partition::Current()->RuntimeCreated(context, runtime)) return kTfLiteOk;
+  xnnpack.runtime_created = [](void*, TfLiteContext* context, const TfLiteDelegateParams*, xnn_runtime* runtime,
+                               const uint32_t* value_ids) {
+    if (Partition::Current()->RuntimeCreated(context, runtime, value_ids)) return kTfLiteOk;
     context->ReportError(context, "cannot read what XNNPACK decided for the convolutions");
     return kTfLiteError;
   };
@@ -95,12 +105,12 @@ void* Plugin::OnInit(TfLiteContext* context, const char* buffer, size_t) {
   std::unique_ptr<Partition> partition;
   const TfLiteStatus status = Guarded(context, [&] {
     partition = std::make_unique<Partition>(plugin.shared_from_this(), applying->graph, plugin.kernel_);
-    return partition->Init(context, params);
+    const TfLiteStatus status = partition->Init(context, params);
+    const Lock lock(Locks::Get().delegates);
+    plugin.partitions_.push_back(partition.get());
+    return status;
   });
-  if (status != kTfLiteOk) return nullptr;
-  const std::lock_guard<std::mutex> lock(plugin.mutex_);
-  plugin.partitions_.push_back(partition.get());
-  return partition.release();
+  return status == kTfLiteOk ? partition.release() : nullptr;
 }
 
 TfLiteStatus Plugin::OnPrepareKernel(TfLiteContext* context, TfLiteNode* node) {
@@ -119,16 +129,19 @@ void Plugin::OnFree(TfLiteContext* context, void* buffer) {
 }
 
 TfLiteStatus Plugin::Prepare(TfLiteContext* context) {
-  const std::lock_guard<std::mutex> lock(applying_);
-  Applying now;
-  now.graph = NewGraph(context);
+  // TFLite's delegate is applied to one graph at a time.
+  const Lock lock(Locks::Get().applying);
+  Applying now(NewGraph(context));
   now.shapes.Look(context);
   now.graph->checks.Begin(context);
-  applying = &now;
-  const TfLiteStatus status = xnnpack_->Prepare(context, xnnpack_);
-  applying = nullptr;
+  TfLiteStatus status = kTfLiteOk;
+  {
+    const StandIns stand_ins(context);
+    status = xnnpack_->Prepare(context, xnnpack_);
+  }
   if (status != kTfLiteOk && now.replaced) return status;
-  return WriteReport(context);
+  WriteReport();
+  return kTfLiteOk;
 }
 
 bool Plugin::AcceptNode(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node,
@@ -153,7 +166,6 @@ void Plugin::Leave(Graph* graph, int node, int builtin_code, const std::string& 
 TfLiteStatus Plugin::ReplaceNodes(TfLiteContext* context, const TfLiteRegistration& kernel,
                                   const TfLiteIntArray& nodes) {
   Graph& graph = *applying->graph;
-  applying->replaced = true;
   kernel_ = kernel;
   std::unordered_set<int> seen(nodes.data, nodes.data + nodes.size);
   for (const LeftNode& left : graph.left) seen.insert(left.node);
@@ -168,6 +180,9 @@ TfLiteStatus Plugin::ReplaceNodes(TfLiteContext* context, const TfLiteRegistrati
             "XNNPACK's delegate does not take such an operator, or not with these types and parameters");
     }
   }
+  // Whatever it is asked for, an interpreter that replaces nodes moves others, too.
+  if (nodes.size == 0) return kTfLiteOk;
+  applying->replaced = true;
   TfLiteRegistration ours{};
   ours.init = OnInit;
   ours.free = OnFree;
@@ -182,7 +197,7 @@ std::shared_ptr<Graph> Plugin::NewGraph(TfLiteContext* context) {
   auto graph = std::make_shared<Graph>();
   graph->subgraph = SubgraphIndex(context);
   graph->threads = Threads(*context);
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(Locks::Get().delegates);
   // Another model begins. Graphs of which nothing was taken do not say when they go.
   if (graph->subgraph == 0) {
     for (auto i = graphs_.begin(); i != graphs_.end();) i = i->second.use_count() == 1 ? graphs_.erase(i) : ++i;
@@ -195,7 +210,7 @@ std::shared_ptr<ThreadPool> Plugin::Threads(const TfLiteContext& context) {
   const int asked = options_.num_threads > 0 ? options_.num_threads : context.recommended_num_threads;
   const int usable = UsableProcessors();
   const int count = asked > 0 ? std::min(asked, usable) : usable;
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(Locks::Get().delegates);
   if (asked > usable && !warned_) {
     std::fprintf(stderr, "nmpack: %d threads are asked for, but this process may use %d processor%s: %d run\n", asked,
                  usable, usable == 1 ? "" : "s", count);
@@ -211,12 +226,18 @@ std::shared_ptr<ThreadPool> Plugin::Threads(const TfLiteContext& context) {
   return pool;
 }
 
-void Plugin::Planned(const Partition& partition) {
-  if (!options_.verbose) return;
-  const PartitionReport& report = partition.report();
-  if (!partition.planned()) {
+void Plugin::Publish(Partition::Outcome outcome, Partition::Outcome* published) {
+  if (options_.verbose) Say(outcome);
+  const Lock lock(Locks::Get().delegates);
+  *published = std::move(outcome);
+  report_is_stale_ = !options_.report.empty();
+}
+
+void Plugin::Say(const Partition::Outcome& outcome) const {
+  const PartitionReport& report = outcome.report;
+  if (!outcome.planned) {
     std::fprintf(stderr, "nmpack: subgraph %d: %zu nodes are left to the interpreter's kernels: %s\n",
-                 report.subgraph, report.nodes.size(), partition.why_left().c_str());
+                 report.subgraph, report.nodes.size(), outcome.why_left.c_str());
     return;
   }
   size_t sparse = 0;
@@ -226,13 +247,12 @@ void Plugin::Planned(const Partition& partition) {
   }
   std::fprintf(stderr,
                "nmpack: subgraph %d: a partition of %zu nodes, %zu convolutions, %zu of them N:M, %zu layout "
-               "conversions, %d thread%s\n",
-               report.subgraph, report.nodes.size(), report.layers.size(), sparse, report.layout_conversions,
-               partition.graph().threads->threads(), partition.graph().threads->threads() == 1 ? "" : "s");
+               "conversions\n",
+               report.subgraph, report.nodes.size(), report.layers.size(), sparse, report.layout_conversions);
 }
 
 void Plugin::Remove(Partition* partition) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(Locks::Get().delegates);
   partitions_.erase(std::remove(partitions_.begin(), partitions_.end(), partition), partitions_.end());
   const auto same_graph = [&](const Partition* other) { return other->shared_graph() == partition->shared_graph(); };
   if (std::any_of(partitions_.begin(), partitions_.end(), same_graph)) return;
@@ -242,16 +262,18 @@ void Plugin::Remove(Partition* partition) {
 }
 
 Report Plugin::MakeReport() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(Locks::Get().delegates);
   Report report;
+  report_is_stale_ = false;
   report.threads = threads_;
   for (const auto& [context, graph] : graphs_) {
     report.left.insert(report.left.end(), graph->left.begin(), graph->left.end());
   }
   for (const Partition* partition : partitions_) {
-    if (partition->planned()) {
-      report.partitions.push_back(partition->report());
-    } else if (!partition->why_left().empty()) {
+    if (partition->outcome().planned) {
+      report.partitions.push_back(partition->outcome().report);
+      report.threads = partition->graph().threads->threads();
+    } else if (!partition->outcome().why_left.empty()) {
       partition->AddLeft(&report.left);
     }
   }
@@ -263,12 +285,10 @@ Report Plugin::MakeReport() {
   return report;
 }
 
-TfLiteStatus Plugin::WriteReport(TfLiteContext* context) {
-  if (options_.report.empty()) return kTfLiteOk;
+void Plugin::WriteReport() {
+  if (options_.report.empty()) return;
   const std::string error = WriteWhole(options_.report, ToJson(MakeReport()));
-  if (error.empty()) return kTfLiteOk;
-  context->ReportError(context, "nmpack: %s", error.c_str());
-  return kTfLiteError;
+  if (!error.empty() && !report_failed_.exchange(true)) std::fprintf(stderr, "nmpack: %s\n", error.c_str());
 }
 
 }  // namespace nmpack

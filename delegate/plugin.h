@@ -2,9 +2,9 @@
 #ifndef NMPACK_DELEGATE_PLUGIN_H_
 #define NMPACK_DELEGATE_PLUGIN_H_
 
+#include <atomic>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,11 +28,13 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
 
   TfLiteDelegate* xnnpack_delegate() const { return xnnpack_; }
 
-  void Planned(const Partition& partition);  // or left to the interpreter's kernels
+  // Makes what became of a partition known to all threads.
+  void Publish(Partition::Outcome outcome, Partition::Outcome* published);
   void Remove(Partition* partition);
 
-  // Writes the report if one was asked for. A report that cannot be written is an error.
-  TfLiteStatus WriteReport(TfLiteContext* context);
+  // Writes the report if one was asked for. Where that fails it is said once: a model runs on without.
+  void WriteReport();
+  bool report_is_stale() const { return report_is_stale_; }
 
  private:
   explicit Plugin(Options options);
@@ -45,6 +47,7 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   std::shared_ptr<Graph> NewGraph(TfLiteContext* context);
   std::shared_ptr<ThreadPool> Threads(const TfLiteContext& context);
   Report MakeReport();
+  void Say(const Partition::Outcome& outcome) const;
 
   // Of the interface that an interpreter calls, and of TFLite's delegate.
   static TfLiteStatus OnPrepare(TfLiteContext* context, TfLiteDelegate* delegate);
@@ -59,15 +62,14 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   TfLiteRegistration kernel_{};         // TFLite's
   std::shared_ptr<Plugin> self_;        // until it is destroyed
 
-  // Held while the delegate is applied to a graph: TFLite's delegate does that for one at a time.
-  std::mutex applying_;
-  // Held for what follows, never for long.
-  std::mutex mutex_;
+  // What follows is guarded by Locks::delegates.
   std::map<TfLiteContext*, std::shared_ptr<Graph>> graphs_;
   std::vector<Partition*> partitions_;
   std::map<int, std::weak_ptr<ThreadPool>> pools_;
   int threads_ = 1;
   bool warned_ = false;
+  std::atomic<bool> report_is_stale_{false};
+  std::atomic<bool> report_failed_{false};
 };
 
 }  // namespace nmpack

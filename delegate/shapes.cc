@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "shapes.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "tensorflow/lite/builtin_ops.h"
@@ -143,7 +144,29 @@ const char* Shapes::Refuse(const TfLiteRegistration& registration, const TfLiteN
   return nullptr;
 }
 
+StandIns::StandIns(TfLiteContext* context) : context_(context) {
+  for (size_t i = 0; i < context->tensors_size; i++) {
+    TfLiteTensor& tensor = context->tensors[i];
+    if (tensor.allocation_type == kTfLiteMmapRo || tensor.dims == nullptr) continue;
+    const TfLiteIntArray& dims = *tensor.dims;
+    if (std::all_of(dims.data, dims.data + dims.size, [](int size) { return size > 0; })) continue;
+    originals_.emplace_back(static_cast<int>(i), tensor.dims);
+    tensor.dims = TfLiteIntArrayCopy(&dims);
+    std::replace_if(tensor.dims->data, tensor.dims->data + dims.size, [](int size) { return size <= 0; }, 1);
+  }
+}
+
+StandIns::~StandIns() {
+  for (const auto& [index, dims] : originals_) {
+    TfLiteIntArrayFree(context_->tensors[index].dims);
+    context_->tensors[index].dims = dims;
+  }
+}
+
 bool HasPlaceholders(const TfLiteTensor& tensor) {
+  for (int i = 0; tensor.allocation_type != kTfLiteMmapRo && i < tensor.dims->size; i++) {
+    if (tensor.dims->data[i] <= 0) return true;
+  }
   const TfLiteIntArray* signature = tensor.dims_signature;
   for (int i = 0; signature != nullptr && i < signature->size; i++) {
     if (signature->data[i] < 0) return true;

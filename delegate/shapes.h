@@ -3,6 +3,8 @@
 #define NMPACK_DELEGATE_SHAPES_H_
 
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "tensorflow/lite/core/c/common.h"
 
@@ -25,6 +27,20 @@ class Shapes {
   std::unordered_set<int> constants_;       // tensors that the model holds
   std::unordered_set<int> known_values_;    // tensors that follow from constants and shapes
   std::unordered_set<int> unknown_shapes_;  // tensors whose shape depends on the values of others
+};
+
+// As long as it exists, dimensions of computed tensors that hold nothing yet are 1. TFLite's delegate would refuse them,
+// although they say nothing of the shapes that the tensors will have.
+class StandIns {
+ public:
+  explicit StandIns(TfLiteContext* context);
+  ~StandIns();
+  StandIns(const StandIns&) = delete;
+  StandIns& operator=(const StandIns&) = delete;
+
+ private:
+  TfLiteContext* const context_;
+  std::vector<std::pair<int, TfLiteIntArray*>> originals_;  // by tensor
 };
 
 // Whether a dimension of the tensor is a placeholder until an input is resized.

@@ -83,8 +83,7 @@ TfLiteStatus SparseFilters::Define(TfLiteContext* context, int dense_tensor, xnn
     static_cast<const SparseRows*>(rows)->Read(row, static_cast<float*>(weights));
   };
   return xnn_define_row_tensor_value(subgraph, xnn_datatype_fp32, kRank, dims.data(), read,
-                                     filters_.at(dense_tensor).get(), static_cast<uint32_t>(dense_tensor),
-                                     value_id) == xnn_status_success
+                                     filters_.at(dense_tensor).get(), XNN_INVALID_VALUE_ID, value_id) == xnn_status_success
              ? kTfLiteOk
              : kTfLiteError;
 }

@@ -35,8 +35,6 @@ class SparseRows {
 // The filters of a model that XNNPACK reads row by row, by the index of the tensor that they would be unpacked to.
 class SparseFilters {
  public:
-  void Reset() { filters_.clear(); }
-
   // Whether the tensor can stay as it is: XNNPACK can read it in this way, and only convolutions want it.
   bool Keep(TfLiteContext* context, int sparse_tensor, int dense_tensor);
 

@@ -6,10 +6,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <fstream>
-#include <mutex>
+#include <future>
+#include <locale>
 #include <sstream>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 namespace nmpack {
@@ -18,16 +22,39 @@ namespace {
 // Counts the forks between the first process and this one, from 1. Pools of an earlier generation have no threads.
 std::atomic<unsigned> process_generation{1};
 
-// Held while a pool is made. A fork waits for it, so that the child does not inherit it locked.
-std::mutex making_pools;
+void BeforeFork() {
+  Locks& locks = Locks::Get();
+  locks.applying.lock();
+  locks.delegates.lock();
+  locks.pools.lock();
+}
 
-void WatchForks() {
-  static const int registered = pthread_atfork([] { making_pools.lock(); }, [] { making_pools.unlock(); },
-                                               [] {
-                                                 process_generation++;
-                                                 making_pools.unlock();
-                                               });
-  (void)registered;
+void AfterFork() {
+  Locks& locks = Locks::Get();
+  locks.pools.unlock();
+  locks.delegates.unlock();
+  locks.applying.unlock();
+}
+
+void InChild() {
+  process_generation++;
+  AfterFork();
+}
+
+// Whether so many threads can be started, at once. A pool waits forever for one that was not.
+bool CanStart(int count) {
+  std::promise<void> all;
+  const std::shared_future<void> gate = all.get_future().share();
+  std::vector<std::thread> threads;
+  bool started = true;
+  try {
+    while (static_cast<int>(threads.size()) < count) threads.emplace_back([gate] { gate.wait(); });
+  } catch (const std::system_error&) {
+    started = false;
+  }
+  all.set_value();
+  for (std::thread& thread : threads) thread.join();
+  return started;
 }
 
 int AllowedProcessors() {
@@ -103,6 +130,15 @@ int UsableProcessors() {
   return Least(AllowedProcessors(), QuotaProcessors("/proc/self/cgroup", "/sys/fs/cgroup"));
 }
 
+Locks& Locks::Get() {
+  // Never destroyed: a process may fork while it ends.
+  static Locks* const locks = [] {
+    pthread_atfork(BeforeFork, AfterFork, InChild);
+    return new Locks;
+  }();
+  return *locks;
+}
+
 ThreadPool::~ThreadPool() {
   if (pool_ != nullptr && generation_ == process_generation) pthreadpool_destroy(pool_);
 }
@@ -110,10 +146,13 @@ ThreadPool::~ThreadPool() {
 pthreadpool_t ThreadPool::Get() {
   if (threads_ <= 1) return nullptr;
   if (generation_ == process_generation) return pool_;
-  WatchForks();
-  const std::lock_guard<std::mutex> lock(making_pools);
+  const std::lock_guard<std::mutex> lock(Locks::Get().pools);
   if (generation_ != process_generation) {
-    pool_ = pthreadpool_create(static_cast<size_t>(threads_));
+    pool_ = CanStart(threads_ - 1) ? pthreadpool_create(static_cast<size_t>(threads_)) : nullptr;
+    if (pool_ == nullptr) {
+      std::fprintf(stderr, "nmpack: %d threads cannot be started: one runs\n", threads_.load());
+      threads_ = 1;
+    }
     generation_ = process_generation.load();
   }
   return pool_;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "pthreadpool.h"
@@ -18,6 +19,16 @@ int UsableProcessors();
 // none. `membership` is the path of /proc/self/cgroup, `mounts` that of /sys/fs/cgroup.
 int QuotaProcessors(const std::string& membership, const std::string& mounts);
 
+// What a fork waits for, so that a child never inherits a lock that a thread of its parent held. They are taken in this
+// order.
+struct Locks {
+  std::mutex applying;   // a delegate to a graph
+  std::mutex delegates;  // for what threads share of a delegate, never for long
+  std::mutex pools;      // that are being made
+
+  static Locks& Get();
+};
+
 // Threads of a pool do not survive a fork in the child, where a call into the pool waits for them forever. This pool
 // makes them anew there, and leaves those of the parent alone when it is destroyed.
 class ThreadPool {
@@ -31,10 +42,11 @@ class ThreadPool {
   // from what it was in its parent.
   pthreadpool_t Get();
 
+  // How many run: fewer than were asked for where they could not be started.
   int threads() const { return threads_; }
 
  private:
-  const int threads_;
+  std::atomic<int> threads_;
   pthreadpool_t pool_ = nullptr;
   std::atomic<unsigned> generation_{0};  // of the process that made pool_; 0: none did
 };
