@@ -18,8 +18,8 @@ std::string TensorName(const TfLiteContext& context, int tensor) {
 }
 
 // XNNPACK keeps the order of the model's nodes but for convolutions that were fused with an addition. `at` is where the
-// node of the last convolution was found; from there all are looked at. Sets the node's index, its filter and its output's
-// name, if it is found.
+// node of the last convolution was found; from there all are looked at. Sets the node's index, its filter and its
+// output's name, if it is found.
 void FindNode(TfLiteContext* context, const TfLiteDelegateParams& params, const uint32_t* value_ids, uint32_t filter,
               int* at, Layer* layer) {
   for (int step = 1; step <= params.nodes_to_replace->size; step++) {
@@ -100,6 +100,11 @@ bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, stru
   return true;
 }
 
+std::string RiscvVector() {
+  const char* reason = xnn_get_riscv_vector_reason();
+  return reason == nullptr ? "" : reason;
+}
+
 bool ChangeThreads(struct xnn_runtime* runtime, pthreadpool_t threads) {
   return xnn_update_runtime_with_threadpool(runtime, threads) == xnn_status_success;
 }
@@ -111,6 +116,8 @@ uint32_t RuntimeFlags(NMMode, Layout) { return 0; }
 bool ReadLayers(TfLiteContext*, const TfLiteDelegateParams&, struct xnn_runtime*, const uint32_t*, PartitionReport*) {
   return true;
 }
+
+std::string RiscvVector() { return ""; }
 
 bool ChangeThreads(struct xnn_runtime*, pthreadpool_t) { return false; }
 

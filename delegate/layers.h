@@ -3,6 +3,7 @@
 #define NMPACK_DELEGATE_LAYERS_H_
 
 #include <cstdint>
+#include <string>
 
 #include "options.h"
 #include "report.h"
@@ -20,6 +21,9 @@ uint32_t RuntimeFlags(NMMode mode, Layout layout);
 // `value_ids`.
 bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
                 const uint32_t* value_ids, PartitionReport* partition);
+
+// Whether RISC-V Vector kernels run and how that was found, in a sentence; empty on other processors.
+std::string RiscvVector();
 
 // Makes a runtime go on with another thread pool of as many threads.
 bool ChangeThreads(struct xnn_runtime* runtime, struct pthreadpool* threads);

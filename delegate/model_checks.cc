@@ -124,7 +124,7 @@ const char* RefuseGraph(TfLiteContext* context, const TfLiteIntArray& plan) {
     read.insert(node->inputs->data, node->inputs->data + node->inputs->size);
     for (int j = 0; j < node->outputs->size; j++) {
       const int output = node->outputs->data[j];
-      if (output < 0 || static_cast<size_t>(output) >= context->tensors_size) return "a node has an output that is none";
+      if (output < 0 || static_cast<size_t>(output) >= context->tensors_size) return "a node's output is missing";
       if (read.count(output) != 0) return "a node reads what itself or a later one writes";
       if (!written.insert(output).second) return "several nodes write the same tensor";
     }

@@ -54,8 +54,8 @@ TfLiteStatus Originals::PrepareNode(TfLiteContext* context, Original* original) 
 }
 
 TfLiteStatus Originals::Prepare(TfLiteContext* context) {
-  // What kernels know to have computed once may lie elsewhere from now on: they begin anew. (Nodes of the interpreter have
-  // places of their own in its plan. These share one, and what it allocates for one node has no order.)
+  // What kernels know to have computed once may lie elsewhere from now on: they begin anew. (Nodes of the interpreter
+  // have places of their own in its plan. These share one, and what it allocates for one node has no order.)
   Free(context);
   DelegateContext delegate_context(context, this);
   for (Original& original : nodes_) {

@@ -106,8 +106,8 @@ TfLiteStatus Partition::Prepare(TfLiteContext* context, TfLiteNode* node) {
   return kTfLiteOk;
 }
 
-// Tensors between the nodes that have memory. Where the interpreter's kernels run, all need it. Where XNNPACK runs, those
-// that would be computed once and for all keep it: where such tensors lie must never change, or all are lost.
+// Tensors between the nodes that have memory. Where the interpreter's kernels run, all need it. Where XNNPACK runs,
+// those that would be computed once and for all keep it: where such tensors lie must never change, or all are lost.
 std::vector<int> Partition::InnerTensors(const TfLiteContext& context) const {
   std::vector<int> result = originals_.InnerTensors(context, *params_.output_tensors);
   const auto comes_and_goes = [&](int tensor) {

@@ -86,6 +86,9 @@ TfLiteDelegate* Plugin::Create(Options options, std::string* error) {
     *error = "XNNPACK does not run on this machine: it found no kernels for the processor or no memory";
     return nullptr;
   }
+  if (plugin->options_.verbose && !RiscvVector().empty()) {
+    std::fprintf(stderr, "nmpack: %s\n", RiscvVector().c_str());
+  }
   plugin->self_ = plugin;
   return &plugin->delegate_;
 }
@@ -266,6 +269,7 @@ Report Plugin::MakeReport() {
   Report report;
   report_is_stale_ = false;
   report.threads = threads_;
+  report.riscv_vector = RiscvVector();
   for (const auto& [context, graph] : graphs_) {
     report.left.insert(report.left.end(), graph->left.begin(), graph->left.end());
   }

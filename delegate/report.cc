@@ -122,7 +122,9 @@ std::string Describe(const Layer& c) {
 }
 
 std::string ToJson(const Report& report) {
-  std::string result = "{\"schema\":2,\"threads\":" + std::to_string(report.threads) + ",\"partitions\":[";
+  std::string result = "{\"schema\":2,\"threads\":" + std::to_string(report.threads);
+  if (!report.riscv_vector.empty()) result += ",\"riscv_vector\":" + JsonString(report.riscv_vector);
+  result += ",\"partitions\":[";
   const char* separator = "\n";
   for (const PartitionReport& partition : report.partitions) {
     result += separator + ("{\"subgraph\":" + std::to_string(partition.subgraph)) + ",\"nodes\":[";

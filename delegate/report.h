@@ -48,6 +48,7 @@ struct LeftNode {
 
 struct Report {
   int threads = 1;
+  std::string riscv_vector;  // whether its kernels run and why, a sentence; empty on other processors
   std::vector<PartitionReport> partitions;
   std::vector<LeftNode> left;
 };

@@ -29,8 +29,8 @@ class Shapes {
   std::unordered_set<int> unknown_shapes_;  // tensors whose shape depends on the values of others
 };
 
-// As long as it exists, dimensions of computed tensors that hold nothing yet are 1. TFLite's delegate would refuse them,
-// although they say nothing of the shapes that the tensors will have.
+// As long as it exists, dimensions of 0 of tensors that are computed are 1. TFLite's delegate would refuse them, although
+// they say nothing of the shapes that the tensors will have.
 class StandIns {
  public:
   explicit StandIns(TfLiteContext* context);

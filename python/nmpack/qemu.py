@@ -78,11 +78,13 @@ def _sysroot() -> Path:
 
 
 def cpu(vlen: int) -> str:
-    """Return QEMU's processor string for vectors of ``vlen`` bits.
+    """Return QEMU's processor string for vectors of ``vlen`` bits, 0 for a processor without.
 
     Raises:
         NmpackError: not a vector length that is tested.
     """
+    if vlen == 0:
+        return "rv64,v=false"
     if vlen not in VLENS:
         raise NmpackError(f"expected a VLEN of {', '.join(map(str, VLENS))} bits, got {vlen}")
     return f"rv64,v=true,vext_spec=v1.0,vlen={vlen},elen=64"
@@ -103,7 +105,7 @@ def run_riscv64(
     Args:
         model: path of a ``.tflite`` file.
         inputs: one array for each of the model's inputs, of exactly its shape and type.
-        vlen: vector length in bits, one of 128, 256, 512, 1024.
+        vlen: vector length in bits, one of 128, 256, 512, 1024; 0 for none.
         options: delegate options beside ``num_threads``.
         delegate: False runs the distribution's interpreter alone.
         threads: threads of the delegate.

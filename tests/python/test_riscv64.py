@@ -31,14 +31,22 @@ def target() -> Target:
 @pytest.mark.riscv64
 @pytest.mark.torch
 @pytest.mark.usefixtures("target")
-@pytest.mark.parametrize("vlen", [128, 256, 512])
+@pytest.mark.parametrize("vlen", [0, 128, 256, 512])
 @pytest.mark.parametrize("kind", ["dense", "pruned"])
-def test_riscv64_equals_the_host(models: Models, kind: str, vlen: int) -> None:
+def test_riscv64_equals_the_host(models: Models, kind: str, vlen: int, tmp_path: Path) -> None:
     image = np.random.default_rng(4).normal(size=(1, 28, 28, 1)).astype(np.float32)
     stock = run(models(kind), image, engine=Engine("stock"))
-    gap = compare(stock.outputs, run_riscv64(models(kind), [image], vlen=vlen))
+    report = tmp_path / "report.json"
+    outputs = run_riscv64(models(kind), [image], vlen=vlen, options={"report": report})
+    gap = compare(stock.outputs, outputs)
     assert gap.relative < 1e-5
     assert gap.top1 == 1.0
+    choices = json.loads(report.read_text())
+    assert choices["riscv_vector"].startswith(
+        "vector kernels run: " if vlen else "scalar kernels run: the processor has no vector"
+    )
+    kinds = {row["operator"] for part in choices["partitions"] for row in part["convolutions"]}
+    assert kind == "dense" or "nm" in kinds
 
 
 @pytest.mark.riscv64
@@ -58,6 +66,7 @@ def test_command_line(
 
 
 def test_processor_strings() -> None:
+    assert cpu(0) == "rv64,v=false"
     assert cpu(128) == "rv64,v=true,vext_spec=v1.0,vlen=128,elen=64"
     with pytest.raises(NmpackError, match="got 192"):
         cpu(192)

@@ -66,7 +66,11 @@ def add(verbs: Subparsers) -> None:
     )
     parser.add_argument("--target", choices=("host", "riscv64"), default="host")
     parser.add_argument(
-        "--vlen", type=int, default=256, choices=VLENS, help="riscv64 vector bits (default 256)"
+        "--vlen",
+        type=int,
+        default=256,
+        choices=(0, *VLENS),
+        help="riscv64 vector bits (default 256), 0 for none",
     )
     parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="S", help="seconds (default 600)"
