@@ -15,8 +15,8 @@ EVERY = 10
 #: Fewer checkpoints than these say nothing about growth.
 CHECKPOINTS = 8
 MIB = 1 << 20
-#: Growth that is no leak: so many MiB and, for each sequence, KiB. The stock interpreter alone grows
-#: by 6 MiB and 0.24 MiB in 1,000 sequences.
+#: Growth that is no leak: so many MiB and, for each sequence, KiB. The stock interpreter alone
+#: grows by 6 MiB and 0.24 MiB in 1,000 sequences.
 BOUNDS = {"resident": (16.0, 4.0), "allocated": (1.0, 1.0)}
 _LIBC = ctypes.CDLL(None)
 
