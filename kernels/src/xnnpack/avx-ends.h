@@ -10,8 +10,22 @@
 #include <assert.h>
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "xnnpack/common.h"
+
+// The mask of lanes i with first + i < n, where n is at most 24: of the vector that begins with element `first`.
+XNN_INLINE static __m256i xnn_mask_ends_avx(size_t first, size_t n)
+{
+  static const int32_t mask_table[56] = {
+    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  };
+  assert(n <= 24);
+  assert(first <= n + 24);
+
+  return _mm256_loadu_si256((const __m256i*) &mask_table[24 + first - n]);
+}
 
 // Stores the first n lanes of v, 1 to 8, at y.
 //
