@@ -10,8 +10,8 @@ import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WARM_UP = 50  # sequences: libraries, kernels' tables and the heap's holes
-EVERY = 10
+WARM_UP = 30  # sequences: libraries, kernels' tables and the heap's holes
+EVERY = 5
 #: Fewer checkpoints than these say nothing about growth.
 CHECKPOINTS = 8
 MIB = 1 << 20
