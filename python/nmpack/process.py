@@ -119,6 +119,36 @@ class EngineProcess:
         answer = self._ask(self._timeout, "run", repeat=repeat, settle=settle)
         return [value / 1e9 for value in answer["ns"]]
 
+    def race(
+        self, model: str | Path, engines: Sequence[Engine], rounds: int, seed: int = 0
+    ) -> tuple[list[list[float]], float]:
+        """Let engines take turns on a model within the child (:mod:`nmpack.race`).
+
+        They are opened for that alone, beside the child's own engine and model.
+
+        Args:
+            model: path of a ``.tflite`` file.
+            engines: of this child's interpreter.
+            rounds: turns of each.
+            seed: of the random inputs.
+
+        Returns:
+            For each engine its seconds in each round; and how far outputs are from the first's,
+            out of their largest magnitude.
+
+        Raises:
+            InterpreterError: the model or an option is refused, or the child dies.
+        """
+        answer = self._ask(
+            self._timeout,
+            "race",
+            model=str(model),
+            engines=[engine.to_dict() for engine in engines],
+            rounds=rounds,
+            seed=seed,
+        )
+        return answer["seconds"], float(answer["difference"])
+
     def peak_memory(self) -> int:
         """Return the peak resident bytes of the child so far."""
         return int(self._ask(self._timeout, "memory")["peak"])

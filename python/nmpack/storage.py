@@ -154,7 +154,7 @@ def _rewritten(path: Path, filters: list[_Filter]) -> bytes:
     for place, operators in densify.items():
         graph = model.subgraphs[place]
         graph.operators = operators + list(graph.operators)
-    builder = _builder(flatbuffers)
+    builder = aligned_builder(flatbuffers)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
@@ -197,7 +197,7 @@ def _vector(schema: Any, values: npt.NDArray[Any]) -> tuple[int, Any]:
     return getattr(schema.SparseIndexVector, name), vector
 
 
-def _builder(flatbuffers: Any) -> Any:
+def aligned_builder(flatbuffers: Any) -> Any:
     """Return a builder that aligns byte vectors as the schema wants, to 16."""
 
     base: Any = flatbuffers.Builder

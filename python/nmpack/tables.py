@@ -24,6 +24,7 @@ from rich.table import Table
 from nmpack.benchmark import BenchReport
 from nmpack.decisions import LeftReport
 from nmpack.inspection import ModelReport, SubgraphReport
+from nmpack.layer_bench import LayerBenchReport, geometric_mean
 from nmpack.names import printable
 from nmpack.selection import PruneReport
 from nmpack.stats import Summary
@@ -154,14 +155,63 @@ def bench_table(report: BenchReport) -> Table:
             *(_ratio(ratios[own, base]) if (own, base) in ratios else "" for base in bases),
             f"{item.peak_memory / 2**20:.0f}",
         )
+    table.caption = _measured_on(report)
+    return table
+
+
+def layer_bench_table(report: LayerBenchReport) -> Table:
+    """Tabulate the layers of a layer benchmark, and sum them up."""
+    table = _table(
+        "layer", "kept", "operator", "layout", ">predicted", ">built-in ms", ">nmpack ms",
+        ">over built-in", "reason",
+    )  # fmt: skip
+    for item in report.timings:
+        choice = item.choice
+        predicted = choice.predicted_speedup
+        table.add_row(
+            item.layer.shape,
+            item.layer.pattern,
+            choice.operator,
+            choice.layout,
+            f"{predicted:.2f}x" if predicted is not None else "",
+            f"{1e3 * item.built_in.median:.4g}",
+            f"{1e3 * item.nmpack.median:.4g}",
+            _ratio(max(item.speedups, key=lambda summary: summary.median)),
+            printable(choice.reason),
+        )
+    table.caption = "\n".join([*_layer_lines(report), _measured_on(report)])
+    return table
+
+
+def _layer_lines(report: LayerBenchReport) -> list[str]:
+    """Say how many layers run on which operator, what they gain, and which are slower."""
+    lines = []
+    dense = [item for item in report.timings if not item.chosen]
+    for what, items in (("N:M", report.chosen), ("dense", dense)):
+        gain = geometric_mean([item.speedup for item in items])
+        mean = f", {gain:.2f}x built-in's speed in the geometric mean" if gain is not None else ""
+        lines.append(f"{len(items)} of {len(report.timings)} layers are {what}{mean}")
+    limit = f"{100.0 * (report.limit - 1.0):.4g} %"
+    slower = report.slower
+    lines.append(f"{len(slower)} slower than built-in by more than {limit}, each time measured")
+    for item in slower:
+        operator = f"{item.choice.operator}, {item.choice.layout}"
+        lines.append(
+            f"  {item.speedup:.3f}x  {item.layer.shape}, {item.layer.pattern} ({operator})"
+        )
+    return [*lines, f"drawn from seed {report.seed}"]
+
+
+def _measured_on(report: BenchReport | LayerBenchReport) -> str:
+    """Say what a table was measured on."""
     threads = f"{report.threads} thread{'' if report.threads == 1 else 's'}"
     versions = ", ".join(f"{key} {value}" for key, value in sorted(report.versions.items()))
     machine = report.machine
-    table.caption = (
-        f"{machine['processor']}, {machine['cores']} cores, {threads}; {versions}; "
+    features = " ".join(machine["features"])
+    return (
+        f"{machine['processor']} ({features}), {machine['cores']} cores, {threads}; {versions}; "
         + load_note(machine)
     )
-    return table
 
 
 def load_note(machine: Mapping[str, Any]) -> str:

@@ -85,6 +85,16 @@ class Worker:
             times.append(time.perf_counter_ns() - start)
         return {"ns": times}
 
+    def race(self, request: Request) -> Request:
+        """Let ``engines`` race on ``model``, beside what is open; see :mod:`nmpack.race`."""
+        from nmpack.race import race_engines
+
+        engines = [Engine(**item) for item in request["engines"]]
+        times, difference = race_engines(
+            request["model"], engines, request["rounds"], request["seed"]
+        )
+        return {"seconds": times, "difference": difference}
+
     def map(self, request: Request) -> Request:
         """Run every sample of the inputs and write the joined outputs to the ``.npz`` ``path``."""
         details = self.interpreter.get_output_details()
@@ -146,6 +156,7 @@ def main(descriptor: int) -> None:
         "prepare": worker.prepare,
         "feed": worker.feed,
         "run": worker.run,
+        "race": worker.race,
         "map": worker.map,
         "memory": worker.memory,
     }

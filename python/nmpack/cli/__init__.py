@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from nmpack import __version__
 from nmpack.cli import (
     bench,
+    bench_layers,
     checkpoint,
     convert,
     finetune,
@@ -38,6 +39,7 @@ using a .tflite file:
   run         run it through the delegate; compare with the stock interpreter; riscv64 under QEMU
   inspect     explain each convolution: density, pattern, operator chosen, and why
   bench       time the delegate against the interpreter's built-in XNNPACK
+  bench-layers  look for convolutions that the delegate slows down: drawn ones, each timed
   rvv-report  count what it executes on RISC-V with vectors; model its cycles
 
 a first round:
@@ -60,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--verbose", action="store_true")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
     verb_modules = (
-        models, search, prune, finetune, checkpoint, convert, run, inspect, bench, rvv_report,
+        models, search, prune, finetune, checkpoint, convert, run, inspect, bench, bench_layers,
+        rvv_report,
     )  # fmt: skip
     for module in verb_modules:
         module.add(verbs)

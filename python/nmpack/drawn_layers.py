@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Convolutions drawn at random, and a file with one of them: what a layer benchmark runs on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nmpack.errors import NmpackError
+from nmpack.mask import compute_mask
+from nmpack.pattern import NMPattern
+from nmpack.quiet import import_module, silenced
+from nmpack.storage import aligned_builder
+
+KERNELS = (1, 3, 5, 7)
+STRIDES = (1, 2)
+#: Shares of the columns that are kept; at 1 nothing is pruned.
+DENSITIES = (0.125, 0.25, 0.5, 0.75, 1.0)
+TILES = (1, 4, 8, 16, 32)
+LARGEST_IMAGE = 112
+LEAST_CHANNELS, MOST_CHANNELS = 8, 2048
+# A layer of more takes seconds to measure; ResNet-50's largest have a quarter of the first, 2.4 M.
+_MOST_MULTIPLY_ADDS = 500_000_000
+_MOST_WEIGHTS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution of one image of ``size`` x ``size`` pixels, SAME padding.
+
+    Attributes:
+        kernel: its height and width.
+        density: share of the columns that a tile of ``tile`` output channels keeps.
+    """
+
+    size: int
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    density: float
+    tile: int
+
+    @property
+    def weights(self) -> int:
+        """Weights of the filter, zeros included."""
+        return self.outputs * self.kernel * self.kernel * self.inputs
+
+    @property
+    def output_size(self) -> int:
+        """Height and width of the output."""
+        return -(-self.size // self.stride)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the unpruned convolution."""
+        return self.weights * self.output_size**2
+
+    @property
+    def shape(self) -> str:
+        """What it computes, for tables."""
+        strided = f" /{self.stride}" if self.stride > 1 else ""
+        return (
+            f"{self.kernel}x{self.kernel}{strided}, {self.inputs} to {self.outputs}, "
+            f"{self.size}x{self.size}"
+        )
+
+    @property
+    def pattern(self) -> str:
+        """What is kept, for tables."""
+        return "unpruned" if self.density == 1.0 else f"{self.density:.4g} in {self.tile}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields."""
+        return asdict(self)
+
+
+def draw_layers(count: int, seed: int) -> list[Layer]:
+    """Draw ``count`` layers; the first ones of a seed are the same for every count.
+
+    Sizes and channels are even in their logarithm. What takes too long is drawn again.
+
+    Raises:
+        NmpackError: ``count`` is below 1.
+    """
+    if count < 1:
+        raise NmpackError(f"expected at least one layer, got {count}")
+    generator = np.random.default_rng(seed)
+    layers: list[Layer] = []
+    while len(layers) < count:
+        layer = _draw(generator)
+        if layer.multiply_adds <= _MOST_MULTIPLY_ADDS and layer.weights <= _MOST_WEIGHTS:
+            layers.append(layer)
+    return layers
+
+
+def _draw(generator: np.random.Generator) -> Layer:
+    def spread(least: int, most: int) -> int:
+        return int(np.exp(generator.uniform(np.log(least), np.log(most + 1))))
+
+    def channels() -> int:
+        # Most networks' channels are multiples of 8; the others are the ends of vectors.
+        number = spread(LEAST_CHANNELS, MOST_CHANNELS)
+        return number if generator.random() < 0.25 else number // 8 * 8
+
+    return Layer(
+        spread(1, LARGEST_IMAGE),
+        channels(),
+        channels(),
+        int(generator.choice(KERNELS)),
+        int(generator.choice(STRIDES)),
+        float(generator.choice(DENSITIES)),
+        int(generator.choice(TILES)),
+    )
+
+
+def layer_file(layer: Layer, seed: int) -> bytes:
+    """Return a ``.tflite`` file with this convolution alone, its weights random and pruned.
+
+    Raises:
+        MissingError: ai-edge-litert, whose schema is used, is not installed.
+    """
+    with silenced():
+        schema = import_module("ai_edge_litert.schema_py_generated", "interpreter")
+        flatbuffers = import_module("flatbuffers", "interpreter")
+    generator = np.random.default_rng(seed)
+    shape = (layer.outputs, layer.kernel, layer.kernel, layer.inputs)
+    filters = generator.standard_normal(shape, dtype=np.float32)
+    filters *= np.float32((layer.weights / layer.outputs) ** -0.5)
+    if layer.density < 1.0:
+        pattern = NMPattern.from_density(layer.density, tile=layer.tile)
+        filters[~compute_mask(filters, pattern)] = 0.0
+    bias = generator.standard_normal(layer.outputs, dtype=np.float32)
+
+    model = schema.ModelT()
+    model.version = 3
+    model.buffers = [schema.BufferT() for _ in range(3)]
+    for buffer, values in zip(model.buffers[1:], (filters, bias), strict=True):
+        buffer.data = values.reshape(-1).view(np.uint8)
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        _tensor(schema, "image", (1, layer.size, layer.size, layer.inputs), 0),
+        _tensor(schema, "filter", shape, 1),
+        _tensor(schema, "bias", (layer.outputs,), 2),
+        _tensor(schema, "output", (1, layer.output_size, layer.output_size, layer.outputs), 0),
+    ]
+    graph.inputs, graph.outputs = [0], [3]
+    graph.operators = [_convolution(schema, layer)]
+    model.subgraphs = [graph]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
+    code.version = 1
+    model.operatorCodes = [code]
+    builder = aligned_builder(flatbuffers)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _tensor(schema: Any, name: str, shape: tuple[int, ...], buffer: int) -> Any:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.buffer = name, list(shape), buffer
+    tensor.type = schema.TensorType.FLOAT32
+    return tensor
+
+
+def _convolution(schema: Any, layer: Layer) -> Any:
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs = [0, 1, 2], [3]
+    operator.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
+    options = operator.builtinOptions = schema.Conv2DOptionsT()
+    options.padding = schema.Padding.SAME
+    options.strideH = options.strideW = layer.stride
+    options.dilationHFactor = options.dilationWFactor = 1
+    return operator
