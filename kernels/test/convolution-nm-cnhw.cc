@@ -413,7 +413,7 @@ TEST(CONVOLUTION_NM_CNHW_F32, cuts_rows_where_their_columns_change) {
   xnn_filter_rows rows = {};
   rows.data = filter.data();
   xnn_nmspmm_analysis analysis;
-  ASSERT_EQ(xnn_status_success, xnn_analyze_f32_nmspmm_w(1, 12, 1, kRowSize, 0, true, &rows, &analysis));
+  ASSERT_EQ(xnn_status_success, xnn_analyze_f32_nmspmm_w(1, 12, 1, kRowSize, 0, true, false, &rows, &analysis));
   EXPECT_EQ(weights, analysis.num_nonzeroes);
   EXPECT_EQ(weights, analysis.num_weights);
   EXPECT_EQ(kRowSize, analysis.num_packed);

@@ -19,6 +19,7 @@
 #include "xnnpack.h"
 #include "xnnpack/common.h"
 #include "xnnpack/hardware-config.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nmconv.h"
 #include "nm-convolution-tester.h"
 #include "replicable_random_device.h"
@@ -418,6 +419,27 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_chooses_by_hint_and_weights) {
   EXPECT_EQ(32, info.group_input_channels);
   EXPECT_EQ(256, info.group_output_channels);
   EXPECT_EQ(3, info.kernel_height);
+}
+
+TEST(CONVOLUTION_NM_NHWC_F32, small_images_gain_less) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  Shape s;
+  s.group_input_channels = 16;
+  s.group_output_channels = 32;
+  std::vector<float> filter(s.group_output_channels * s.row_size(), 0.0f);
+  for (size_t i = 0; i < filter.size(); i += 4) filter[i] = 0.5f;
+  s.height = s.width = 64;
+  const xnn_nm_convolution_info large = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
+  EXPECT_EQ(xnn_nm_reason_chosen, large.reason);
+  s.height = s.width = 1;
+  const xnn_nm_convolution_info small = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
+  EXPECT_LE(small.predicted_speedup, large.predicted_speedup);
+  // Where it is known what an operator costs besides its weights, one pixel does not reward it.
+  if (xnn_init_nm_costs()->nhwc_operator > 0.0f) {
+    EXPECT_EQ(xnn_nm_reason_too_small, small.reason);
+    EXPECT_STREQ(
+      "the image is too small for what the zero columns save", xnn_nm_reason_to_string(small.reason));
+  }
 }
 
 TEST(CONVOLUTION_NM_NHWC_F32, graph_computes_the_same_with_and_without_the_hint) {

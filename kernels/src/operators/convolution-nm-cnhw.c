@@ -137,7 +137,8 @@ enum xnn_status xnn_analyze_convolution2d_nm_cnhw_f32(
 {
   return xnn_analyze_f32_nmspmm_w(
     conv->groups, conv->group_output_channels, (size_t) conv->kernel_height * conv->kernel_width,
-    conv->group_input_channels, pixels, is_in_place(conv), &conv->filter, analysis);
+    conv->group_input_channels, pixels, is_in_place(conv),
+    conv->stride_width != 1 || (conv->flags & XNN_FLAG_INPUT_NHWC) != 0, &conv->filter, analysis);
 }
 
 enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(

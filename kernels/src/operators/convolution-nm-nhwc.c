@@ -180,7 +180,7 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
   struct xnn_nmconv_analysis analysis;
   status = xnn_analyze_f32_nmconv_w(
     groups, group_output_channels, kernel_height * kernel_width, group_input_channels,
-    tile_height, /*dense_nr=*/1, &conv.filter, &analysis);
+    /*pixels=*/0, tile_height, &conv.filter, &analysis);
   if (status != xnn_status_success) {
     return status;
   }

@@ -14,6 +14,7 @@
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nmconv.h"
 
 // What one tile costs beside its columns, in columns: biases, clamping, stores.
@@ -65,8 +66,8 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
   size_t group_output_channels,
   size_t kernel_size,
   size_t group_input_channels,
+  size_t pixels,
   size_t tile_height,
-  size_t dense_nr,
   const struct xnn_filter_rows* filter,
   struct xnn_nmconv_analysis* analysis)
 {
@@ -97,8 +98,6 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
     any_fits |= tile_height != 0 && tile_height % configs[i].nr == 0;
   }
 
-  const double dense_cost =
-    (double) groups * round_up(group_output_channels, dense_nr) * (row_size + TILE_OVERHEAD);
   double best_cost = 0.0;
   analysis->config = NULL;
   for (size_t i = 0; i < XNN_MAX_F32_NMCONV_UKERNELS && configs[i].ukernel != NULL; i++) {
@@ -119,16 +118,18 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
         num_tiles += 1;
       }
     }
-    const double cost =
-      (double) nr * (num_columns + num_tiles * TILE_OVERHEAD) * configs[i].relative_cost / 100.0;
+    const size_t mr = configs[i].mr;
+    const double rounding = pixels == 0 ? 1.0 : (double) round_up(pixels, mr) / (double) pixels;
+    const double cost = rounding *
+      ((double) nr * (num_columns + num_tiles * TILE_OVERHEAD) * configs[i].relative_cost / 100.0 +
+       (double) num_tiles * xnn_init_nm_costs()->nhwc_tile / (double) mr);
     if (analysis->config == NULL || cost < best_cost) {
       best_cost = cost;
       analysis->config = &configs[i];
       analysis->num_tiles = num_tiles;
       analysis->num_columns = num_columns;
       analysis->num_nonzeroes = num_nonzeroes;
-      analysis->predicted_speedup = (float) (dense_cost / cost);
-      analysis->dense_cost = (float) dense_cost;
+      analysis->cost = (float) cost;
     }
   }
   xnn_release_memory(scratch.row);

@@ -14,6 +14,7 @@
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nmspmm.h"
 
 // What one block costs beside its columns, in columns: biases, clamping, stores.
@@ -70,6 +71,7 @@ static float cut_into_blocks(
   float* costs,
   uint8_t* last_block_rows)
 {
+  const float call_cost = xnn_init_nm_costs()->cnhw_block / (float) config->nr;
   costs[0] = 0.0f;
   for (size_t end = 1; end <= rows; end++) {
     memset(kept, 0, row_words * sizeof(word_t));
@@ -78,7 +80,7 @@ static float cut_into_blocks(
       if (config->ukernel[block - 1] == NULL) {
         continue;
       }
-      const float cost = costs[end - block] +
+      const float cost = costs[end - block] + call_cost +
         (float) (block * (columns + BLOCK_OVERHEAD)) * (float) config->relative_cost[block - 1] * 0.01f;
       if (block == 1 || cost < costs[end]) {
         costs[end] = cost;
@@ -119,6 +121,25 @@ static void collect_blocks(
   }
 }
 
+static bool is_kept(const word_t* kept, size_t k)
+{
+  return ((kept[k / WORD_BITS] >> (k % WORD_BITS)) & 1) != 0;
+}
+
+// Taps of the kernel with a column that is kept.
+static size_t count_taps(const word_t* kept, size_t kernel_size, size_t input_channels)
+{
+  size_t count = 0;
+  for (size_t tap = 0; tap < kernel_size; tap++) {
+    size_t k = tap * input_channels;
+    while (k < (tap + 1) * input_channels && !is_kept(kept, k)) {
+      k++;
+    }
+    count += k < (tap + 1) * input_channels;
+  }
+  return count;
+}
+
 enum xnn_status xnn_analyze_f32_nmspmm_w(
   size_t groups,
   size_t group_output_channels,
@@ -126,6 +147,7 @@ enum xnn_status xnn_analyze_f32_nmspmm_w(
   size_t group_input_channels,
   size_t pixels,
   bool in_place,
+  bool strided,
   const struct xnn_filter_rows* filter,
   struct xnn_nmspmm_analysis* analysis)
 {
@@ -165,6 +187,7 @@ enum xnn_status xnn_analyze_f32_nmspmm_w(
     goto cleanup;
   }
   word_t* group_kept = kept + row_words;
+  size_t num_taps = 0;
   analysis->num_nonzeroes = find_nonzeroes(filter, groups * rows, row_size, row_words, row_buffer, bits);
   for (size_t group = 0; group < groups; group++) {
     memset(group_kept, 0, row_words * sizeof(word_t));
@@ -173,18 +196,23 @@ enum xnn_status xnn_analyze_f32_nmspmm_w(
       columns = add_row(row_words, bits + (group * rows + row) * row_words, group_kept);
     }
     analysis->num_packed += columns;
+    num_taps += count_taps(group_kept, kernel_size, group_input_channels);
   }
 
   size_t best = 0;
   for (size_t i = 0; i < XNN_MAX_F32_NMSPMM_CONFIGS && configs[i].mr != 0; i++) {
-    float cost = in_place ? 0.0f : (float) analysis->num_packed * (float) configs[i].pack_cost * 0.01f;
+    const uint16_t pack_cost = strided ? configs[i].strided_pack_cost : configs[i].pack_cost;
+    float cost = in_place ? 0.0f : (float) analysis->num_packed * (float) pack_cost * 0.01f +
+      (float) num_taps * xnn_init_nm_costs()->cnhw_tap / (float) configs[i].granularity;
     for (size_t group = 0; group < groups; group++) {
       cost += cut_into_blocks(
         &configs[i], rows, row_words, bits + group * rows * row_words, kept, costs,
         last_block_rows + (i * groups + group) * (rows + 1));
     }
     if (pixels != 0) {
-      cost *= (float) round_up(pixels, configs[i].granularity) / (float) pixels;
+      // Sums wait for each other where there are fewer vectors than a strip has.
+      cost *= (float) max(round_up(pixels, configs[i].granularity), configs[i].nr) / (float) pixels;
+      cost += xnn_init_nm_costs()->cnhw_operator / (float) pixels;
     }
     if (i == 0 || cost < analysis->cost) {
       analysis->cost = cost;
@@ -263,11 +291,6 @@ static void find_kept_columns(
       kept[i] |= analysis->nonzeroes[row * analysis->row_words + i];
     }
   }
-}
-
-static bool is_kept(const word_t* kept, size_t k)
-{
-  return ((kept[k / WORD_BITS] >> (k % WORD_BITS)) & 1) != 0;
 }
 
 enum xnn_status xnn_pack_f32_nmspmm_w(

@@ -13,6 +13,7 @@
 #include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
@@ -109,7 +110,7 @@ static enum xnn_status create_convolution(
   info->column_density = (float) ((double) analysis.num_weights / weights);
   info->tile_height = analysis.config->mr;
   info->pixel_tile = analysis.config->nr;
-  info->predicted_speedup = (float) (weights / analysis.cost);
+  info->predicted_speedup = (float) (xnn_predict_dense_convolution(&conv) / analysis.cost);
   const bool forced = (opdata->flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0;
   info->reason = analysis.dense && !forced ? xnn_nm_reason_too_dense : xnn_nm_reason_chosen;
   status = xnn_create_analyzed_convolution2d_nm_cnhw_f32(

@@ -16,6 +16,7 @@
 #include "xnnpack/config.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/node-type.h"
@@ -27,9 +28,6 @@
 #define NM_FLAGS \
   (XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_NHWC | \
    XNN_FLAG_FORCE_NM_CNHW)
-
-// Below this, the prediction may be wrong about which operator is faster.
-#define MIN_PREDICTED_SPEEDUP 1.1f
 
 const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
 {
@@ -48,10 +46,28 @@ const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
       return "depthwise filters have no columns to share";
     case xnn_nm_reason_too_dense:
       return "too few columns are zero in every row of a tile";
+    case xnn_nm_reason_too_small:
+      return "the image is too small for what the zero columns save";
     case xnn_nm_reason_no_kernel:
       return "no micro-kernel supports this shape on this hardware";
   }
   return "unknown";
+}
+
+// Stores the sizes of the images, where they are known.
+static void set_image_sizes(
+  struct xnn_nm_convolution2d* conv,
+  const struct xnn_shape* input,
+  const struct xnn_shape* output)
+{
+  if (input->num_dims != 4 || output->num_dims != 4) {
+    return;
+  }
+  conv->batch_size = input->dim[0];
+  conv->input_height = input->dim[1];
+  conv->input_width = input->dim[2];
+  conv->output_height = output->dim[1];
+  conv->output_width = output->dim[2];
 }
 
 bool xnn_node_get_nm_convolution(
@@ -95,17 +111,15 @@ bool xnn_node_get_nm_convolution(
     .output_max = node->activation.output_max,
     .flags = node->flags & ~NM_FLAGS,
   };
+  set_image_sizes(conv, &values[node->inputs[0]].shape, &values[node->outputs[0]].shape);
   return true;
 }
 
-// Time of the dense operator for one weight and pixel, in units of 1 weight.
-static float get_relative_dense_cost(const struct xnn_nm_convolution2d* conv)
+// Time of the dense operator for one weight and pixel of large images, in percent of what costs count.
+static float get_dense_cost(const struct xnn_nm_convolution2d* conv)
 {
   const struct xnn_nmconv_config* config = xnn_init_f32_nmconv_config();
-  const bool is_gemm = conv->kernel_height == 1 && conv->kernel_width == 1 && conv->stride_height == 1 &&
-    conv->stride_width == 1 &&
-    (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) == 0;
-  return (float) (is_gemm ? config->gemm_cost : config->igemm_cost) * 0.01f;
+  return (float) (xnn_uses_dense_gemm(conv) ? config->gemm_cost : config->igemm_cost);
 }
 
 enum xnn_nm_reason xnn_choose_nm_nhwc(
@@ -123,12 +137,11 @@ enum xnn_nm_reason xnn_choose_nm_nhwc(
   if ((conv->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
     return xnn_nm_reason_depthwise;
   }
-  const struct xnn_gemm_config* gemm_config = xnn_init_f32_gemm_config();
-  if (gemm_config == NULL || gemm_config->nr == 0 ||
+  if (xnn_init_f32_gemm_config() == NULL ||
       xnn_check_nm_convolution2d(conv, xnn_operator_type_convolution_nm_nhwc_f32) != xnn_status_success ||
       xnn_analyze_f32_nmconv_w(
         conv->groups, conv->group_output_channels, conv->kernel_height * conv->kernel_width,
-        conv->group_input_channels, /*tile_height=*/0, gemm_config->nr, &conv->filter,
+        conv->group_input_channels, conv->output_height * conv->output_width, /*tile_height=*/0, &conv->filter,
         analysis) != xnn_status_success) {
     return xnn_nm_reason_no_kernel;
   }
@@ -138,21 +151,21 @@ enum xnn_nm_reason xnn_choose_nm_nhwc(
   info->column_density = (float) (analysis->num_columns / (row_size * analysis->num_tiles));
   info->tile_height = analysis->config->nr;
   info->pixel_tile = analysis->config->mr;
-  const float nm_cost = analysis->dense_cost / analysis->predicted_speedup;
-  float dense_weights = analysis->dense_cost;
+  const float nm_cost = analysis->cost + (float) xnn_predict_nhwc_overhead(conv);
+  *dense_cost = (float) xnn_predict_dense_convolution(conv);
   if (info->column_density == 1.0f) {
     // Channels that fit the tiles of the dense operator badly do not speak for the other one.
-    dense_weights = min(dense_weights, nm_cost * 100.0f / (float) analysis->config->relative_cost);
+    *dense_cost = min(*dense_cost, analysis->cost * get_dense_cost(conv) / (float) analysis->config->relative_cost);
   }
-  *dense_cost = dense_weights * get_relative_dense_cost(conv);
   if ((conv->flags & XNN_FLAG_ADD_LAST_INPUT) != 0) {
     *dense_cost += XNN_NM_ADDITION_COST * (float) conv->groups * (float) conv->group_output_channels;
   }
   info->predicted_speedup = *dense_cost / nm_cost;
-  if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0) {
+  if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 || info->predicted_speedup >= XNN_NM_MIN_PREDICTED_SPEEDUP) {
     return xnn_nm_reason_chosen;
   }
-  return info->predicted_speedup >= MIN_PREDICTED_SPEEDUP ? xnn_nm_reason_chosen : xnn_nm_reason_too_dense;
+  const float gain_of_large_images = get_dense_cost(conv) / (float) analysis->config->relative_cost / info->column_density;
+  return gain_of_large_images >= XNN_NM_MIN_PREDICTED_SPEEDUP ? xnn_nm_reason_too_small : xnn_nm_reason_too_dense;
 }
 
 // Returns all weights in new memory, or NULL.
@@ -195,12 +208,14 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     uint32_t flags,
     xnn_code_cache_t code_cache,
     xnn_weights_cache_t weights_cache,
+    const struct xnn_shape* input_shape,
+    const struct xnn_shape* output_shape,
     struct xnn_nm_convolution_info* info,
     xnn_operator_t* convolution_op_out)
 {
   const uint32_t runtime_flags = flags;
   flags &= ~NM_FLAGS;
-  const struct xnn_nm_convolution2d conv = {
+  struct xnn_nm_convolution2d conv = {
     .padding_top = input_padding_top,
     .padding_right = input_padding_right,
     .padding_bottom = input_padding_bottom,
@@ -222,6 +237,7 @@ enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     .output_max = output_max,
     .flags = flags,
   };
+  set_image_sizes(&conv, input_shape, output_shape);
   struct xnn_nmconv_analysis analysis;
   float dense_cost;
   info->reason = xnn_choose_nm_nhwc(&conv, runtime_flags, &analysis, info, &dense_cost);

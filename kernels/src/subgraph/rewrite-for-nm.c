@@ -22,14 +22,13 @@
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/subgraph.h"
 
-// Time to bring one element to the other layout, in weights of the dense micro-kernel.
-#define CONVERSION_COST 16
 // How often conversions within the graph are made twice as dear.
 #define MAX_DOUBLINGS 16
 // Convolutions of at most that many channels read NHWC images as well as CNHW ones.
@@ -60,8 +59,8 @@ struct layout_plan {
   double nhwc_cost;
   double cnhw_cost;
   size_t num_sparse;
-  // Of one element of a value that nodes write and read which could do it in CNHW.
-  double inner_conversion_cost;
+  // How much dearer a value is to convert that nodes write and read which could do it in CNHW.
+  double inner_conversion_factor;
   // Uses of all values, value by value; index of each value's first, and one past the last of all.
   struct value_use* uses;
   uint32_t* first_use;
@@ -120,7 +119,8 @@ static bool predict(
     return false;
   }
   *is_sparse = info.column_density < 1.0f || !cnhw.dense;
-  const float cost = reason == xnn_nm_reason_chosen ? dense_cost / info.predicted_speedup : dense_cost;
+  const float cost = dense_cost /
+    (reason == xnn_nm_reason_chosen ? info.predicted_speedup : XNN_NM_MIN_PREDICTED_SPEEDUP);
   *nhwc_cost = (double) cost * (double) pixels;
   *cnhw_cost = (double) cnhw.cost * (double) pixels;
   xnn_release_nmspmm_analysis(&cnhw);
@@ -183,8 +183,8 @@ static void add_value(
   const struct xnn_value* value = &subgraph->values[value_id];
   const bool produced_in_nhwc = is_produced_in_nhwc(plan, value);
   const size_t producer = produced_in_nhwc ? CUT_NHWC : CUT_NODE(value->producer);
-  const double element_cost = is_inner(subgraph, plan, value_id) ? plan->inner_conversion_cost : CONVERSION_COST;
-  const uint64_t cost = to_cost((double) xnn_shape_multiply_all_dims(&value->shape) * element_cost);
+  const double factor = is_inner(subgraph, plan, value_id) ? plan->inner_conversion_factor : 1.0;
+  const uint64_t cost = to_cost(factor * xnn_predict_conversion(xnn_shape_multiply_all_dims(&value->shape)));
   // Any consumer in CNHW pulls to_cnhw there, which costs if the producer is not; and the other way around.
   const size_t to_cnhw = CUT_VALUE(subgraph, value_id);
   const size_t to_nhwc = to_cnhw + 1;
@@ -315,13 +315,13 @@ static enum xnn_status choose_layouts(
     const struct xnn_value* value = &subgraph->values[v];
     num_borders += xnn_value_is_valid(value) && xnn_value_is_external(value) && !xnn_value_is_static(value);
   }
-  plan->inner_conversion_cost = CONVERSION_COST;
+  plan->inner_conversion_factor = 1.0;
   for (size_t i = 0; i <= MAX_DOUBLINGS; i++) {
     status = cut_graph(subgraph, force_cnhw, plan);
     if (status != xnn_status_success || count_conversions(subgraph, plan) <= num_borders) {
       return status;
     }
-    plan->inner_conversion_cost *= 2.0;
+    plan->inner_conversion_factor *= 2.0;
   }
   return xnn_status_success;
 }

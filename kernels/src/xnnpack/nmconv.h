@@ -111,6 +111,8 @@ XNN_INLINE static const void* xnn_get_filter_key(const struct xnn_filter_rows* r
 // The micro-kernels for this hardware, XNN_MAX_F32_NMCONV_UKERNELS entries; those without a ukernel are unused.
 XNN_INTERNAL const struct xnn_nmconv_config* xnn_init_f32_nmconv_config();
 
+struct xnn_shape;
+
 // What is known of a filter after looking for its kept columns.
 struct xnn_nmconv_analysis {
   // The best micro-kernel for it.
@@ -121,14 +123,13 @@ struct xnn_nmconv_analysis {
   size_t num_columns;
   // Non-zero weights.
   size_t num_nonzeroes;
-  // Dense time / N:M time, from relative costs. Above 1, N:M is predicted to be faster.
-  float predicted_speedup;
-  // Dense time for one pixel, in weights of the dense micro-kernel.
-  float dense_cost;
+  // Time of the micro-kernel for one pixel, in weights of the dense one.
+  float cost;
 };
 
 // Finds the micro-kernel that runs a filter fastest.
 //
+// pixels of one output image, or 0 if they are not known: blocks that they do not fill cost the more.
 // tile_height limits the choice to micro-kernels whose tile divides it, if there is any such; 0 allows all.
 // Returns xnn_status_unsupported_hardware without any micro-kernel, and xnn_status_unsupported_parameter
 // when columns can't be indexed with 32 bits.
@@ -137,8 +138,8 @@ XNN_INTERNAL enum xnn_status xnn_analyze_f32_nmconv_w(
   size_t group_output_channels,
   size_t kernel_size,
   size_t group_input_channels,
+  size_t pixels,
   size_t tile_height,
-  size_t dense_nr,
   const struct xnn_filter_rows* filter,
   struct xnn_nmconv_analysis* analysis);
 
@@ -238,6 +239,12 @@ struct xnn_nm_convolution2d {
   float output_min;
   float output_max;
   uint32_t flags;
+  // The images, all 0 where they are not known: only predictions read them.
+  size_t batch_size;
+  size_t input_height;
+  size_t input_width;
+  size_t output_height;
+  size_t output_width;
 };
 
 // *product = a * b, or false where it does not fit.
@@ -285,7 +292,7 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
 
 // As xnn_create_convolution2d_nhwc_f32, but creates the N:M operator where flags ask for it and the filter rewards it.
 // The dense operator gets rows that are made one after the other all at once. Stores the choice and what is known of the
-// filter in *info.
+// filter in *info. The shapes, of 4 dimensions if they are known, decide on how much there is to gain.
 XNN_INTERNAL enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     uint32_t input_padding_top,
     uint32_t input_padding_right,
@@ -309,6 +316,8 @@ XNN_INTERNAL enum xnn_status xnn_create_convolution2d_nm_or_dense_nhwc_f32(
     uint32_t flags,
     xnn_code_cache_t code_cache,
     xnn_weights_cache_t weights_cache,
+    const struct xnn_shape* input_shape,
+    const struct xnn_shape* output_shape,
     struct xnn_nm_convolution_info* info,
     xnn_operator_t* convolution_op_out);
 

@@ -144,8 +144,9 @@ struct xnn_nmspmm_config {
   // Time for one weight of a kept column in a block of 1, 2, ... mr rows, in percent of the dense NHWC micro-kernel's
   // for one weight.
   uint16_t relative_cost[XNN_MAX_NMSPMM_MR];
-  // The same for packing one column.
+  // The same for packing one column, where the pixels of a strip are together in memory and where they are not.
   uint16_t pack_cost;
+  uint16_t strided_pack_cost;
   uint8_t mr;
   // Pixels of a strip: 8 registers of 1024 bits hold 256, so not a byte.
   uint16_t nr;
@@ -184,6 +185,7 @@ struct xnn_nmspmm_analysis {
 //
 // pixels    number of output pixels, or 0 if it is not known: strips that it does not fill cost the more.
 // in_place  columns need no packing.
+// strided   pixels that a strip reads are not together in memory.
 // Returns xnn_status_unsupported_parameter when columns can't be indexed with 32 bits.
 XNN_INTERNAL enum xnn_status xnn_analyze_f32_nmspmm_w(
   size_t groups,
@@ -192,6 +194,7 @@ XNN_INTERNAL enum xnn_status xnn_analyze_f32_nmspmm_w(
   size_t group_input_channels,
   size_t pixels,
   bool in_place,
+  bool strided,
   const struct xnn_filter_rows* filter,
   struct xnn_nmspmm_analysis* analysis);
 
