@@ -4,12 +4,12 @@
 The parts, none importing a framework before it is used; ``import nmpack`` is enough to reach the
 modules, which are imported when they are asked for:
 
-* :class:`NMPattern`: what to keep; :mod:`nmpack.schedule`: when.
+* :class:`NMPattern`: what to keep; :mod:`nmpack.sparsity.schedule`: when.
 * :mod:`nmpack.torch`, :mod:`nmpack.keras`: ``prune_`` and ``finalize_`` for each framework.
 * :mod:`nmpack.models`: networks with torchvision's parameter names.
 * :mod:`nmpack.budget`, :mod:`nmpack.training`, :mod:`nmpack.checkpointing`: how much to prune
   where, training, and training in less memory.
-* :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files.
+* :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.tflite.storage`: smaller files.
 * :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`: execute, explain, measure.
 """
 
@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nmpack.benchmark import bench
-from nmpack.detection import detect_pattern
 from nmpack.errors import NmpackError
-from nmpack.inspection import inspect
-from nmpack.interpreter import Engine, load_delegate, nmpack_engine
-from nmpack.mask import compute_mask
-from nmpack.pattern import NMPattern, Unstructured
+from nmpack.measure.benchmark import bench
+from nmpack.measure.inspection import inspect
 from nmpack.quiet import import_module
-from nmpack.runner import run
+from nmpack.runtime.interpreter import Engine, load_delegate, nmpack_engine
+from nmpack.runtime.runner import run
+from nmpack.sparsity.detection import detect_pattern
+from nmpack.sparsity.mask import compute_mask
+from nmpack.sparsity.pattern import NMPattern, Unstructured
 
 if TYPE_CHECKING:
     from nmpack import budget as budget
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from nmpack import keras as keras
     from nmpack import models as models
     from nmpack import rvv as rvv
-    from nmpack import schedule as schedule
-    from nmpack import storage as storage
     from nmpack import torch as torch
     from nmpack import training as training
+    from nmpack.sparsity import schedule as schedule
+    from nmpack.tflite import storage as storage
 
 __version__ = "0.1.0"
 
@@ -56,7 +56,8 @@ __all__ = [
     "run",
 ]
 
-#: Modules that are imported when they are asked for, and the extra with what each one needs.
+#: Modules that are imported when they are asked for, and the extra with what each one needs. Those
+#: that lie deeper than their name are in _DEEPER.
 _MODULES = {
     "budget": "torch",
     "checkpointing": "torch",
@@ -71,6 +72,8 @@ _MODULES = {
     "training": "torch",
 }
 
+_DEEPER = {"schedule": "sparsity.schedule", "storage": "tflite.storage"}
+
 if not TYPE_CHECKING:  # a checker would take every name for one that exists
 
     def __getattr__(name: str) -> object:
@@ -81,7 +84,7 @@ if not TYPE_CHECKING:  # a checker would take every name for one that exists
             MissingError: what the module needs is not installed.
         """
         if name in _MODULES:
-            return import_module(f"{__name__}.{name}", _MODULES[name])
+            return import_module(f"{__name__}.{_DEEPER.get(name, name)}", _MODULES[name])
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

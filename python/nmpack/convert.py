@@ -16,8 +16,8 @@ from nmpack.errors import ModelError, NmpackError
 from nmpack.files import written_whole
 from nmpack.quiet import import_keras, import_module, import_tensorflow, silenced
 from nmpack.refusals import said
-from nmpack.storage import STORAGES, to_sparse_storage
-from nmpack.tflite_file import TFLiteFile
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.storage import STORAGES, to_sparse_storage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,7 @@ def torch_to_tflite(
             ``[batch, channels, height, width]``; the file's input is ``[batch, *input_shape]``.
         batch: fixed batch size, at least 1.
         storage: ``sparse`` stores pruned filters in TFLite's sparse encoding, see
-            :mod:`nmpack.storage`; ``dense`` is what most other tools expect.
+            :mod:`nmpack.tflite.storage`; ``dense`` is what most other tools expect.
         samples: instead of ``input_shape`` and ``batch``, an example of what the model takes: a
             tensor, a tuple of arguments, or a mapping of keyword arguments, each nested as the
             model wants it. In the file, floating-point inputs of four axes have their channels

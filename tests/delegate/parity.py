@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
 
-from nmpack.interpreter import find_delegate
+from nmpack.runtime.interpreter import find_delegate
 
 #: How the delegate is asked to run a model.
 SETTINGS = tuple((nm, threads) for nm in ("auto", "force") for threads in (1, 2))

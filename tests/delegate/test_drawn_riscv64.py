@@ -15,7 +15,7 @@ import conv_models
 import drawn_convolutions
 import parity
 
-from nmpack.qemu import VLENS, run_riscv64
+from nmpack.runtime.qemu import VLENS, run_riscv64
 
 pytestmark = pytest.mark.riscv64
 SLOW_FACTOR = 40

@@ -21,7 +21,7 @@ import hostile_operators  # noqa: F401  adds its cases to the others
 from hostile_convolutions import CASES
 from sound_models import BASES
 
-from nmpack.interpreter import find_delegate
+from nmpack.runtime.interpreter import find_delegate
 
 pytestmark = pytest.mark.delegate
 SEED = int(os.environ.get("NMPACK_DAMAGE_SEED", "1"))

@@ -24,7 +24,7 @@ import parity
 from signatures import Subgraph, join
 from tflite_graph import activation, options
 
-from nmpack.interpreter import find_delegate
+from nmpack.runtime.interpreter import find_delegate
 
 pytestmark = pytest.mark.delegate
 RESOLVERS = (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sound_models import small_network
 
 from nmpack.errors import MissingError
-from nmpack.qemu import Target, cpu, find_target
+from nmpack.runtime.qemu import Target, cpu, find_target
 
 pytestmark = pytest.mark.riscv64
 IMAGE = (np.arange(9 * 9 * 8) % 11 - 5).reshape(1, 9, 9, 8).astype(np.float32)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sound_models import depthwise_and_shapes, small_network
 from tflite_graph import Graph, options
 
-from nmpack.interpreter import find_delegate
+from nmpack.runtime.interpreter import find_delegate
 
 pytestmark = pytest.mark.delegate
 REPORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)

@@ -18,7 +18,7 @@ import parity
 import nmpack.torch
 from nmpack.convert import torch_to_tflite
 from nmpack.models import build
-from nmpack.pattern import NMPattern
+from nmpack.sparsity.pattern import NMPattern
 
 pytestmark = [pytest.mark.delegate, pytest.mark.torch]
 

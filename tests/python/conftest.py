@@ -13,8 +13,8 @@ import pytest
 from hypothesis import settings
 
 from nmpack.errors import MissingError
-from nmpack.interpreter import find_delegate
-from nmpack.pattern import NMPattern
+from nmpack.runtime.interpreter import find_delegate
+from nmpack.sparsity.pattern import NMPattern
 
 # Threads that wait actively starve each other where the cores are shared, as on CI.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

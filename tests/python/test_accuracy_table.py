@@ -9,13 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import accuracy_table
 import pytest
 import torch
-
-from nmpack.errors import MismatchError
-from nmpack.pattern import NMPattern, Unstructured
-from nmpack.training import TensorImages
-from nmpack.training.table import (
+from accuracy_table import (
     PROMISE,
     QUICK,
     Setting,
@@ -27,6 +24,11 @@ from nmpack.training.table import (
     train_at_once,
 )  # fmt: skip
 
+from nmpack.errors import MismatchError
+from nmpack.sparsity.pattern import NMPattern, Unstructured
+from nmpack.training import TensorImages
+
+PROGRAM = str(Path(accuracy_table.__file__))
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
@@ -96,7 +98,7 @@ def test_two_at_once_train_what_one_after_another_does(tmp_path: Path) -> None:
 
 def test_the_cut_down_table_keeps_its_promise_on_fashion_mnist(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "nmpack.training.table", "--quick", "--folder", str(tmp_path)],
+        [sys.executable, PROGRAM, "--quick", "--folder", str(tmp_path)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from nmpack.benchmark import bench
+from nmpack.cli.progress import console
+from nmpack.cli.tables import bench_table
 from nmpack.errors import MismatchError, NmpackError
-from nmpack.interpreter import Engine
-from nmpack.stats import paired_ratios, summarise
-from nmpack.tables import bench_table, console
+from nmpack.measure.benchmark import bench
+from nmpack.measure.stats import paired_ratios, summarise
+from nmpack.runtime.interpreter import Engine
 
 pytestmark = pytest.mark.torch
 Models = Callable[[str], Path]

@@ -29,7 +29,7 @@ from nmpack.budget import (
 )  # fmt: skip
 from nmpack.errors import ModelError, NmpackError, PatternError
 from nmpack.models import build
-from nmpack.pattern import NMPattern
+from nmpack.sparsity.pattern import NMPattern
 
 pytestmark = pytest.mark.torch
 CANDIDATES = [NMPattern.from_density(d, tile=t) for t in (8, 16) for d in (0.25, 0.5)]

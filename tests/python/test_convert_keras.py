@@ -14,10 +14,10 @@ import pytest
 import nmpack.keras
 from nmpack.convert import keras_to_tflite
 from nmpack.errors import ModelError, NmpackError
-from nmpack.interpreter import Engine
-from nmpack.pattern import NMPattern
 from nmpack.quiet import import_keras
-from nmpack.runner import run
+from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.runner import run
+from nmpack.sparsity.pattern import NMPattern
 
 pytestmark = [
     pytest.mark.keras,
@@ -244,7 +244,7 @@ def test_a_precision_that_cannot_be_changed_is_explained(tmp_path: Path) -> None
 
 
 def test_a_pruned_mixed_precision_model_keeps_its_zeros(tmp_path: Path) -> None:
-    from nmpack.tflite_file import TFLiteFile
+    from nmpack.tflite.file import TFLiteFile
 
     keras = import_keras()
     keras.utils.set_random_seed(0)

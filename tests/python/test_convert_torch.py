@@ -17,9 +17,9 @@ from torch import nn
 import nmpack.torch
 from nmpack.convert import torch_to_tflite
 from nmpack.errors import ModelError, NmpackError
-from nmpack.interpreter import Engine
-from nmpack.pattern import NMPattern
-from nmpack.runner import run
+from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.runner import run
+from nmpack.sparsity.pattern import NMPattern
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::UserWarning")]
 Pair = namedtuple("Pair", "boxes scores")
@@ -159,7 +159,7 @@ def test_other_precisions_convert_in_float32(tmp_path: Path, kind: torch.dtype) 
 
 
 def test_a_pruned_model_with_two_inputs_keeps_its_zeros(tmp_path: Path) -> None:
-    from nmpack.tflite_file import TFLiteFile
+    from nmpack.tflite.file import TFLiteFile
 
     model = ByPosition()
     model.body = nn.Conv2d(3, 8, 4)

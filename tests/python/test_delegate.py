@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from nmpack.benchmark import bench
 from nmpack.errors import InterpreterError, NmpackError
-from nmpack.inspection import inspect
-from nmpack.interpreter import INTERPRETERS, Engine, load_delegate, nmpack_engine
-from nmpack.process import EngineProcess
-from nmpack.runner import compare, run
+from nmpack.measure.benchmark import bench
+from nmpack.measure.inspection import inspect
+from nmpack.runtime.interpreter import INTERPRETERS, Engine, load_delegate, nmpack_engine
+from nmpack.runtime.process import EngineProcess
+from nmpack.runtime.runner import compare, run
 
 pytestmark = [pytest.mark.delegate, pytest.mark.torch, pytest.mark.usefixtures("delegate")]
 Models = Callable[[str], Path]

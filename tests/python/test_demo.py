@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nmpack.demo import data
+from nmpack.datasets import fashion as data
 from nmpack.demo.stages import Stages
 from nmpack.errors import MissingError, NmpackError
 from nmpack.locations import ROOT

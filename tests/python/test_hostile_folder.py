@@ -14,9 +14,9 @@ import pytest
 
 import nmpack
 from nmpack.errors import InterpreterError, MissingError
-from nmpack.interpreter import INTERPRETERS, Engine, find_delegate, load_delegate
 from nmpack.locations import LIBRARY, ROOT, cache_folder, source_tree
-from nmpack.process import EngineProcess
+from nmpack.runtime.interpreter import INTERPRETERS, Engine, find_delegate, load_delegate
+from nmpack.runtime.process import EngineProcess
 
 pytestmark = [pytest.mark.delegate, pytest.mark.torch]
 Models = Callable[[str], Path]

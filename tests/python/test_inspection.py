@@ -13,13 +13,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
 
-from nmpack import tables
-from nmpack.decisions import LeftReport
-from nmpack.delegate_report import read_report
+from nmpack.cli import tables
 from nmpack.errors import InterpreterError
-from nmpack.inspection import ModelReport, explain
-from nmpack.operator_codes import CALLING, CONV_2D, DENSIFY, operator_name
-from nmpack.tflite_file import TFLiteFile
+from nmpack.measure.decisions import LeftReport
+from nmpack.measure.inspection import ModelReport, explain
+from nmpack.runtime.delegate_report import read_report
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.operator_codes import CALLING, CONV_2D, DENSIFY, operator_name
 
 sys.path.insert(0, str(Path(__file__).parent))
 

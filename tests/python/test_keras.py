@@ -14,11 +14,11 @@ import nmpack.keras
 import nmpack.torch
 from nmpack.convert import keras_to_tflite
 from nmpack.errors import NmpackError
-from nmpack.interpreter import Engine
-from nmpack.pattern import NMPattern
 from nmpack.quiet import import_keras
-from nmpack.runner import run
-from nmpack.tflite_file import TFLiteFile
+from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.runner import run
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.file import TFLiteFile
 
 pytestmark = [
     pytest.mark.keras,

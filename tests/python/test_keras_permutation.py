@@ -14,8 +14,8 @@ import nmpack.keras
 import nmpack.torch
 from nmpack.errors import ModelError, SelectionError
 from nmpack.keras.channels import channels_of, permute_channels_
-from nmpack.pattern import NMPattern
 from nmpack.quiet import import_keras
+from nmpack.sparsity.pattern import NMPattern
 
 pytestmark = [
     pytest.mark.keras,

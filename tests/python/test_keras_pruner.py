@@ -17,10 +17,10 @@ from torch import nn
 import nmpack.keras
 import nmpack.torch
 from nmpack.errors import NmpackError, PatternError
-from nmpack.mask import SCORES
-from nmpack.pattern import NMPattern, Unstructured
 from nmpack.quiet import import_keras
-from nmpack.schedule import Dynamic, Gradual, OneShot, Schedule
+from nmpack.sparsity.mask import SCORES
+from nmpack.sparsity.pattern import NMPattern, Unstructured
+from nmpack.sparsity.schedule import Dynamic, Gradual, OneShot, Schedule
 
 pytestmark = [
     pytest.mark.keras,

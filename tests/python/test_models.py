@@ -13,12 +13,12 @@ import torch
 import nmpack.torch
 from nmpack.convert import torch_to_tflite
 from nmpack.errors import SelectionError
-from nmpack.interpreter import Engine
 from nmpack.models import ZOO, build
 from nmpack.models.resnet import Bottleneck
-from nmpack.pattern import NMPattern
-from nmpack.runner import run
-from nmpack.tflite_file import TFLiteFile
+from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.runner import run
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.file import TFLiteFile
 
 pytestmark = pytest.mark.torch
 

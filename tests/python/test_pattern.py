@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nmpack.detection import detect_pattern
 from nmpack.errors import NmpackError, PatternError
-from nmpack.mask import column_density, compute_mask, tiles
-from nmpack.pattern import NMPattern
+from nmpack.sparsity.detection import detect_pattern
+from nmpack.sparsity.mask import column_density, compute_mask, tiles
+from nmpack.sparsity.pattern import NMPattern
 
 FLOATS = st.floats(-8, 8, width=32)
 

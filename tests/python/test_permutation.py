@@ -12,8 +12,8 @@ from torch import nn
 import nmpack.torch
 from nmpack.errors import ModelError, SelectionError
 from nmpack.models import ZOO, build
-from nmpack.pattern import NMPattern
-from nmpack.permutation import kept_share
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.sparsity.permutation import kept_share
 from nmpack.torch.channels import channels_of, permute_channels_
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]

@@ -13,8 +13,8 @@ from torch import nn
 import nmpack.keras
 import nmpack.torch
 from nmpack.errors import ModelError, NmpackError, SelectionError
-from nmpack.pattern import NMPattern
 from nmpack.quiet import import_keras
+from nmpack.sparsity.pattern import NMPattern
 
 pytestmark = [
     pytest.mark.torch,

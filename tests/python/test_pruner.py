@@ -16,10 +16,10 @@ from torch.nn.utils import prune as torch_prune
 
 import nmpack.torch
 from nmpack.errors import NmpackError, PatternError, SelectionError
-from nmpack.mask import Evidence, compute_mask
 from nmpack.models import build
-from nmpack.pattern import NMPattern, Unstructured
-from nmpack.schedule import Dynamic, Gradual, OneShot, Schedule, from_dict, to_dict
+from nmpack.sparsity.mask import Evidence, compute_mask
+from nmpack.sparsity.pattern import NMPattern, Unstructured
+from nmpack.sparsity.schedule import Dynamic, Gradual, OneShot, Schedule, from_dict, to_dict
 from nmpack.torch.evidence import column_squares
 from nmpack.torch.holding import finalized_copy, held, original
 

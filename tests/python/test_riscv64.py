@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from nmpack.errors import InterpreterError, MissingError, NmpackError
-from nmpack.interpreter import Engine
-from nmpack.qemu import Target, _outputs, cpu, find_target, run_riscv64
-from nmpack.runner import compare, run
+from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.qemu import Target, _outputs, cpu, find_target, run_riscv64
+from nmpack.runtime.runner import compare, run
 
 Models = Callable[[str], Path]
 

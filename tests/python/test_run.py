@@ -15,11 +15,11 @@ import torch
 import nmpack.torch
 from nmpack.convert import torch_to_tflite
 from nmpack.errors import InterpreterError, MismatchError, MissingError, ModelError, NmpackError
-from nmpack.interpreter import Engine, load_delegate, nmpack_engine, option_strings
 from nmpack.models import fashion_resnet
-from nmpack.pattern import NMPattern
-from nmpack.process import EngineProcess
-from nmpack.runner import compare, load_inputs, require_close, run, save_outputs
+from nmpack.runtime.interpreter import Engine, load_delegate, nmpack_engine, option_strings
+from nmpack.runtime.process import EngineProcess
+from nmpack.runtime.runner import compare, load_inputs, require_close, run, save_outputs
+from nmpack.sparsity.pattern import NMPattern
 
 pytestmark = pytest.mark.torch
 Models = Callable[[str], Path]

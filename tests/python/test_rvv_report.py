@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nmpack.detection import detect_pattern
 from nmpack.errors import MissingError, ModelError, NmpackError
-from nmpack.pattern import NMPattern
 from nmpack.rvv import baseline
 from nmpack.rvv.baseline import RegressionError, Settings
 from nmpack.rvv.measure import find_upstream, measure
 from nmpack.rvv.report import zoo_model
 from nmpack.rvv.variants import Variant, as_it_is, prune_file, pruned
-from nmpack.tflite_file import TFLiteFile
+from nmpack.sparsity.detection import detect_pattern
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.file import TFLiteFile
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Models = Callable[[str], Path]

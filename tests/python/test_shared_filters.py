@@ -14,13 +14,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from nmpack.detection import detect_pattern
 from nmpack.errors import ModelError
-from nmpack.operator_codes import DENSIFY
-from nmpack.pattern import NMPattern
 from nmpack.rvv.variants import Variant, prune_file
-from nmpack.storage import to_sparse_storage
-from nmpack.tflite_file import TFLiteFile
+from nmpack.sparsity.detection import detect_pattern
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.operator_codes import DENSIFY
+from nmpack.tflite.storage import to_sparse_storage
 
 sys.path.insert(0, str(Path(__file__).parent))
 

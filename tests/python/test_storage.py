@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nmpack.torch
-from nmpack.benchmark import bench
-from nmpack.block_rows import block_rows
 from nmpack.convert import require_storage, torch_to_tflite
 from nmpack.errors import ModelError, NmpackError
-from nmpack.interpreter import Engine, nmpack_engine
-from nmpack.mask import compute_mask
+from nmpack.measure.benchmark import bench
 from nmpack.models import build
-from nmpack.pattern import NMPattern
-from nmpack.runner import run
-from nmpack.storage import to_sparse_storage
-from nmpack.tflite_file import TFLiteFile
+from nmpack.runtime.interpreter import Engine, nmpack_engine
+from nmpack.runtime.runner import run
+from nmpack.sparsity.mask import compute_mask
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.block_rows import block_rows
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.storage import to_sparse_storage
 
 
 @given(

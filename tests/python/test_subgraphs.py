@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from nmpack.inspection import ModelReport, inspect
-from nmpack.interpreter import INTERPRETERS, load_delegate, nmpack_engine
+from nmpack.measure.inspection import ModelReport, inspect
 from nmpack.quiet import import_tensorflow, silenced
-from nmpack.storage import to_sparse_storage
+from nmpack.runtime.interpreter import INTERPRETERS, load_delegate, nmpack_engine
+from nmpack.tflite.storage import to_sparse_storage
 
 sys.path.insert(0, str(Path(__file__).parent))
 

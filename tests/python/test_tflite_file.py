@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nmpack.detection import detect_pattern
 from nmpack.errors import ModelError, NmpackError
-from nmpack.inspection import inspect
-from nmpack.names import short_names
-from nmpack.operator_codes import CALLING, CONV_2D, DEPTHWISE_CONV_2D
-from nmpack.tflite_file import TFLiteFile
+from nmpack.measure.inspection import inspect
+from nmpack.sparsity.detection import detect_pattern
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.names import short_names
+from nmpack.tflite.operator_codes import CALLING, CONV_2D, DEPTHWISE_CONV_2D
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -305,7 +305,7 @@ def test_thousands_of_honest_subgraphs_are_read(tmp_path: Path) -> None:
 def test_a_buffer_in_many_shapes_is_not_looked_at_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nmpack.inspection._MOST_WEIGHTS", 0)
+    monkeypatch.setattr("nmpack.measure.inspection._MOST_WEIGHTS", 0)
     model = Model()
     graph = model.graph()
     image, buffer = graph.tensor((1, 8, 8, 32)), graph.tensors[graph.constant(filters(0))].buffer

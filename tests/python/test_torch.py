@@ -13,9 +13,9 @@ from torch.nn.utils import prune as torch_prune
 
 import nmpack.torch
 from nmpack.errors import PatternError, SelectionError
-from nmpack.mask import compute_mask
 from nmpack.models import fashion_resnet, resnet50
-from nmpack.pattern import NMPattern
+from nmpack.sparsity.mask import compute_mask
+from nmpack.sparsity.pattern import NMPattern
 
 pytestmark = pytest.mark.torch
 HALF = NMPattern(2, 4, tile=8)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nmpack.errors import ModelError, PatternError
-from nmpack.pattern import Pattern
+from nmpack.sparsity.pattern import Pattern
 
 #: By layer, then by pattern (None is dense): what it costs, or how much it harms.
 Costs = Mapping[str, Mapping[Pattern | None, float]]

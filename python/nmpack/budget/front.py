@@ -15,9 +15,9 @@ from torch import nn
 from nmpack.budget.allocation import Costs, Plan, distribute
 from nmpack.errors import PatternError
 from nmpack.files import written_whole
-from nmpack.pattern import Pattern
+from nmpack.progress import Progress, silent
 from nmpack.quiet import import_module
-from nmpack.tables import progress
+from nmpack.sparsity.pattern import Pattern
 from nmpack.torch import prune_, reestimate_batch_norm_
 
 
@@ -45,12 +45,13 @@ def search(
     *,
     batches: Iterable[torch.Tensor] = (),
     score: str = "l1",
+    progress: Progress = silent,
 ) -> list[Point]:
     """Plan for every budget, with each tile height alone and with all mixed, and evaluate.
 
     Each plan prunes a copy of ``model`` in one shot. ``evaluate`` may fine-tune it before it
     measures; with ``batches`` batch norm is re-estimated first. A budget that some height cannot
-    meet is left out there.
+    meet is left out there. ``progress`` is called with (plans done, plans).
 
     Returns:
         All points, the cheapest first; :func:`front_of` picks the best.
@@ -79,14 +80,13 @@ def search(
         )
     inputs = list(batches)
     points = []
-    with progress("evaluating plans", len(plans)) as (shown, task):
-        for height, plan in plans.values():
-            twin = copy.deepcopy(model)
-            prune_(twin, plan.mapping, score=score)
-            if inputs:
-                reestimate_batch_norm_(twin, inputs)
-            points.append(Point(plan, height, float(evaluate(twin))))
-            shown.advance(task)
+    for done, (height, plan) in enumerate(plans.values(), 1):
+        twin = copy.deepcopy(model)
+        prune_(twin, plan.mapping, score=score)
+        if inputs:
+            reestimate_batch_norm_(twin, inputs)
+        points.append(Point(plan, height, float(evaluate(twin))))
+        progress(done, len(plans))
     return sorted(points, key=lambda point: (point.plan.cost, -point.accuracy))
 
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from nmpack.budget.allocation import Costs
 from nmpack.errors import NmpackError, PatternError
-from nmpack.mask import Evidence
-from nmpack.pattern import Pattern
-from nmpack.selection import CONVOLUTION, Layer, Select
-from nmpack.tables import progress
+from nmpack.progress import Progress, silent
+from nmpack.sparsity.mask import Evidence
+from nmpack.sparsity.pattern import Pattern
+from nmpack.sparsity.selection import CONVOLUTION, Layer, Select
 from nmpack.torch.holding import held, original, require_free
 from nmpack.torch.layers import layers_of
 from nmpack.torch.pruning import chosen_layers, mask_of
@@ -71,6 +71,7 @@ def sensitivity(
     *,
     score: str = "l1",
     evidence: Mapping[str, Evidence] | None = None,
+    progress: Progress = silent,
 ) -> Costs:
     """Prune each layer alone with each candidate and measure how far the outputs move.
 
@@ -79,6 +80,7 @@ def sensitivity(
         batches: inputs; a few hundred images are enough, labels are not needed.
         costs: of :func:`costs_of`: the layers and candidates.
         score, evidence: as :func:`nmpack.torch.prune_` will get them.
+        progress: called with (candidates done, candidates).
 
     Returns:
         The mean Kullback-Leibler divergence of the outputs from the dense model's, at least 0.
@@ -96,13 +98,13 @@ def sensitivity(
     work = [(name, item) for name, row in costs.items() for item in row if item is not None]
     found: dict[str, dict[Pattern | None, float]] = {name: {} for name in costs}
     try:
-        with torch.no_grad(), progress("measuring sensitivity", len(work)) as (shown, task):
+        with torch.no_grad():
             target = [F.log_softmax(model(batch).float(), 1) for batch in inputs]
-            for name, item in work:
+            for done, (name, item) in enumerate(work, 1):
                 found[name][item] = _moved(
                     model, layers[name], item, inputs, target, score, evidence
                 )
-                shown.advance(task)
+                progress(done, len(work))
     finally:
         for module, mode in modes:
             module.training = mode

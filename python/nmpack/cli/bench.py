@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import argparse
 
-from nmpack.benchmark import bench
 from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
+from nmpack.cli.progress import console, counter
+from nmpack.cli.tables import bench_table
 from nmpack.errors import MissingError, NmpackError
 from nmpack.files import write_json
-from nmpack.interpreter import Engine, nmpack_engine
-from nmpack.tables import bench_table, console, progress
+from nmpack.measure.benchmark import bench
+from nmpack.runtime.interpreter import Engine, nmpack_engine
 
 
 def add(verbs: Subparsers) -> None:
@@ -66,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> None:
         ),
         *(_extra(text, arguments) for text in arguments.extra),
     ]
-    with progress("timing", arguments.rounds) as (shown, task):
+    with counter("timing") as progress:
         report = bench(
             arguments.models,
             engines,
@@ -75,7 +76,7 @@ def execute(arguments: argparse.Namespace) -> None:
             warmup=arguments.warmup,
             seed=arguments.seed,
             tolerance=arguments.tolerance,
-            progress=lambda done, total: shown.update(task, completed=done, total=total),
+            progress=progress,
         )
     console().print(bench_table(report))
     if arguments.json:

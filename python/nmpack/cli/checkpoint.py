@@ -7,11 +7,11 @@ import argparse
 from typing import Any
 
 from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.progress import console, progress
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
 from nmpack.quiet import import_module
 from nmpack.sources import load_source
-from nmpack.tables import console, progress
 
 
 def add(verbs: Subparsers) -> None:

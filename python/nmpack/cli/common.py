@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nmpack.errors import NmpackError
-from nmpack.interpreter import DEFAULT_INTERPRETER, INTERPRETERS
+from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, INTERPRETERS
 
 Subparsers = Any
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from nmpack import convert as conversion
 from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.progress import console, progress
 from nmpack.errors import NmpackError
 from nmpack.sources import Source, load_source
-from nmpack.storage import STORAGES
-from nmpack.tables import console, progress
+from nmpack.tflite.storage import STORAGES
 
 
 def add(verbs: Subparsers) -> None:

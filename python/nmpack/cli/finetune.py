@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.progress import console, counter
 from nmpack.errors import NmpackError
 from nmpack.sources import load_source, save_source
-from nmpack.tables import console
 
 _ABOUT = {
     "pattern": "what to keep: '25%%', '2:4', 'unstructured:25%%', or 'dense' to train all",
@@ -116,15 +116,11 @@ def execute(arguments: argparse.Namespace) -> None:
     if arguments.limit and isinstance(train, TensorImages) and isinstance(test, TensorImages):
         train, test = train.head(arguments.limit), test.head(arguments.limit)
     folder = Path(arguments.folder)
-    outcome = fine_tune(
-        source.model,
-        train,
-        test,
-        recipe,
-        folder,
-        workers=arguments.workers,
-        memory=arguments.memory,
-    )
+    with counter("fine-tuning") as progress:
+        outcome = fine_tune(
+            source.model, train, test, recipe, folder,
+            workers=arguments.workers, memory=arguments.memory, progress=progress,
+        )  # fmt: skip
     assert outcome is not None
     if int(os.environ.get("RANK", "0")):
         return

@@ -6,10 +6,11 @@ from __future__ import annotations
 import argparse
 
 from nmpack.cli.common import Subparsers, add_engine, add_verb, options
+from nmpack.cli.progress import console, progress
+from nmpack.cli.tables import inspect_table
 from nmpack.files import write_json
-from nmpack.inspection import inspect
-from nmpack.interpreter import nmpack_engine
-from nmpack.tables import console, inspect_table, progress
+from nmpack.measure.inspection import inspect
+from nmpack.runtime.interpreter import nmpack_engine
 
 
 def add(verbs: Subparsers) -> None:

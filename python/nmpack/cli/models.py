@@ -8,8 +8,8 @@ import argparse
 from rich.table import Table
 
 from nmpack.cli.common import Subparsers, add_verb
+from nmpack.cli.progress import console
 from nmpack.models import ZOO
-from nmpack.tables import console
 
 
 def add(verbs: Subparsers) -> None:

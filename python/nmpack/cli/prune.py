@@ -7,12 +7,13 @@ import argparse
 from dataclasses import asdict
 
 from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.progress import console, progress
+from nmpack.cli.tables import prune_table
 from nmpack.errors import PatternError
 from nmpack.files import write_json
-from nmpack.pattern import NMPattern
-from nmpack.selection import PruneReport
 from nmpack.sources import Source, load_source, save_source
-from nmpack.tables import console, progress, prune_table
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.sparsity.selection import PruneReport
 
 
 def add(verbs: Subparsers) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 from rich.table import Table
 
 from nmpack.cli.common import Subparsers, add_engine, add_verb, options
+from nmpack.cli.progress import console, progress
 from nmpack.errors import NmpackError
-from nmpack.interpreter import Engine, nmpack_engine
-from nmpack.process import EngineProcess
-from nmpack.qemu import VLENS, run_riscv64
-from nmpack.runner import (
+from nmpack.runtime.interpreter import Engine, nmpack_engine
+from nmpack.runtime.process import EngineProcess
+from nmpack.runtime.qemu import VLENS, run_riscv64
+from nmpack.runtime.runner import (
     Inputs,
     Result,
     load_inputs,
@@ -22,7 +23,6 @@ from nmpack.runner import (
     run,
     save_outputs,
 )
-from nmpack.tables import console, progress
 
 
 def add(verbs: Subparsers) -> None:

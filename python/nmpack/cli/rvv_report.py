@@ -7,15 +7,15 @@ import argparse
 from pathlib import Path
 
 from nmpack.cli.common import Subparsers, add_verb, options, positive
+from nmpack.cli.progress import console, progress
 from nmpack.errors import MissingError, NmpackError
 from nmpack.files import write_json
-from nmpack.qemu import VLENS
+from nmpack.runtime.qemu import VLENS
 from nmpack.rvv import baseline
 from nmpack.rvv.baseline import Settings
 from nmpack.rvv.report import Report, build, zoo_model
 from nmpack.rvv.tables import report_tables
 from nmpack.rvv.variants import DENSITIES, TILES, as_it_is, pruned
-from nmpack.tables import console, progress
 
 
 def add(verbs: Subparsers) -> None:

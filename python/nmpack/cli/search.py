@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 
 from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.progress import console, counter
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
-from nmpack.pattern import NMPattern
 from nmpack.sources import load_source
-from nmpack.tables import console
+from nmpack.sparsity.pattern import NMPattern
 
 
 def add(verbs: Subparsers) -> None:
@@ -81,12 +81,14 @@ def execute(arguments: argparse.Namespace) -> None:
     costs = budget.costs_of(source.model, batches[0][:1], candidates, what=arguments.cost)
     if arguments.record:
         costs = budget.latency_costs(arguments.record, costs)
-    harm = budget.sensitivity(source.model, batches, costs)
+    with counter("measuring sensitivity") as progress:
+        harm = budget.sensitivity(source.model, batches, costs, progress=progress)
     dense = accuracy(source.model, test)
-    points = budget.search(
-        source.model, costs, harm, arguments.budgets, lambda twin: accuracy(twin, test),
-        batches=batches,
-    )  # fmt: skip
+    with counter("evaluating plans") as progress:
+        points = budget.search(
+            source.model, costs, harm, arguments.budgets, lambda twin: accuracy(twin, test),
+            batches=batches, progress=progress,
+        )  # fmt: skip
     front = budget.front_of(points)
     table = Table("cost", "tile", "accuracy", "pruned layers", header_style="bold")
     for point in front:

@@ -14,18 +14,19 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from nmpack.demo import data, resnet50
+from nmpack.cli.progress import console, progress
+from nmpack.datasets import fashion as data
+from nmpack.demo import resnet50
 from nmpack.demo.effort import FULL, QUICK, Effort
 from nmpack.demo.fashion import Fashion
 from nmpack.demo.report import fashion_table, resnet50_table
 from nmpack.demo.stages import Result, Stages
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
-from nmpack.interpreter import find_delegate
 from nmpack.locations import PACKAGE, ROOT, python_environment
-from nmpack.machine import describe_machine
-from nmpack.qemu import find_target
-from nmpack.tables import console, progress
+from nmpack.measure.machine import describe_machine
+from nmpack.runtime.interpreter import find_delegate
+from nmpack.runtime.qemu import find_target
 
 
 def main() -> int:

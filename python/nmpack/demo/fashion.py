@@ -12,23 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from nmpack.demo import data
+from nmpack.cli.progress import progress
+from nmpack.datasets import fashion as data
 from nmpack.demo.effort import Effort
 from nmpack.demo.stages import Result, Stages, code_digest, digest_of
 from nmpack.errors import MismatchError
-from nmpack.inspection import inspect
-from nmpack.interpreter import Engine, find_delegate, nmpack_engine
-from nmpack.pattern import NMPattern
-from nmpack.qemu import find_target, run_riscv64
-from nmpack.runner import compare, require_close, run
-from nmpack.tables import progress
+from nmpack.measure.inspection import inspect
+from nmpack.runtime.interpreter import Engine, find_delegate, nmpack_engine
+from nmpack.runtime.qemu import find_target, run_riscv64
+from nmpack.runtime.runner import compare, require_close, run
+from nmpack.sparsity.pattern import NMPattern
 
 PATTERN = NMPattern.from_sparsity(0.75, tile=32)
 TOLERANCE = 1e-4
 SAME_TOP1 = 0.9995
 _SAMPLES = {128: 2, 256: 12, 512: 2}
 _SOURCES = (
-    "demo/data.py", "demo/train.py", "mask.py", "models", "pattern.py", "selection.py", "torch",
+    "datasets/fashion.py", "demo/train.py", "models", "sparsity", "torch",
 )  # fmt: skip
 
 

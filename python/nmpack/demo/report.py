@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from nmpack.cli.tables import load_note
 from nmpack.demo.resnet50 import SPARSITIES
-from nmpack.tables import load_note
 
 
 def fashion_table(result: dict[str, Any]) -> Table:

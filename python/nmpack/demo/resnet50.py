@@ -7,11 +7,11 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from nmpack.benchmark import bench, default_engines
+from nmpack.cli.progress import progress
 from nmpack.demo.effort import Effort
 from nmpack.demo.stages import Result, Stages, code_digest, digest_of
-from nmpack.interpreter import find_delegate
-from nmpack.tables import progress
+from nmpack.measure.benchmark import bench, default_engines
+from nmpack.runtime.interpreter import find_delegate
 
 TILE = 32
 SPARSITIES = {"resnet50-dense": 0.0, "resnet50-50": 0.5, "resnet50-75": 0.75}
@@ -25,7 +25,7 @@ def models(stages: Stages) -> dict[str, Path]:
 def make(stages: Stages, command: Callable[..., None]) -> Result:
     """Prune and convert ResNet-50 with random weights; times do not depend on their values."""
     key = {
-        "code": code_digest("convert.py", "mask.py", "models", "selection.py", "torch"),
+        "code": code_digest("convert.py", "models", "sparsity", "torch"),
         "versions": [metadata.version("torch"), metadata.version("litert-torch")],
         "sparsities": SPARSITIES,
         "tile": TILE,
@@ -53,7 +53,7 @@ def time(stages: Stages, effort: Effort) -> Result:
     key = {
         "models": digest_of(list(paths.values())),
         "delegate": digest_of([find_delegate()]),
-        "code": code_digest("benchmark.py", "worker.py"),
+        "code": code_digest("measure/benchmark.py", "runtime/worker.py"),
         "rounds": [effort.rounds, effort.repeat],
         "interpreter": metadata.version("ai-edge-litert"),
     }

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nmpack.demo.data import Images
+from nmpack.cli.progress import progress
+from nmpack.datasets.fashion import Images
 from nmpack.files import written_whole
-from nmpack.tables import progress
 
 _BATCH = 128
 

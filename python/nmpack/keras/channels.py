@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nmpack.channels import Channels, Groups, Layout, Order, strung
 from nmpack.errors import ModelError
 from nmpack.quiet import import_keras
+from nmpack.sparsity.channels import Channels, Groups, Layout, Order, strung
 
 #: Layers that treat channels one by one, all alike.
 _PASS = (

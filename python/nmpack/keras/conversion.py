@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from nmpack.ends import distinct, name_ends, path_name
 from nmpack.errors import ModelError
 from nmpack.keras.precision import in_float32, inputs_of
 from nmpack.quiet import import_keras, import_tensorflow
 from nmpack.refusals import said
+from nmpack.tflite.ends import distinct, name_ends, path_name
 
 # Without it the converter leaves the kernels of a Keras 3 model as resource variables.
 _FREEZE = "tensorflow.python.framework.convert_to_constants"

@@ -10,9 +10,9 @@ import numpy as np
 
 from nmpack.errors import NmpackError
 from nmpack.keras.layers import layers_of, to_array
-from nmpack.mask import Array, Evidence
 from nmpack.quiet import import_keras, import_module, import_tensorflow
-from nmpack.selection import LINEAR, Layer
+from nmpack.sparsity.mask import Array, Evidence
+from nmpack.sparsity.selection import LINEAR, Layer
 
 
 def collect(

@@ -9,9 +9,9 @@ import numpy as np
 
 from nmpack.errors import NmpackError
 from nmpack.keras.layers import layers_of, to_array
-from nmpack.mask import Array, BoolArray
-from nmpack.pattern import Pattern
 from nmpack.quiet import import_keras
+from nmpack.sparsity.mask import Array, BoolArray
+from nmpack.sparsity.pattern import Pattern
 
 
 class HoldMask:

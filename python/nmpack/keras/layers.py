@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import ModelError, NmpackError
-from nmpack.mask import Array, BoolArray
 from nmpack.quiet import import_keras
-from nmpack.selection import CONVOLUTION, LINEAR, Layer, Other
+from nmpack.sparsity.mask import Array, BoolArray
+from nmpack.sparsity.selection import CONVOLUTION, LINEAR, Layer, Other
 
 
 def layers_of(model: Any) -> list[Layer]:

@@ -10,9 +10,9 @@ from nmpack.keras.channels import channels_of, permute_channels_
 from nmpack.keras.holding import held, require_free
 from nmpack.keras.layers import weights
 from nmpack.keras.pruning import chosen_layers
-from nmpack.mask import Evidence
-from nmpack.permutation import GroupReport, order_channels, require_unpruned
-from nmpack.selection import Patterns, Select
+from nmpack.sparsity.mask import Evidence
+from nmpack.sparsity.permutation import GroupReport, order_channels, require_unpruned
+from nmpack.sparsity.selection import Patterns, Select
 
 
 def permute_(

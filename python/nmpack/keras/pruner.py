@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from nmpack import schedule as schedules
 from nmpack.errors import PatternError
 from nmpack.files import write_arrays, written_whole
 from nmpack.keras.holding import HoldMask, all_weights, held, hold, require_free
 from nmpack.keras.layers import weights
 from nmpack.keras.pruning import chosen_layers, inspect, mask_of
-from nmpack.mask import BoolArray, Evidence
-from nmpack.pattern import Pattern
 from nmpack.quiet import import_keras
-from nmpack.schedule import OneShot, Schedule
-from nmpack.selection import Layer, Patterns, PruneReport, Select
+from nmpack.sparsity import schedule as schedules
+from nmpack.sparsity.mask import BoolArray, Evidence
+from nmpack.sparsity.pattern import Pattern
+from nmpack.sparsity.schedule import OneShot, Schedule
+from nmpack.sparsity.selection import Layer, Patterns, PruneReport, Select
 
 keras = import_keras()
 _Callback: Any = keras.callbacks.Callback

@@ -6,12 +6,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nmpack.detection import detect_pattern
 from nmpack.keras.holding import held, hold, require_free
 from nmpack.keras.layers import layers_of, others_of, to_kernel, weights
-from nmpack.mask import BoolArray, Evidence, compute_mask
-from nmpack.pattern import Pattern
-from nmpack.selection import Choice, Layer, LayerReport, Patterns, PruneReport, Select, choose
+from nmpack.sparsity.detection import detect_pattern
+from nmpack.sparsity.mask import BoolArray, Evidence, compute_mask
+from nmpack.sparsity.pattern import Pattern
+from nmpack.sparsity.selection import (
+    Choice,
+    Layer,
+    LayerReport,
+    Patterns,
+    PruneReport,
+    Select,
+    choose,
+)
 
 
 def prune_(
@@ -49,7 +57,7 @@ def prune_(
 def chosen_layers(
     model: Any, pattern: Patterns, select: Select | None, exclude: str | Iterable[str]
 ) -> list[Choice]:
-    """Decide about every layer of ``model``, as :func:`nmpack.selection.choose` does."""
+    """Decide about every layer of ``model``, as :func:`nmpack.sparsity.selection.choose` does."""
     keep = tuple(getattr(model, "keep_dense", ()))
     return choose(layers_of(model), pattern, select, exclude, keep, others_of(model))
 

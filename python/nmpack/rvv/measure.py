@@ -11,9 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmpack.errors import InterpreterError, MissingError, NmpackError
-from nmpack.interpreter import one_line
 from nmpack.locations import LIBRARY, ROOT, named
-from nmpack.operator_codes import (
+from nmpack.runtime.interpreter import one_line
+from nmpack.runtime.qemu import cpu, find_target
+from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
+from nmpack.rvv.elf import read_functions
+from nmpack.rvv.profile import read_profile
+from nmpack.rvv.variants import Variant, prune_file
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.operator_codes import (
     BATCH_MATMUL,
     CALLING,
     CONV_2D,
@@ -21,13 +27,7 @@ from nmpack.operator_codes import (
     FULLY_CONNECTED,
     TRANSPOSE_CONV,
 )
-from nmpack.qemu import cpu, find_target
-from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
-from nmpack.rvv.elf import read_functions
-from nmpack.rvv.profile import read_profile
-from nmpack.rvv.variants import Variant, prune_file
-from nmpack.subgraphs import Subgraph
-from nmpack.tflite_file import TFLiteFile
+from nmpack.tflite.subgraphs import Subgraph
 
 _BOUNDARY = "xnn_run_operator_with_index"
 _WEIGHTED = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV, BATCH_MATMUL)

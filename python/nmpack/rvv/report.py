@@ -11,11 +11,11 @@ from typing import Any
 
 from nmpack.errors import NmpackError
 from nmpack.locations import PACKAGE, cache_folder
-from nmpack.names import short_names
 from nmpack.rvv.account import Totals, sum_of
 from nmpack.rvv.mca import CPU, VLEN, Pricer, find_tools
 from nmpack.rvv.measure import Result, Row, find_upstream, measure
 from nmpack.rvv.variants import Variant
+from nmpack.tflite.names import short_names
 
 OTHER = "other operators"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from nmpack.errors import ModelError, NmpackError
-from nmpack.mask import compute_mask
-from nmpack.pattern import NMPattern
-from nmpack.tflite_file import TFLiteFile
+from nmpack.sparsity.mask import compute_mask
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.file import TFLiteFile
 
 DENSITIES = (1.0, 0.5, 0.25)
 TILES = (32, 8)

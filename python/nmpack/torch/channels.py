@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from nmpack.channels import Channels, Groups, Layout, Order, Segment, strung
 from nmpack.errors import ModelError
+from nmpack.sparsity.channels import Channels, Groups, Layout, Order, Segment, strung
 from nmpack.torch.layers import unwrap
 
 #: Operators that treat channels one by one, all alike.

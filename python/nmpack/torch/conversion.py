@@ -10,9 +10,9 @@ import torch
 import torch.utils._pytree as pytree
 from torch import nn
 
-from nmpack.ends import distinct, path_name
 from nmpack.errors import ModelError
 from nmpack.refusals import said
+from nmpack.tflite.ends import distinct, path_name
 from nmpack.torch.holding import finalized_copy
 from nmpack.torch.layers import layers_of, require_values, unwrap
 

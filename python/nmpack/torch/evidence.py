@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nmpack.errors import NmpackError
-from nmpack.mask import Evidence
+from nmpack.sparsity.mask import Evidence
 from nmpack.torch.holding import original
 from nmpack.torch.layers import layers_of, require_real, to_array
 

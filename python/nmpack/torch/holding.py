@@ -14,8 +14,8 @@ from torch.nn.utils import parametrize
 from torch.nn.utils import prune as torch_prune
 
 from nmpack.errors import SelectionError
-from nmpack.mask import require_mask
-from nmpack.pattern import Pattern
+from nmpack.sparsity.mask import require_mask
+from nmpack.sparsity.pattern import Pattern
 from nmpack.torch.layers import layers_of, require_real
 
 

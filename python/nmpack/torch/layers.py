@@ -11,8 +11,8 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from nmpack.errors import ModelError
-from nmpack.mask import Array
-from nmpack.selection import CONVOLUTION, LINEAR, Layer, Other
+from nmpack.sparsity.mask import Array
+from nmpack.sparsity.selection import CONVOLUTION, LINEAR, Layer, Other
 
 #: torchvision's classes whose published lists are known; its ResNets need none.
 _PUBLISHED = {

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from nmpack.mask import Evidence
-from nmpack.permutation import GroupReport, order_channels, require_unpruned
-from nmpack.selection import Patterns, Select
+from nmpack.sparsity.mask import Evidence
+from nmpack.sparsity.permutation import GroupReport, order_channels, require_unpruned
+from nmpack.sparsity.selection import Patterns, Select
 from nmpack.torch.channels import channels_of, permute_channels_
 from nmpack.torch.holding import held, require_free
 from nmpack.torch.layers import weights

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from nmpack import schedule as schedules
 from nmpack.errors import PatternError
-from nmpack.mask import Evidence, compute_mask
-from nmpack.pattern import Pattern
-from nmpack.schedule import OneShot, Schedule
-from nmpack.selection import Layer, Patterns, PruneReport, Select
+from nmpack.sparsity import schedule as schedules
+from nmpack.sparsity.mask import Evidence, compute_mask
+from nmpack.sparsity.pattern import Pattern
+from nmpack.sparsity.schedule import OneShot, Schedule
+from nmpack.sparsity.selection import Layer, Patterns, PruneReport, Select
 from nmpack.torch.holding import HoldMask, held, hold, original, require_free
 from nmpack.torch.layers import to_array, to_tensor, weights
 from nmpack.torch.pruning import chosen_layers, inspect, mask_of

@@ -8,10 +8,18 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from nmpack.detection import detect_pattern
-from nmpack.mask import Evidence, compute_mask
-from nmpack.pattern import Pattern
-from nmpack.selection import Choice, Layer, LayerReport, Patterns, PruneReport, Select, choose
+from nmpack.sparsity.detection import detect_pattern
+from nmpack.sparsity.mask import Evidence, compute_mask
+from nmpack.sparsity.pattern import Pattern
+from nmpack.sparsity.selection import (
+    Choice,
+    Layer,
+    LayerReport,
+    Patterns,
+    PruneReport,
+    Select,
+    choose,
+)
 from nmpack.torch.holding import foreign, held, hold, require_free
 from nmpack.torch.layers import (
     keep_dense_of,
@@ -69,7 +77,7 @@ def prune_(
 def chosen_layers(
     model: nn.Module, pattern: Patterns, select: Select | None, exclude: str | Iterable[str]
 ) -> list[Choice]:
-    """Decide about every layer of ``model``, as :func:`nmpack.selection.choose` does.
+    """Decide about every layer of ``model``, as :func:`nmpack.sparsity.selection.choose` does.
 
     Raises:
         ModelError: a layer has no weights yet.

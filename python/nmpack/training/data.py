@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from nmpack.demo import data as fashion_data
+from nmpack.datasets import fashion as files
 from nmpack.errors import MissingError, NmpackError
 from nmpack.quiet import import_module
 
@@ -69,9 +69,9 @@ class TensorImages:
         return images, self.labels[index]
 
 
-def fashion(part: str, folder: Path = fashion_data.FOLDER) -> TensorImages:
+def fashion(part: str, folder: Path = files.FOLDER) -> TensorImages:
     """Return Fashion-MNIST's ``train`` (60 000) or ``test`` (10 000) images, ``[N, 1, 28, 28]``."""
-    found = fashion_data.load(part, folder)
+    found = files.load(part, folder)
     images = torch.from_numpy(found.images).permute(0, 3, 1, 2).contiguous()
     return TensorImages(images, torch.from_numpy(found.labels), 10)
 

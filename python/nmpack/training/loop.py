@@ -21,8 +21,8 @@ from torch import nn
 from nmpack import checkpointing
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
+from nmpack.progress import Progress, silent
 from nmpack.quiet import import_module
-from nmpack.tables import progress
 from nmpack.torch import Pruner, collect, finalize_, inspect, permute_, reestimate_batch_norm_
 from nmpack.training import state
 from nmpack.training.data import Images, batches, order_of
@@ -67,7 +67,7 @@ def fine_tune(
     stop_after: int | None = None,
     workers: int = 0,
     memory: str | int | None = None,
-    title: str = "fine-tuning",
+    progress: Progress = silent,
 ) -> Outcome | None:
     """Prune ``model`` in place, train it with its masks and bake them in.
 
@@ -86,7 +86,7 @@ def fine_tune(
         workers: processes that read images ahead.
         memory: ``auto`` or bytes such as ``800M`` for activations: keep the best checkpoints and
             compute the rest again, see :mod:`nmpack.checkpointing`; None keeps all of them.
-        title: of the progress bar.
+        progress: called with (steps done, steps).
 
     Returns:
         The outcome; None when ``stop_after`` came first.
@@ -96,7 +96,7 @@ def fine_tune(
         NmpackError, PatternError, SelectionError: as pruning and the data say.
     """
     run = _Run(model, train, test, recipe, Path(folder), save_every, workers, memory)
-    return run.go(stop_after, title)
+    return run.go(stop_after, progress)
 
 
 def accuracy(model: nn.Module, images: Images, *, batch: int = 500) -> float:
@@ -141,7 +141,7 @@ class _Run:
         facts = recipe.to_dict() | {"train": len(train), "test": len(test)}
         self.key = state.key_of(model, facts)
 
-    def go(self, stop_after: int | None, title: str) -> Outcome | None:
+    def go(self, stop_after: int | None, progress: Progress) -> Outcome | None:
         done = state.load(self.folder / "final.pt", self.key)
         if done is not None:
             finalize_(self.model).load_state_dict(done["model"])
@@ -153,7 +153,7 @@ class _Run:
         if last is not None:
             self._restore(last)
         with self._logs() as log, _stopping() as asked:
-            if not self._train(stop_after, title, log, asked):
+            if not self._train(stop_after, progress, log, asked):
                 return None
         return self._finish()
 
@@ -198,30 +198,31 @@ class _Run:
         self.history: list[float] = []
         self.seconds = 0.0
 
-    def _train(self, stop_after: int | None, title: str, log: Any, asked: list[int]) -> bool:
+    def _train(
+        self, stop_after: int | None, progress: Progress, log: Any, asked: list[int]
+    ) -> bool:
         recipe = self.recipe
         stop = self.steps if stop_after is None else min(self.steps, self.step + stop_after)
         start = time.monotonic()
-        with progress(title, self.steps) as (shown, task):
-            while self.step < stop:
-                epoch, first = divmod(self.step, self.per_epoch)
-                places = self._places(epoch)[first : first + stop - self.step]
-                draw = (recipe.seed, epoch) if recipe.augment else None
-                self.ready.train()
-                for images, labels in batches(self.train, places, draw, workers=self.workers):
-                    loss = self._one(images, labels)
-                    shown.update(task, completed=self.step)
-                    if self.step % _LOG == 0:
-                        log(self.step, loss=float(loss), rate=self._rate())
-                    if asked:
-                        self._save()
-                        raise KeyboardInterrupt
-                    if self.step % self.save_every == 0:
-                        self._save()
-                if self.step % self.per_epoch == 0:
-                    self.history.append(self._accuracy(self.model))
-                    log(self.step, accuracy=self.history[-1])
-                self._save()
+        while self.step < stop:
+            epoch, first = divmod(self.step, self.per_epoch)
+            places = self._places(epoch)[first : first + stop - self.step]
+            draw = (recipe.seed, epoch) if recipe.augment else None
+            self.ready.train()
+            for images, labels in batches(self.train, places, draw, workers=self.workers):
+                loss = self._one(images, labels)
+                progress(self.step, self.steps)
+                if self.step % _LOG == 0:
+                    log(self.step, loss=float(loss), rate=self._rate())
+                if asked:
+                    self._save()
+                    raise KeyboardInterrupt
+                if self.step % self.save_every == 0:
+                    self._save()
+            if self.step % self.per_epoch == 0:
+                self.history.append(self._accuracy(self.model))
+                log(self.step, accuracy=self.history[-1])
+            self._save()
         self.seconds = time.monotonic() - start
         return self.step == self.steps
 

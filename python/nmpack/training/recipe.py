@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nmpack.errors import NmpackError
-from nmpack.mask import SCORES
-from nmpack.pattern import NMPattern, Pattern, Unstructured
-from nmpack.schedule import Dynamic, Gradual, OneShot, Schedule
+from nmpack.sparsity.mask import SCORES
+from nmpack.sparsity.pattern import NMPattern, Pattern, Unstructured
+from nmpack.sparsity.schedule import Dynamic, Gradual, OneShot, Schedule
 
 SCHEDULES = ("oneshot", "gradual", "dynamic")
 PRECISIONS = ("no", "bf16", "fp16")
@@ -24,8 +24,8 @@ class Recipe:
     Attributes:
         pattern: ``"25%"`` or ``"2:4"`` (kept), ``"unstructured:25%"``, or None to train dense.
         tile, block: output channels and columns of a block of the pattern.
-        score: of :data:`nmpack.mask.SCORES`; ``taylor`` and ``activation`` look at the first
-            training batches.
+        score: of :data:`nmpack.sparsity.mask.SCORES`; ``taylor`` and ``activation`` look at the
+            first training batches.
         schedule: ``oneshot``; ``gradual`` over the first half of the steps; ``dynamic``, with
             feedback over the first three quarters.
         every: steps between two masks; ``decay``: SR-STE's.

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmpack.block_rows import decode
 from nmpack.errors import ModelError
-from nmpack.flatbuffer import Table
-from nmpack.subgraphs import (
+from nmpack.tflite.block_rows import decode
+from nmpack.tflite.flatbuffer import Table
+from nmpack.tflite.subgraphs import (
     DTYPES,
     Budget,
     ConvolutionInfo,
@@ -118,7 +118,7 @@ class TFLiteFile:
 
         Raises:
             ModelError: its type is not supported, its sparse storage is of another kind than
-                :mod:`nmpack.storage` writes, or its size is wrong.
+                :mod:`nmpack.tflite.storage` writes, or its size is wrong.
         """
         where = f"{self.path}: tensor {tensor.name!r}"
         kind = next((item[1] for item in DTYPES.values() if item[0] == tensor.dtype), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmpack.errors import PatternError
-from nmpack.mask import Array, BoolArray, used_columns
+from nmpack.sparsity.mask import Array, BoolArray, used_columns
 
 _DETECT_TILES = (256, 128, 64, 32, 16, 12, 8, 6, 4, 2, 1)
 _DETECT_GROUPS = (4, 8, 16, 32)

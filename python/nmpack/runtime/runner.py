@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from nmpack.errors import MismatchError, NmpackError
 from nmpack.files import write_arrays, written_whole
-from nmpack.interpreter import Engine, nmpack_engine
-from nmpack.process import EngineProcess, Signature
+from nmpack.runtime.interpreter import Engine, nmpack_engine
+from nmpack.runtime.process import EngineProcess, Signature
 
 Array = npt.NDArray[Any]
 Inputs = Array | Sequence[Array] | Mapping[str, Array] | int

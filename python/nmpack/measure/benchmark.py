@@ -11,18 +11,19 @@ Before anything is timed, the engines' outputs on one model are compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nmpack.errors import NmpackError
-from nmpack.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
-from nmpack.machine import describe_machine
-from nmpack.process import EngineProcess
-from nmpack.runner import prepare_inputs, require_close
-from nmpack.stats import Summary, paired_ratios, summarise
+from nmpack.measure.machine import describe_machine
+from nmpack.measure.stats import Summary, paired_ratios, summarise
+from nmpack.progress import Progress, silent
+from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
+from nmpack.runtime.process import EngineProcess
+from nmpack.runtime.runner import prepare_inputs, require_close
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def bench(
     warmup: int = 3,
     seed: int = 0,
     tolerance: float = 1e-4,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> BenchReport:
     """Time every engine on every model in one interleaved run.
 
@@ -159,13 +160,11 @@ def bench(
             child.time(warmup)
         times: list[list[tuple[float, ...]]] = [[] for _ in children]
         for turn in range(rounds):
-            if progress is not None:
-                progress(turn, rounds)
+            progress(turn, rounds)
             for step in range(len(children)):
                 index = (turn + step) % len(children)
                 times[index].append(tuple(children[index].time(repeat, settle=1)))
-        if progress is not None:
-            progress(rounds, rounds)
+        progress(rounds, rounds)
         timings = tuple(
             Timing(label, engine, tuple(rows), child.peak_memory(), child.memory_before, gap)
             for (label, _, engine), rows, child, gap in zip(

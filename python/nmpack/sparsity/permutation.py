@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmpack.channels import Channels, Order
 from nmpack.errors import SelectionError
-from nmpack.mask import Array, Evidence, compute_mask, importance
-from nmpack.pattern import NMPattern
 from nmpack.quiet import import_module
-from nmpack.selection import Choice
+from nmpack.sparsity.channels import Channels, Order
+from nmpack.sparsity.mask import Array, Evidence, compute_mask, importance
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.sparsity.selection import Choice
 
 Scores = npt.NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def order_channels(
         channels: of the model.
         chosen: its layers, and the pattern of each that will be pruned.
         weights: returns the OHWI weights of a layer's module.
-        score, evidence: of :func:`nmpack.mask.importance`.
+        score, evidence: of :func:`nmpack.sparsity.mask.importance`.
         rounds, seed: of :func:`best_order`.
 
     Raises:

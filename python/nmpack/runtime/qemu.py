@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.errors import InterpreterError, MissingError, NmpackError
-from nmpack.interpreter import one_line, option_strings
 from nmpack.locations import LIBRARY, ROOT, cache_folder, named
+from nmpack.runtime.interpreter import one_line, option_strings
 
 Array = npt.NDArray[Any]
 VLENS = (128, 256, 512, 1024)

@@ -3,61 +3,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
-from nmpack.benchmark import BenchReport
-from nmpack.decisions import LeftReport
-from nmpack.inspection import ModelReport, SubgraphReport
-from nmpack.layer_bench import LayerBenchReport, geometric_mean
-from nmpack.names import printable
-from nmpack.selection import PruneReport
-from nmpack.stats import Summary
+from nmpack.measure.benchmark import BenchReport
+from nmpack.measure.decisions import LeftReport
+from nmpack.measure.inspection import ModelReport, SubgraphReport
+from nmpack.measure.layer_bench import LayerBenchReport, geometric_mean
+from nmpack.measure.stats import Summary
+from nmpack.sparsity.selection import PruneReport
+from nmpack.tflite.names import printable
 
 # What is left is said in a few lines; the JSON report has all of it.
 _MOST_REASONS = _MOST_KINDS = 4
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console: the terminal's width, or 200 columns in a file.
-
-    Names of files and layers are printed as they are: brackets in them are no markup.
-    """
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 200
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
-
-
-@contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a bar (or a spinner without ``total``) on stderr; yields it and its task."""
-    columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
-    bar = [BarColumn(), MofNCompleteColumn()] if total is not None else []
-    terminal = console(stderr=True)
-    with Progress(
-        *columns,
-        *bar,
-        TimeElapsedColumn(),
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    ) as shown:
-        yield shown, shown.add_task(what, total=total)
 
 
 def prune_table(report: PruneReport) -> Table:

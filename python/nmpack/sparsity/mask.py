@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.errors import PatternError
-from nmpack.pattern import Pattern, Unstructured
+from nmpack.sparsity.pattern import Pattern, Unstructured
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import ModelError
-from nmpack.flatbuffer import Table
-from nmpack.operator_codes import CONV_2D, DENSIFY, DEPTHWISE_CONV_2D, DEQUANTIZE
+from nmpack.tflite.flatbuffer import Table
+from nmpack.tflite.operator_codes import CONV_2D, DENSIFY, DEPTHWISE_CONV_2D, DEQUANTIZE
 
 #: Tensor types by their number in the schema: name, and numpy's type.
 DTYPES: dict[int, tuple[str, Any]] = {

@@ -20,13 +20,13 @@ from zipfile import is_zipfile
 import numpy as np
 import numpy.typing as npt
 
-from nmpack.block_rows import COMPRESSED, DENSE, BlockRows, block_rows
 from nmpack.errors import ModelError
 from nmpack.files import written_whole
-from nmpack.operator_codes import DENSIFY
 from nmpack.quiet import import_module, silenced
-from nmpack.subgraphs import ConvolutionInfo, TensorInfo
-from nmpack.tflite_file import TFLiteFile
+from nmpack.tflite.block_rows import COMPRESSED, DENSE, BlockRows, block_rows
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.operator_codes import DENSIFY
+from nmpack.tflite.subgraphs import ConvolutionInfo, TensorInfo
 
 #: What ``convert`` may write.
 STORAGES = ("dense", "sparse")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Explain a model: what each convolution's weights look like, and what the delegate does with it.
 
-The weights are read from the file by :mod:`nmpack.tflite_file`; the operator and the reason come
+The weights are read from the file by :mod:`nmpack.tflite.file`; the operator and the reason come
 from the report that the delegate writes when it prepares the model in a process of its own. Both
 number subgraphs and their operators as the file does, which is how they are brought together:
 names may repeat.
@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nmpack.decisions import Decisions, LeftReport
-from nmpack.delegate_report import DelegateReport, read_report
-from nmpack.detection import FittingPattern, detect_pattern
 from nmpack.errors import ModelError
-from nmpack.interpreter import Engine, nmpack_engine
-from nmpack.names import short_names
-from nmpack.process import EngineProcess
-from nmpack.subgraphs import ConvolutionInfo, TensorInfo
-from nmpack.tflite_file import TFLiteFile
+from nmpack.measure.decisions import Decisions, LeftReport
+from nmpack.runtime.delegate_report import DelegateReport, read_report
+from nmpack.runtime.interpreter import Engine, nmpack_engine
+from nmpack.runtime.process import EngineProcess
+from nmpack.sparsity.detection import FittingPattern, detect_pattern
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.names import short_names
+from nmpack.tflite.subgraphs import ConvolutionInfo, TensorInfo
 
 # Zeros cost a sparsely stored filter nothing, and a filter may be stated in many shapes: so many
 # weights are looked at beside those that fill the file.

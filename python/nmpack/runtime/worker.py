@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One engine in a process of its own: ``python -m nmpack.worker FD`` answers JSON lines on FD.
+"""One engine in a process of its own.
+
+``python -m nmpack.runtime.worker FD`` answers JSON lines on FD.
 
 A hostile model can then crash only this process, peak memory is one engine's, and an interpreter
-may live in another environment. :class:`nmpack.process.EngineProcess` is the other end.
+may live in another environment. :class:`nmpack.runtime.process.EngineProcess` is the other end.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 
 from nmpack.errors import InterpreterError, NmpackError
 from nmpack.files import write_arrays
-from nmpack.interpreter import Engine, one_line, open_interpreter, package_version
+from nmpack.runtime.interpreter import Engine, one_line, open_interpreter, package_version
 
 Request = dict[str, Any]
 
@@ -40,7 +42,7 @@ class Worker:
 
     def load(self, request: Request) -> Request:
         """Open ``model`` with ``engine``; answers the signature and the memory before and after."""
-        from nmpack.interpreter import interpreter_module
+        from nmpack.runtime.interpreter import interpreter_module
 
         engine = Engine(**request["engine"])
         interpreter_module(engine.interpreter)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The accuracy table on Fashion-MNIST: ``python -m nmpack.training.table``.
+"""The accuracy table on Fashion-MNIST: ``python experiments/accuracy_table.py``.
 
 Every training has a folder of its own below ``--folder``; interrupted, the same command goes on. A
 row is the mean over seeds and the largest distance from it; each seed has its own dense model.
@@ -20,10 +20,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from nmpack.cli.progress import console, counter, progress
 from nmpack.errors import MismatchError, NmpackError
 from nmpack.files import write_json, written_whole
 from nmpack.quiet import import_module
-from nmpack.tables import console, progress
 from nmpack.training.data import TensorImages, fashion
 from nmpack.training.loop import Outcome, fine_tune
 from nmpack.training.recipe import PRECISIONS, Recipe
@@ -98,7 +98,7 @@ class Setting:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the table; returns 1 when the promise is not kept or something fails."""
-    parser = argparse.ArgumentParser(prog="python -m nmpack.training.table", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--folder", default="build/accuracy", metavar="DIR", help="of the trainings"
     )
@@ -237,7 +237,8 @@ def _train(
     if state is not None:
         model.load_state_dict(state)
     missing = not (folder / "final.pt").exists()
-    outcome = fine_tune(model, setting.train, setting.test, recipe, folder, title=title)
+    with counter(title) as progress:
+        outcome = fine_tune(model, setting.train, setting.test, recipe, folder, progress=progress)
     assert outcome is not None
     if missing:
         console(stderr=True).print(f"{folder}: {100 * outcome.tuned:.2f} %")

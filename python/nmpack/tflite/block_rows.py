@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.errors import ModelError
-from nmpack.flatbuffer import Table
-from nmpack.mask import Array, BoolArray, used_columns
+from nmpack.sparsity.mask import Array, BoolArray, used_columns
+from nmpack.tflite.flatbuffer import Table
 
 #: Formats of an axis in SparsityParameters.
 DENSE, COMPRESSED = 0, 1

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from nmpack.errors import SelectionError
-from nmpack.pattern import NMPattern, Pattern, Unstructured
+from nmpack.sparsity.pattern import NMPattern, Pattern, Unstructured
 
 #: A glob or several over layer names, a layer type or several, or a predicate (name, layer).
 Select = str | type | Sequence[str] | Sequence[type] | Callable[[str, Any], bool]

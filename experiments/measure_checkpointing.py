@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measures training steps with and without checkpoints: the tables of docs/checkpointing.md.
 
-  scripts/measure_checkpointing.py resnet50 resnet152 --json checkpointing.json
-  scripts/measure_checkpointing.py --chains
+  experiments/measure_checkpointing.py resnet50 resnet152 --json checkpointing.json
+  experiments/measure_checkpointing.py --chains
 
 Each model of the zoo is traced once; then come, interleaved over the rounds, steps without
 checkpoints, with every sqrt(n)-th, with those of the static and the revised objective, and with the
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 
 from nmpack import checkpointing
-from nmpack.machine import describe_machine
+from nmpack.measure.machine import describe_machine
 from nmpack.models import ZOO, build
 
 METHODS = ("none", "sqrt", "static", "revised")
@@ -60,7 +60,7 @@ def measure(name: str, batch: int, rounds: int, seed: int) -> dict[str, Any]:
             checkpointing.apply_(model, plan)
             model.zero_grad(set_to_none=True)
             start, busy = time.perf_counter(), time.process_time()
-            loss(model(images)).backward()
+            loss(model(images)).backward()  # type: ignore[no-untyped-call]
             rows[label]["seconds"].append(time.perf_counter() - start)
             rows[label]["cpu_seconds"].append(time.process_time() - busy)
             checkpointing.remove_(model)

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from nmpack.delegate_report import Choice, DelegateReport
 from nmpack.errors import InterpreterError
-from nmpack.operator_codes import operator_name
-from nmpack.subgraphs import Subgraph
+from nmpack.runtime.delegate_report import Choice, DelegateReport
+from nmpack.tflite.operator_codes import operator_name
+from nmpack.tflite.subgraphs import Subgraph
 
 # The delegate plans what the interpreter prepares: a subgraph that nothing runs it does not.
 _UNPLANNED = "the interpreter does not prepare it"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Drive an engine that runs in a process of its own (:mod:`nmpack.worker`)."""
+"""Drive an engine that runs in a process of its own (:mod:`nmpack.runtime.worker`)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ import numpy.typing as npt
 from nmpack import errors
 from nmpack.errors import InterpreterError, MissingError
 from nmpack.files import write_arrays
-from nmpack.interpreter import Engine, one_line
 from nmpack.locations import PACKAGE, ROOT, named, python_environment
+from nmpack.runtime.interpreter import Engine, one_line
 
 Array = npt.NDArray[Any]
 
 _START_SECONDS = 120.0
+_WORKER = "nmpack.runtime.worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class EngineProcess:
         with theirs:
             self._child = subprocess.Popen(
                 # -P: the current directory may be a stranger's; Python would import from it first.
-                [_python(engine.interpreter), "-P", "-m", "nmpack.worker", str(theirs.fileno())],
+                [_python(engine.interpreter), "-P", "-m", _WORKER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,

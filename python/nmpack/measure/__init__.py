@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Times and explanations of models, and of the machine they were measured on."""
