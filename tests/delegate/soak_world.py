@@ -23,7 +23,7 @@ from soak_models import Model, Part, image
 from soak_processes import Difference, in_child, in_threads
 from soak_sequence import Sequence, Step
 
-from nmpack.interpreter import find_delegate
+from nmpack.runtime.interpreter import find_delegate
 
 PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 RESOLVERS = {"plain": PLAIN, "auto": OpResolverType.AUTO}

@@ -24,8 +24,8 @@ from signatures import Subgraph, join
 from test_life import CONV, RESOLVERS, ours
 from tflite_graph import options
 
-from nmpack.interpreter import find_delegate
 from nmpack.locations import ROOT
+from nmpack.runtime.interpreter import find_delegate
 
 pytestmark = pytest.mark.delegate
 SEED = int(os.environ.get("NMPACK_FALLBACK_SEED", "1"))
