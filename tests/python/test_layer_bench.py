@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nmpack import layer_bench
 from nmpack.cli import main
-from nmpack.delegate_report import Choice
-from nmpack.drawn_layers import Layer, draw_layers, layer_file
+from nmpack.cli.tables import layer_bench_table
 from nmpack.errors import NmpackError
-from nmpack.layer_bench import LayerBenchReport, LayerTiming, bench_layers, geometric_mean
-from nmpack.mask import column_density
-from nmpack.race import race
-from nmpack.stats import summarise
-from nmpack.tables import layer_bench_table
-from nmpack.tflite_file import TFLiteFile
+from nmpack.measure import layer_bench
+from nmpack.measure.drawn_layers import Layer, draw_layers, layer_file
+from nmpack.measure.layer_bench import LayerBenchReport, LayerTiming, bench_layers, geometric_mean
+from nmpack.measure.stats import summarise
+from nmpack.runtime.delegate_report import Choice
+from nmpack.runtime.race import race
+from nmpack.sparsity.mask import column_density
+from nmpack.tflite.file import TFLiteFile
 
 DENSE = Choice(0, "dense", "because", "NHWC", False, 16, 1.0, 0.9)
 NM = Choice(0, "nm", "chosen", "NHWC", False, 16, 0.5, 1.8)

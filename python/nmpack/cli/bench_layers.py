@@ -6,10 +6,11 @@ from __future__ import annotations
 import argparse
 
 from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
+from nmpack.cli.progress import console, counter
+from nmpack.cli.tables import layer_bench_table
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
-from nmpack.layer_bench import LIMIT, bench_layers
-from nmpack.tables import console, layer_bench_table, progress
+from nmpack.measure.layer_bench import LIMIT, bench_layers
 
 
 def add(verbs: Subparsers) -> None:
@@ -55,7 +56,7 @@ def add(verbs: Subparsers) -> None:
 
 def execute(arguments: argparse.Namespace) -> None:
     """Measure and print."""
-    with progress("layers", arguments.layers) as (shown, task):
+    with counter("layers") as progress:
         report = bench_layers(
             arguments.layers,
             arguments.seed,
@@ -65,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> None:
             threads=arguments.threads,
             rounds=arguments.rounds,
             limit=arguments.limit,
-            progress=lambda done, total: shown.update(task, completed=done, total=total),
+            progress=progress,
         )
     console().print(layer_bench_table(report))
     if arguments.json:

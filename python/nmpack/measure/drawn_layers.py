@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import NmpackError
-from nmpack.mask import compute_mask
-from nmpack.pattern import NMPattern
 from nmpack.quiet import import_module, silenced
-from nmpack.storage import aligned_builder
+from nmpack.sparsity.mask import compute_mask
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.builder import aligned_builder
 
 KERNELS = (1, 3, 5, 7)
 STRIDES = (1, 2)

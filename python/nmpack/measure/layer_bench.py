@@ -2,28 +2,29 @@
 """Look for convolutions that our delegate slows down: drawn layers, each against built-in XNNPACK.
 
 A layer is a model of its own. Both engines open it in one child process and race: short turns, in
-an order that alternates, a ratio each round (:mod:`nmpack.race`). A layer that seems slower than
-the limit is measured again in new processes, and counts only if it is slower each time: a
+an order that alternates, a ratio each round (:mod:`nmpack.runtime.race`). A layer that seems slower
+than the limit is measured again in new processes, and counts only if it is slower each time: a
 neighbour's burst is not a slow layer, nor is memory that happens to lie badly.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nmpack.delegate_report import Choice, read_report
-from nmpack.drawn_layers import Layer, draw_layers, layer_file
 from nmpack.errors import InterpreterError, MismatchError, NmpackError
-from nmpack.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
-from nmpack.machine import describe_machine
-from nmpack.process import EngineProcess
-from nmpack.stats import Summary, paired_ratios, summarise
+from nmpack.measure.drawn_layers import Layer, draw_layers, layer_file
+from nmpack.measure.machine import describe_machine
+from nmpack.measure.stats import Summary, paired_ratios, summarise
+from nmpack.progress import Progress, silent
+from nmpack.runtime.delegate_report import Choice, read_report
+from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
+from nmpack.runtime.process import EngineProcess
 
 #: A layer that takes more than this times built-in's time is slower.
 LIMIT = 1.05
@@ -134,13 +135,14 @@ def bench_layers(
     threads: int = 1,
     rounds: int = 15,
     limit: float = LIMIT,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> LayerBenchReport:
     """Draw layers and time each on built-in XNNPACK and on our delegate.
 
     Args:
-        count, seed: how many layers, and which (:func:`nmpack.drawn_layers.draw_layers`).
-        interpreter, library, options, threads: as in :func:`nmpack.interpreter.nmpack_engine`.
+        count, seed: how many layers, and which (:func:`nmpack.measure.drawn_layers.draw_layers`).
+        interpreter, library, options, threads: as in
+            :func:`nmpack.runtime.interpreter.nmpack_engine`.
         rounds: turns of each engine in one measurement, at least 3.
         limit: how many times built-in's time a layer may take, above 1.
         progress: called with (layers done, layers).
@@ -171,12 +173,10 @@ def bench_layers(
         bench.write(layers[0], seed)
         with bench.start() as child:
             for index, layer in enumerate(layers):
-                if progress is not None:
-                    progress(index, count)
+                progress(index, count)
                 bench.write(layer, seed + index)
                 timings.append(bench.measure(layer, child, limit))
-            if progress is not None:
-                progress(count, count)
+            progress(count, count)
             versions = child.versions
     return LayerBenchReport(tuple(timings), seed, limit, threads, versions, machine)
 

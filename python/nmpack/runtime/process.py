@@ -123,7 +123,7 @@ class EngineProcess:
     def race(
         self, model: str | Path, engines: Sequence[Engine], rounds: int, seed: int = 0
     ) -> tuple[list[list[float]], float]:
-        """Let engines take turns on a model within the child (:mod:`nmpack.race`).
+        """Let engines take turns on a model within the child (:mod:`nmpack.runtime.race`).
 
         They are opened for that alone, beside the child's own engine and model.
 

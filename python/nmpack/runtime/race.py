@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import MismatchError
-from nmpack.interpreter import Engine, open_interpreter
+from nmpack.runtime.interpreter import Engine, open_interpreter
 
 _CHUNK_SECONDS = 1e-4
 _TURN_SECONDS = 1e-3

@@ -88,8 +88,8 @@ class Worker:
         return {"ns": times}
 
     def race(self, request: Request) -> Request:
-        """Let ``engines`` race on ``model``, beside what is open; see :mod:`nmpack.race`."""
-        from nmpack.race import race_engines
+        """Let ``engines`` race on ``model``, beside what is open (:mod:`nmpack.runtime.race`)."""
+        from nmpack.runtime.race import race_engines
 
         engines = [Engine(**item) for item in request["engines"]]
         times, difference = race_engines(

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from nmpack.tflite.builder import aligned_builder
+
 #: The signature that every converter writes, and interpreters look for.
 DEFAULT = "serving_default"
-_ALIGNMENT = 16
 
 
 def path_name(steps: Iterable[object], start: str = "") -> str:
@@ -52,7 +53,7 @@ def name_ends(
             graph.tensors[item.tensorIndex].name = item.name
             named.add(item.tensorIndex)
     model.signatureDefs = [signature]
-    builder = _builder(flatbuffers)
+    builder = aligned_builder(flatbuffers)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
@@ -64,23 +65,3 @@ def _maps(schema: Any, tensors: Sequence[int], names: Sequence[str]) -> list[Any
         item.name, item.tensorIndex = name, int(index)
         found.append(item)
     return found
-
-
-def _builder(flatbuffers: Any) -> Any:
-    """Return a builder that aligns byte vectors as the schema wants, to 16."""
-
-    base: Any = flatbuffers.Builder
-
-    class Builder(base):  # type: ignore[misc]
-        head: int
-
-        def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802
-            if x.dtype.itemsize != 1 or not x.size:
-                return super().CreateNumpyVector(x)
-            self.StartVector(1, x.size, _ALIGNMENT)
-            self.head = self.head - x.size
-            self.Bytes[self.head : self.head + x.size] = x.tobytes()
-            self.vectorNumElems = x.size
-            return self.EndVector()
-
-    return Builder(1 << 20)

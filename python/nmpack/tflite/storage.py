@@ -24,6 +24,7 @@ from nmpack.errors import ModelError
 from nmpack.files import written_whole
 from nmpack.quiet import import_module, silenced
 from nmpack.tflite.block_rows import COMPRESSED, DENSE, BlockRows, block_rows
+from nmpack.tflite.builder import aligned_builder
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.operator_codes import DENSIFY
 from nmpack.tflite.subgraphs import ConvolutionInfo, TensorInfo
@@ -31,7 +32,6 @@ from nmpack.tflite.subgraphs import ConvolutionInfo, TensorInfo
 #: What ``convert`` may write.
 STORAGES = ("dense", "sparse")
 
-_ALIGNMENT = 16
 # Numbers operators by their places, which DENSIFY operators move.
 _DEPENDENCIES = b"model_control_dependencies"
 
@@ -195,26 +195,6 @@ def _vector(schema: Any, values: npt.NDArray[Any]) -> tuple[int, Any]:
     vector = getattr(schema, name + "T")()
     vector.values = values
     return getattr(schema.SparseIndexVector, name), vector
-
-
-def aligned_builder(flatbuffers: Any) -> Any:
-    """Return a builder that aligns byte vectors as the schema wants, to 16."""
-
-    base: Any = flatbuffers.Builder
-
-    class Builder(base):  # type: ignore[misc]
-        head: int
-
-        def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802
-            if x.dtype.itemsize != 1 or not x.size:
-                return super().CreateNumpyVector(x)
-            self.StartVector(1, x.size, _ALIGNMENT)
-            self.head = self.head - x.size
-            self.Bytes[self.head : self.head + x.size] = x.tobytes()
-            self.vectorNumElems = x.size
-            return self.EndVector()
-
-    return Builder(1 << 20)
 
 
 def _text(name: Any) -> str:
