@@ -4,12 +4,12 @@
 The parts, none importing a framework before it is used; ``import nmpack`` is enough to reach the
 modules, which are imported when they are asked for:
 
-* :class:`NMPattern`: what to keep; :mod:`nmpack.sparsity.schedule`: when.
+* :class:`NMPattern`: what to keep; :mod:`nmpack.schedule`: when.
 * :mod:`nmpack.torch`, :mod:`nmpack.keras`: ``prune_`` and ``finalize_`` for each framework.
 * :mod:`nmpack.models`: networks with torchvision's parameter names.
 * :mod:`nmpack.budget`, :mod:`nmpack.training`, :mod:`nmpack.checkpointing`: how much to prune
   where, training, and training in less memory.
-* :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.tflite.storage`: smaller files.
+* :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files.
 * :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`: execute, explain, measure.
 """
 

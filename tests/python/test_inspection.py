@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
 
 from nmpack.cli import tables
+from nmpack.cli.progress import console
 from nmpack.errors import InterpreterError
 from nmpack.measure.decisions import LeftReport
 from nmpack.measure.inspection import ModelReport, explain
@@ -179,7 +180,7 @@ def test_names_of_a_file_are_printed_as_they_are(
     model.parts[0].graph.tensors[3].name = "[bold]x :smile: \x1b[2J"
     model.signatures[0] = ("[/b]\x1b", 0)
     found = explained(tmp_path, model, report([], [left(0, 0, CONV_2D, "[/i] \x07\x1b[1m")]))
-    tables.console().print(tables.inspect_table(found))
+    console().print(tables.inspect_table(found))
     text = capsys.readouterr().out
     assert "[bold]x :smile: \ufffd[2J" in text
     assert "0 [/b]\ufffd" in text
