@@ -172,7 +172,7 @@ def test_a_graph_of_many_partitions_takes_little_memory() -> None:
     interpreter = ours(model)
     before = _resident()
     interpreter.allocate_tensors()
-    assert _resident() - before < 300 * 2**20  # a few, and what a sanitizer adds
+    assert _resident() - before < 600 * 2**20  # a few, and what a sanitizer keeps
 
 
 def _resident() -> int:
