@@ -119,7 +119,7 @@ def test_relative_names_become_absolute(delegate: Path, monkeypatch: pytest.Monk
     assert find_delegate() == delegate.resolve()
     assert load_delegate(library=LIBRARY) is not None
     monkeypatch.chdir("/")
-    with pytest.raises(MissingError, match=f"NMPACK_DELEGATE names /{LIBRARY}, which is not a file"):
+    with pytest.raises(MissingError, match=f"names /{LIBRARY}, which is not a file"):
         find_delegate()
     with pytest.raises(MissingError, match=f"the delegate {LIBRARY} is not a file"):
         load_delegate(library=LIBRARY)
