@@ -34,7 +34,7 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
 
   // Writes the report if one was asked for. Where that fails it is said once: a model runs on without.
   void WriteReport();
-  bool report_is_stale() const { return report_is_stale_; }
+  bool report_is_stale() const { return report_is_stale_.load(std::memory_order_relaxed); }
 
  private:
   explicit Plugin(Options options);

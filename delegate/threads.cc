@@ -144,7 +144,7 @@ ThreadPool::~ThreadPool() {
 }
 
 pthreadpool_t ThreadPool::Get() {
-  if (threads_ <= 1) return nullptr;
+  if (threads() <= 1) return nullptr;
   if (generation_ == process_generation) return pool_;
   const std::lock_guard<std::mutex> lock(Locks::Get().pools);
   if (generation_ != process_generation) {

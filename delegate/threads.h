@@ -43,7 +43,7 @@ class ThreadPool {
   pthreadpool_t Get();
 
   // How many run: fewer than were asked for where they could not be started.
-  int threads() const { return threads_; }
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
 
  private:
   std::atomic<int> threads_;
