@@ -190,17 +190,18 @@ import numpy.testing
 from test_life import convolution, image, join, ours, plain, stock
 model = join({{"": convolution(1)}})
 delegate = ours(model)  # everything is loaded before the user changes
-os.setgid(65534), os.setuid(65534)
+if os.geteuid() == 0:  # whom no limit stops
+    os.setgid(65534), os.setuid(65534)
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 np.testing.assert_allclose(plain(ours(model, num_threads="2"), image(1)),
                            plain(stock(model), image(1)), atol=1e-4)
 """
-    if os.geteuid() != 0 or len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("it takes root, to become a user with a limit, and two processors")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           check=False, timeout=60)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "nmpack: 2 threads cannot be started: one runs\n" in done.stderr
+    # On one processor nobody tries to start a second.
+    expected = int(len(os.sched_getaffinity(0)) > 1)
+    assert done.stderr.count("nmpack: 2 threads cannot be started: one runs\n") == expected
 
 
 def test_an_interpreter_that_applies_delegates_again_finds_the_same_nodes(tmp_path: Path) -> None:
@@ -228,8 +229,6 @@ for batch in (1, 2, 0, 1, 2):
     np.testing.assert_allclose(interpreter.get_tensor({last}), expected, rtol=1e-5)
 """
     python = ROOT / ".venv-tflite-runtime/bin/python"
-    if not python.is_file():
-        pytest.skip("tflite-runtime is not installed")
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False,
                           timeout=120)  # fmt: skip
     assert done.returncode == 0, done.stderr
