@@ -145,9 +145,9 @@ Partition::Outcome Partition::Plan(TfLiteContext* context) {
   threads_ = graph_->threads->Get();
   TfLiteNode kernel_node{};
   kernel_node.user_data = kernel_data_;
-  planned_ = &outcome.report;
+  filling_ = &outcome.report;
   outcome.planned = kernel_.prepare(context, &kernel_node) == kTfLiteOk;
-  planned_ = nullptr;
+  filling_ = nullptr;
   if (!outcome.planned) {
     outcome.why_left = "XNNPACK does not plan it: " + (last_message.empty() ? "no reason given" : last_message);
   }
@@ -162,7 +162,7 @@ void Partition::AddLeft(std::vector<LeftNode>* left) const {
 
 bool Partition::RuntimeCreated(TfLiteContext* context, xnn_runtime* runtime, const uint32_t* value_ids) {
   runtime_ = runtime;
-  return ReadLayers(context, params_, runtime, value_ids, planned_);
+  return ReadLayers(context, params_, runtime, value_ids, filling_);
 }
 
 TfLiteStatus Partition::Invoke(TfLiteContext* context) {

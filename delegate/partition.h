@@ -88,7 +88,7 @@ class Partition {
 
   std::vector<int> dimensions_;      // that the outcome is for
   Outcome outcome_;                  // changed by Plugin::Publish alone
-  PartitionReport* planned_ = nullptr;  // the report that is being filled
+  PartitionReport* filling_ = nullptr;  // while it is planned
   xnn_runtime* runtime_ = nullptr;
   pthreadpool_t threads_ = nullptr;  // of runtime_
   size_t place_ = 0;                 // among the graph's partitions

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "xnnpack.h"
+#include "xnnpack/common.h"
+#include "xnnpack/subgraph.h"
 #include "replicable_random_device.h"
 #include "pthreadpool.h"
 
@@ -22,6 +24,21 @@ namespace xnnpack {
 
 using SubgraphPtr = std::unique_ptr<xnn_subgraph, decltype(&xnn_delete_subgraph)>;
 using RuntimePtr = std::unique_ptr<xnn_runtime, decltype(&xnn_delete_runtime)>;
+
+// Graphs to draw, fewer under an emulator; and the flags of runtimes to try each with.
+#if XNN_ARCH_RISCV
+inline constexpr size_t kNumGraphs = 12;
+#else
+inline constexpr size_t kNumGraphs = 160;
+#endif
+inline constexpr uint32_t kHint = XNN_FLAG_HINT_NM_SPARSE_INFERENCE;
+inline constexpr uint32_t kForce = XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE;
+inline constexpr uint32_t kNhwc = XNN_FLAG_FORCE_NM_NHWC;
+inline constexpr uint32_t kCnhw = XNN_FLAG_FORCE_NM_CNHW;
+inline constexpr uint32_t kVariants[] = {
+  kHint, kHint | kNhwc, kHint | kCnhw, kForce, kForce | kNhwc, kForce | kCnhw,
+  kForce | kCnhw | XNN_FLAG_NO_OPERATOR_FUSION,
+  kForce | XNN_FLAG_YIELD_WORKERS | XNN_FLAG_TRANSIENT_INDIRECTION_BUFFER};
 
 // A tensor between nodes; an image unless there are two dimensions.
 struct GraphValue {

@@ -31,6 +31,12 @@ using xnnpack::GraphNode;
 using xnnpack::GraphOp;
 using xnnpack::GraphRunner;
 using xnnpack::InputDims;
+using xnnpack::kCnhw;
+using xnnpack::kForce;
+using xnnpack::kHint;
+using xnnpack::kNhwc;
+using xnnpack::kNumGraphs;
+using xnnpack::kVariants;
 using xnnpack::ReplicableRandomDevice;
 using xnnpack::SubgraphPtr;
 using xnnpack::ThreadpoolPtr;
@@ -38,25 +44,8 @@ using xnnpack::ThreadpoolPtr;
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-#if XNN_ARCH_RISCV
-// Under an emulator.
-constexpr size_t kNumGraphs = 12;
-#else
-constexpr size_t kNumGraphs = 160;
-#endif
-constexpr uint32_t kHint = XNN_FLAG_HINT_NM_SPARSE_INFERENCE;
-constexpr uint32_t kForce = XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE;
-constexpr uint32_t kNhwc = XNN_FLAG_FORCE_NM_NHWC;
-constexpr uint32_t kCnhw = XNN_FLAG_FORCE_NM_CNHW;
-constexpr uint32_t kVariants[] = {
-  kHint, kHint | kNhwc, kHint | kCnhw, kForce, kForce | kNhwc, kForce | kCnhw,
-  kForce | kCnhw | XNN_FLAG_NO_OPERATOR_FUSION,
-  kForce | XNN_FLAG_YIELD_WORKERS | XNN_FLAG_TRANSIENT_INDIRECTION_BUFFER};
-
 using Dims = std::vector<std::vector<size_t>>;
 using Tensors = std::vector<std::vector<float>>;
-
-bool HasFailed() { return testing::Test::HasFatalFailure() || testing::Test::HasNonfatalFailure(); }
 
 // Sums are in another order: errors are a few roundings of the largest number.
 void ExpectNear(const Dims& expected_dims, const Tensors& expected, const Dims& dims, const Tensors& outputs) {
@@ -132,7 +121,7 @@ TEST(REWRITE_FOR_NM, drawn_graphs_equal_those_without_flags) {
       Tensors outputs;
       ASSERT_EQ(xnn_status_success, runner.Run(InputDims(graph), inputs, &dims, &outputs));
       ExpectNear(expected_dims, expected, dims, outputs);
-      if (HasFailed()) return;
+      if (testing::Test::HasFailure()) return;
       num_cnhw += runner.num_cnhw;
       num_conversions += runner.num_conversions;
       num_reading_bands += runner.num_reading_bands;
@@ -151,114 +140,6 @@ TEST(REWRITE_FOR_NM, drawn_graphs_equal_those_without_flags) {
   EXPECT_GT(num_reading_bands, kNumGraphs);
   EXPECT_GT(num_fused_nhwc, kNumGraphs / 3);
   EXPECT_GT(num_fused_cnhw, kNumGraphs / 3);
-}
-
-// Makes every filter of the graph one that is asked for row by row.
-size_t MakeByRows(Graph& graph) {
-  size_t count = 0;
-  for (GraphNode& node : graph.nodes) {
-    if (node.op == GraphOp::kConvolution) {
-      node.num_rows = graph.values[node.output].dims[3];
-      count += 1;
-    }
-  }
-  return count;
-}
-
-TEST(REWRITE_FOR_NM, filters_made_row_by_row_are_the_same) {
-  ReplicableRandomDevice rng;
-  const std::vector<uint32_t> variants = [] {
-    std::vector<uint32_t> flags(std::begin(kVariants), std::end(kVariants));
-    flags.insert(flags.end(), {0, XNN_FLAG_HINT_SPARSE_INFERENCE, XNN_FLAG_HINT_FP16_INFERENCE});
-    return flags;
-  }();
-  size_t count = 0;
-  for (size_t i = 0; i < kNumGraphs; i++) {
-    Graph graph = DrawGraph(rng, 6);
-    const Graph plain = graph;
-    count += MakeByRows(graph);
-    for (const uint32_t flags : variants) {
-      SCOPED_TRACE("graph " + std::to_string(i) + " flags " + std::to_string(flags) + "\n" + graph.ToString());
-      // With these two, plain graphs take other ways, of another accuracy.
-      const bool others = (flags & (XNN_FLAG_HINT_SPARSE_INFERENCE | XNN_FLAG_HINT_FP16_INFERENCE)) != 0;
-      GraphRunner expected(plain, others ? 0 : flags, nullptr);
-      GraphRunner runner(graph, flags, nullptr);
-      ASSERT_EQ(xnn_status_success, expected.status);
-      ASSERT_EQ(xnn_status_success, runner.status);
-      EXPECT_EQ(expected.num_cnhw, runner.num_cnhw);
-      EXPECT_EQ(expected.num_conversions, runner.num_conversions);
-      const Tensors inputs = DrawInputs(rng, InputDims(graph));
-      Dims expected_dims, dims;
-      Tensors expected_outputs, outputs;
-      ASSERT_EQ(xnn_status_success, expected.Run(InputDims(graph), inputs, &expected_dims, &expected_outputs));
-      ASSERT_EQ(xnn_status_success, runner.Run(InputDims(graph), inputs, &dims, &outputs));
-      // Packed weights are equal, and so is all that follows.
-      ASSERT_EQ(expected_dims, dims);
-      for (size_t o = 0; o < outputs.size(); o++) {
-        ASSERT_EQ(0, std::memcmp(expected_outputs[o].data(), outputs[o].data(), outputs[o].size() * sizeof(float)));
-      }
-      if (HasFailed()) {
-        return;
-      }
-    }
-  }
-  EXPECT_GT(count, kNumGraphs);
-}
-
-void ReadZeros(const void* context, size_t row, void* elements) {
-  std::memset(elements, 0, *static_cast<const size_t*>(context));
-}
-
-TEST(REWRITE_FOR_NM, refuses_rows_that_are_no_filter) {
-  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
-  static const size_t kRowSize = 4 * sizeof(float);
-  const std::vector<size_t> filter_dims = {4, 1, 1, 4};
-  const std::vector<size_t> image_dims = {1, 5, 5, 4};
-  enum class Use { kFilter, kAddend, kFilterInF16 };
-  for (const Use use : {Use::kFilter, Use::kAddend, Use::kFilterInF16}) {
-    xnn_subgraph_t subgraph = nullptr;
-    ASSERT_EQ(xnn_status_success, xnn_create_subgraph(2, /*flags=*/0, &subgraph));
-    const SubgraphPtr owner(subgraph, xnn_delete_subgraph);
-    uint32_t input = 0, output = 1, rows = 0;
-    ASSERT_EQ(xnn_status_success,
-              xnn_define_tensor_value(subgraph, xnn_datatype_fp32, 4, image_dims.data(), nullptr, 0,
-                                      XNN_VALUE_FLAG_EXTERNAL_INPUT, &input));
-    ASSERT_EQ(xnn_status_success,
-              xnn_define_tensor_value(subgraph, xnn_datatype_fp32, 4, image_dims.data(), nullptr, 1,
-                                      XNN_VALUE_FLAG_EXTERNAL_OUTPUT, &output));
-    const uint32_t none = XNN_INVALID_VALUE_ID;
-    EXPECT_EQ(xnn_status_invalid_parameter,
-              xnn_define_row_tensor_value(subgraph, xnn_datatype_fp32, 4, filter_dims.data(), nullptr, &kRowSize, none,
-                                          &rows));
-    EXPECT_EQ(xnn_status_invalid_parameter,
-              xnn_define_row_tensor_value(subgraph, xnn_datatype_fp32, 4, filter_dims.data(), ReadZeros, nullptr, none,
-                                          &rows));
-    EXPECT_EQ(xnn_status_unsupported_parameter,
-              xnn_define_row_tensor_value(subgraph, xnn_datatype_fp16, 4, filter_dims.data(), ReadZeros, &kRowSize,
-                                          none, &rows));
-    ASSERT_EQ(xnn_status_success,
-              xnn_define_row_tensor_value(subgraph, xnn_datatype_fp32, 4, filter_dims.data(), ReadZeros, &kRowSize,
-                                          none, &rows));
-    if (use == Use::kAddend) {
-      const xnn_binary_params params = {-kInfinity, kInfinity};
-      ASSERT_EQ(xnn_status_success, xnn_define_binary(subgraph, xnn_binary_add, &params, input, rows, output, 0));
-    } else {
-      ASSERT_EQ(xnn_status_success,
-                xnn_define_convolution_2d(subgraph, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 4, 4, -kInfinity,
-                                          kInfinity, input, rows, none, output, 0));
-    }
-    xnn_runtime_t runtime = nullptr;
-    const uint32_t flags = use == Use::kFilterInF16 ? XNN_FLAG_FORCE_FP16_INFERENCE : kHint;
-    const xnn_status status = xnn_create_runtime_v2(subgraph, nullptr, flags, &runtime);
-    if (use == Use::kFilter) {
-      EXPECT_EQ(xnn_status_success, status);
-    } else if (use != Use::kFilterInF16) {
-      EXPECT_EQ(xnn_status_unsupported_parameter, status);
-    } else {
-      EXPECT_NE(xnn_status_success, status);
-    }
-    xnn_delete_runtime(runtime);
-  }
 }
 
 TEST(REWRITE_FOR_NM, drawn_graphs_can_be_reshaped) {
@@ -296,7 +177,7 @@ TEST(REWRITE_FOR_NM, drawn_graphs_can_be_reshaped) {
       }
       ASSERT_EQ(xnn_status_success, runner.Run(new_dims, inputs, &dims, &outputs));
       ExpectNear(expected_dims, expected, dims, outputs);
-      if (HasFailed()) return;
+      if (testing::Test::HasFailure()) return;
       num_reshaped += 1;
     }
   }
@@ -314,7 +195,7 @@ TEST(REWRITE_FOR_NM, adds_the_image_that_the_convolution_reads) {
         const Graph graph = ResidualGraph(rng, channels, bias);
         GraphRunner runner(graph, flags, nullptr);
         ExpectSame(rng, graph, runner);
-        if (HasFailed()) return;
+        if (testing::Test::HasFailure()) return;
         EXPECT_TRUE(flags == kHint || runner.num_fused_additions == 1) << runner.num_fused_additions;
       }
     }
@@ -382,7 +263,7 @@ TEST(REWRITE_FOR_NM, lays_values_between_convolutions_in_bands) {
       ASSERT_EQ(xnn_status_success, plain.Run(new_dims, inputs, &expected_dims, &expected));
       ASSERT_EQ(xnn_status_success, runner.Run(new_dims, inputs, &dims, &outputs));
       ExpectNear(expected_dims, expected, dims, outputs);
-      if (HasFailed()) return;
+      if (testing::Test::HasFailure()) return;
     }
   }
 }
@@ -409,7 +290,7 @@ TEST(REWRITE_FOR_NM, fuses_no_addition_of_what_others_read) {
       GraphRunner runner(graph, flags, nullptr);
       ExpectSame(rng, graph, runner);
       EXPECT_EQ(0u, runner.num_fused_additions);
-      if (HasFailed()) return;
+      if (testing::Test::HasFailure()) return;
     }
   }
 }
@@ -429,7 +310,7 @@ TEST(REWRITE_FOR_NM, clamps_only_what_the_clamp_alone_reads) {
       GraphRunner runner(graph, flags, nullptr);
       ExpectSame(rng, graph, runner);
       EXPECT_EQ(1u, runner.num_fused_additions);
-      if (HasFailed()) return;
+      if (testing::Test::HasFailure()) return;
     }
   }
 }
@@ -466,7 +347,7 @@ TEST(REWRITE_FOR_NM, plans_memory_after_a_reshape_that_failed) {
     ASSERT_EQ(xnn_status_success, plain.Run(larger, inputs, &expected_dims, &expected));
     ASSERT_EQ(xnn_status_success, runner.Run(larger, inputs, &dims, &outputs));
     ExpectNear(expected_dims, expected, dims, outputs);
-    if (HasFailed()) return;
+    if (testing::Test::HasFailure()) return;
   }
 }
 
@@ -513,9 +394,9 @@ TEST(REWRITE_FOR_NM, a_graph_can_be_used_twice) {
       ASSERT_EQ(xnn_status_success, earlier.status);
       GraphRunner runner(graph, subgraph.get(), second, nullptr);
       ExpectSame(rng, graph, runner);
-      if (HasFailed()) return;
+      if (testing::Test::HasFailure()) return;
       ExpectSame(rng, graph, earlier);
-      if (HasFailed()) return;
+      if (testing::Test::HasFailure()) return;
     }
   }
 }
@@ -542,8 +423,8 @@ TEST(REWRITE_FOR_NM, a_graph_with_bands_can_be_used_twice) {
     EXPECT_GT(earlier.num_reading_bands, 0u);
     GraphRunner runner(graph, subgraph.get(), second, threadpool.get());
     ExpectSame(rng, graph, runner);
-    if (HasFailed()) return;
+    if (testing::Test::HasFailure()) return;
     ExpectSame(rng, graph, earlier);
-    if (HasFailed()) return;
+    if (testing::Test::HasFailure()) return;
   }
 }

@@ -56,23 +56,21 @@ __all__ = [
     "run",
 ]
 
-#: Modules that are imported when they are asked for, and the extra with what each one needs. Those
-#: that lie deeper than their name are in _DEEPER.
+#: Modules that are imported when they are asked for: where each lies, and the extra with what it
+#: needs.
 _MODULES = {
-    "budget": "torch",
-    "checkpointing": "torch",
-    "convert": "torch",
-    "demo": "torch",
-    "keras": "keras",
-    "models": "torch",
-    "rvv": "torch",
-    "schedule": "torch",
-    "storage": "interpreter",
-    "torch": "torch",
-    "training": "torch",
+    "budget": ("budget", "torch"),
+    "checkpointing": ("checkpointing", "torch"),
+    "convert": ("convert", "torch"),
+    "demo": ("demo", "torch"),
+    "keras": ("keras", "keras"),
+    "models": ("models", "torch"),
+    "rvv": ("rvv", "torch"),
+    "schedule": ("sparsity.schedule", "torch"),
+    "storage": ("tflite.storage", "interpreter"),
+    "torch": ("torch", "torch"),
+    "training": ("training", "torch"),
 }
-
-_DEEPER = {"schedule": "sparsity.schedule", "storage": "tflite.storage"}
 
 if not TYPE_CHECKING:  # a checker would take every name for one that exists
 
@@ -84,7 +82,8 @@ if not TYPE_CHECKING:  # a checker would take every name for one that exists
             MissingError: what the module needs is not installed.
         """
         if name in _MODULES:
-            return import_module(f"{__name__}.{_DEEPER.get(name, name)}", _MODULES[name])
+            where, extra = _MODULES[name]
+            return import_module(f"{__name__}.{where}", extra)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

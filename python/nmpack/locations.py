@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where things lie: the package, its source tree and builds, the user's cache.
 
-Nothing here looks at the current directory: it may be a stranger's.
+Nothing is looked for in the current directory, which may be a stranger's: only a variable that
+names a relative path leads there.
 """
 
 from __future__ import annotations

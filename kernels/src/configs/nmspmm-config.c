@@ -33,7 +33,6 @@ static void init_f32_nmspmm_config(void) {
   config->pack = xnn_x32_packim2col_ukernel__scalar;
   config->init = xnn_init_f32_minmax_scalar_params;
   config->pack_cost = 100;
-  config->strided_pack_cost = 100;
   config->nr = 8;
   config->granularity = 8;
   ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x8__scalar, xnn_f32_nmspmm_minmax_ukernel_1x8__scalar_dense, 150);
@@ -51,7 +50,6 @@ static void init_f32_nmspmm_config(void) {
       config->granularity = 16;
       config->cache_size = 1024 * 1024;
       config->pack_cost = 200;
-      config->strided_pack_cost = 200;
       ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x48__avx512f_dense, 260);
       ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x48__avx512f_dense, 170);
       ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x48__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x48__avx512f_dense, 140);
@@ -68,7 +66,6 @@ static void init_f32_nmspmm_config(void) {
       config->granularity = 16;
       config->cache_size = 1024 * 1024;
       config->pack_cost = 200;
-      config->strided_pack_cost = 200;
       ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x64__avx512f_dense, 260);
       ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x64__avx512f_dense, 165);
       ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x64__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x64__avx512f_dense, 138);
@@ -83,7 +80,6 @@ static void init_f32_nmspmm_config(void) {
       config->granularity = 16;
       config->cache_size = 1024 * 1024;
       config->pack_cost = 200;
-      config->strided_pack_cost = 200;
       ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_1x32__avx512f_dense, 280);
       ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_2x32__avx512f_dense, 180);
       ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x32__avx512f, xnn_f32_nmspmm_minmax_ukernel_3x32__avx512f_dense, 148);
@@ -112,7 +108,6 @@ static void init_f32_nmspmm_config(void) {
     config->nr = 16;
     config->granularity = 4;
     config->pack_cost = 200;
-    config->strided_pack_cost = 200;
     ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_1x16__neonfma_dense, 200);
     ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_2x16__neonfma_dense, 130);
     ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x16__neonfma, xnn_f32_nmspmm_minmax_ukernel_3x16__neonfma_dense, 115);
@@ -130,7 +125,6 @@ static void init_f32_nmspmm_config(void) {
       config->nr = 4 * vector_length;
       config->granularity = config->nr;
       config->pack_cost = 200;
-      config->strided_pack_cost = 200;
       ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_1x4v__rvv_dense, 136);
       ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_2x4v__rvv_dense, 71);
       ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x4v__rvv, xnn_f32_nmspmm_minmax_ukernel_3x4v__rvv_dense, 64);
@@ -145,7 +139,6 @@ static void init_f32_nmspmm_config(void) {
       config->nr = 2 * vector_length;
       config->granularity = config->nr;
       config->pack_cost = 250;
-      config->strided_pack_cost = 250;
       ROWS(config, 1, xnn_f32_nmspmm_minmax_ukernel_1x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_1x2v__rvv_dense, 186);
       ROWS(config, 2, xnn_f32_nmspmm_minmax_ukernel_2x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_2x2v__rvv_dense, 107);
       ROWS(config, 3, xnn_f32_nmspmm_minmax_ukernel_3x2v__rvv, xnn_f32_nmspmm_minmax_ukernel_3x2v__rvv_dense, 81);

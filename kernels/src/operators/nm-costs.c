@@ -18,9 +18,6 @@
 #include "xnnpack/nmconv.h"
 #include "xnnpack/operator-utils.h"
 
-// What a tile of the dense operator costs beside its columns, in columns: biases, clamping, stores.
-#define TILE_OVERHEAD 3
-
 static bool has_padding(const struct xnn_nm_convolution2d* conv)
 {
   return (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) != 0;
@@ -59,7 +56,7 @@ double xnn_predict_dense_convolution(const struct xnn_nm_convolution2d* conv)
     (float) (is_gemm ? nm_config->gemm_cost : nm_config->igemm_cost) * 0.01f;
   const double row_size = (double) conv->kernel_height * conv->kernel_width * conv->group_input_channels;
   const double tiles = (double) conv->groups * divide_round_up(conv->group_output_channels, config->nr);
-  return tiles * (row_size + TILE_OVERHEAD) * column * rounding / (double) mr;
+  return tiles * (row_size + XNN_NM_TILE_OVERHEAD) * column * rounding / (double) mr;
 }
 
 double xnn_predict_nhwc_overhead(const struct xnn_nm_convolution2d* conv)

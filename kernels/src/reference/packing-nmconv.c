@@ -17,9 +17,6 @@
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nmconv.h"
 
-// What one tile costs beside its columns, in columns: biases, clamping, stores.
-#define TILE_OVERHEAD 3
-
 // A row, and the columns that a tile keeps.
 struct scratch {
   float* row;
@@ -121,7 +118,7 @@ enum xnn_status xnn_analyze_f32_nmconv_w(
     const size_t mr = configs[i].mr;
     const double rounding = pixels == 0 ? 1.0 : (double) round_up(pixels, mr) / (double) pixels;
     const double cost = rounding *
-      ((double) nr * (num_columns + num_tiles * TILE_OVERHEAD) * configs[i].relative_cost / 100.0 +
+      ((double) nr * (num_columns + num_tiles * XNN_NM_TILE_OVERHEAD) * configs[i].relative_cost / 100.0 +
        (double) num_tiles * xnn_init_nm_costs()->nhwc_tile / (double) mr);
     if (analysis->config == NULL || cost < best_cost) {
       best_cost = cost;

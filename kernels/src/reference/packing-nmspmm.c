@@ -201,7 +201,8 @@ enum xnn_status xnn_analyze_f32_nmspmm_w(
 
   size_t best = 0;
   for (size_t i = 0; i < XNN_MAX_F32_NMSPMM_CONFIGS && configs[i].mr != 0; i++) {
-    const uint16_t pack_cost = strided ? configs[i].strided_pack_cost : configs[i].pack_cost;
+    const uint16_t strided_cost = strided ? configs[i].strided_pack_cost : 0;
+    const uint16_t pack_cost = strided_cost != 0 ? strided_cost : configs[i].pack_cost;
     float cost = in_place ? 0.0f : (float) analysis->num_packed * (float) pack_cost * 0.01f +
       (float) num_taps * xnn_init_nm_costs()->cnhw_tap / (float) configs[i].granularity;
     for (size_t group = 0; group < groups; group++) {

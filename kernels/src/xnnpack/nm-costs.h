@@ -23,6 +23,15 @@ extern "C" {
 // Images of more bytes are brought from one layout to the other more slowly.
 #define XNN_NM_LARGE_IMAGE_SIZE (512 * 1024)
 
+// What a tile of NHWC images costs beside its columns, dense or not, in columns: biases, clamping, stores.
+#define XNN_NM_TILE_OVERHEAD 3
+
+// Time of an addition of its own for one element.
+#define XNN_NM_ADDITION_COST 20.0f
+
+// Below this, the prediction may be wrong about which operator is faster: a dense one stays.
+#define XNN_NM_MIN_PREDICTED_SPEEDUP 1.1f
+
 struct xnn_nm_costs {
   // The dense operator: a column of a tile of mr pixels and nr channels costs dense_column + mr * nr * dense_weight.
   float dense_column;

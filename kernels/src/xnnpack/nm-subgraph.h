@@ -105,12 +105,6 @@ XNN_INLINE static const void* xnn_get_residual(const struct xnn_operator_data* o
 // Makes a node that brings an image from one layout to the other; its values' layouts tell which.
 XNN_INTERNAL void xnn_node_convert_layout(struct xnn_node* node, uint32_t input_id, uint32_t output_id);
 
-// Below this, the prediction may be wrong about which operator is faster: a dense one stays.
-#define XNN_NM_MIN_PREDICTED_SPEEDUP 1.1f
-
-// Time of an addition of its own for one element, in units of what costs count: one weight of a dense convolution.
-#define XNN_NM_ADDITION_COST 20.0f
-
 // The arguments of a convolution node of f32 with static weights, or false if it is not one.
 XNN_INTERNAL bool xnn_node_get_nm_convolution(
     const struct xnn_value* values,

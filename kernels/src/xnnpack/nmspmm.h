@@ -144,7 +144,7 @@ struct xnn_nmspmm_config {
   // Time for one weight of a kept column in a block of 1, 2, ... mr rows, in percent of the dense NHWC micro-kernel's
   // for one weight.
   uint16_t relative_cost[XNN_MAX_NMSPMM_MR];
-  // The same for packing one column, where the pixels of a strip are together in memory and where they are not.
+  // The same for packing one column; and where the pixels of a strip are not together in memory, 0 if that is the same.
   uint16_t pack_cost;
   uint16_t strided_pack_cost;
   uint8_t mr;

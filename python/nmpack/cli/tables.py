@@ -154,7 +154,11 @@ def _layer_lines(report: LayerBenchReport) -> list[str]:
         lines.append(f"{len(items)} of {len(report.timings)} layers are {what}{mean}")
     limit = f"{100.0 * (report.limit - 1.0):.4g} %"
     slower = report.slower
-    lines.append(f"{len(slower)} slower than built-in by more than {limit}, each time measured")
+    chosen = sum(item.chosen for item in slower)
+    lines.append(
+        f"{len(slower)} slower than built-in by more than {limit}, each time measured: "
+        f"{chosen} N:M, {len(slower) - chosen} dense"
+    )
     for item in slower:
         operator = f"{item.choice.operator}, {item.choice.layout}"
         lines.append(
