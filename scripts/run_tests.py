@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv/bin"
 LOGS = ROOT / "build/logs"
-CODE = ("python", "experiments", "scripts", "tests", "meson")
+CODE = ("python", "experiments", "scripts", "tests", "tools", "meson")
 SANITIZED = (
     "drawn_convolutions",
     "drawn_networks",

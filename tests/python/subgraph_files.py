@@ -160,11 +160,11 @@ def branches() -> Model:
     return model
 
 
-def sharing(subgraphs: int, tensors: int, operators: int, numbers: int) -> bytes:
+def sharing(subgraphs: int, tensors: int, operators: int, numbers: int, options: int = 0) -> bytes:
     """Return a file whose subgraphs are one table, whose tensors and operators are one each.
 
-    The operators read one list of ``numbers`` numbers. The file holds each list once; who follows
-    every reference reads the product.
+    The operators read one list of ``numbers`` numbers, and one of ``options`` numbers with their
+    options. The file holds each list once; who follows every reference reads the product.
     """
     builder = flatbuffers.Builder(1024)
 
@@ -185,7 +185,14 @@ def sharing(subgraphs: int, tensors: int, operators: int, numbers: int) -> bytes
     schema.TensorAddName(builder, name)
     schema.TensorAddShape(builder, one)
     tensor = schema.TensorEnd(builder)
+    shape = zeros(options)
+    schema.ReshapeOptionsStart(builder)
+    schema.ReshapeOptionsAddNewShape(builder, shape)
+    setting = schema.ReshapeOptionsEnd(builder)
     schema.OperatorStart(builder)
+    if options:
+        schema.OperatorAddBuiltinOptionsType(builder, schema.BuiltinOptions.ReshapeOptions)
+        schema.OperatorAddBuiltinOptions(builder, setting)
     schema.OperatorAddInputs(builder, listed)
     schema.OperatorAddOutputs(builder, one)
     operator = schema.OperatorEnd(builder)

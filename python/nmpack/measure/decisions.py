@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from nmpack.errors import InterpreterError
 from nmpack.runtime.delegate_report import Choice, DelegateReport
+from nmpack.tflite.model import Subgraph
 from nmpack.tflite.operator_codes import operator_name
-from nmpack.tflite.subgraphs import Subgraph
 
 # The delegate plans what the interpreter prepares: a subgraph that nothing runs it does not.
 _UNPLANNED = "the interpreter does not prepare it"

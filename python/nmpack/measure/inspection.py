@@ -22,8 +22,8 @@ from nmpack.runtime.interpreter import Engine, nmpack_engine
 from nmpack.runtime.process import EngineProcess
 from nmpack.sparsity.detection import FittingPattern, detect_pattern
 from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.model import ConvolutionInfo, TensorInfo
 from nmpack.tflite.names import short_names
-from nmpack.tflite.subgraphs import ConvolutionInfo, TensorInfo
 
 # Zeros cost a sparsely stored filter nothing, and a filter may be stated in many shapes: so many
 # weights are looked at beside those that fill the file.

@@ -19,6 +19,7 @@ from nmpack.rvv.elf import read_functions
 from nmpack.rvv.profile import read_profile
 from nmpack.rvv.variants import Variant, prune_file
 from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.model import Subgraph
 from nmpack.tflite.operator_codes import (
     BATCH_MATMUL,
     CALLING,
@@ -27,7 +28,6 @@ from nmpack.tflite.operator_codes import (
     FULLY_CONNECTED,
     TRANSPOSE_CONV,
 )
-from nmpack.tflite.subgraphs import Subgraph
 
 _BOUNDARY = "xnn_run_operator_with_index"
 _WEIGHTED = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV, BATCH_MATMUL)

@@ -16,16 +16,12 @@ import numpy.typing as npt
 
 from nmpack.errors import ModelError
 from nmpack.sparsity.mask import Array, BoolArray, used_columns
-from nmpack.tflite.flatbuffer import Table
+from nmpack.tflite.model import Sparsity
 
-#: Formats of an axis in SparsityParameters.
-DENSE, COMPRESSED = 0, 1
-
+_FORMATS = ["DENSE", "DENSE", "DENSE", "SPARSE_CSR", "DENSE"]
 _TILES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 # A filter that is hardly smaller is not worth an operator.
 _WORTH = 0.9
-# SparseIndexVector: the types of an index list by their number.
-_VECTORS = {1: np.int32, 2: np.uint16, 3: np.uint8}
 _ORDER, _BLOCKED = (0, 1, 2, 3, 4), (0,)
 # A hostile file states a large tensor and stores nothing.
 _MOST = 1 << 28
@@ -48,11 +44,6 @@ class BlockRows:
     segments: npt.NDArray[np.int32]
     channels: npt.NDArray[Any]
     values: npt.NDArray[np.float32]
-
-    @property
-    def bytes(self) -> int:
-        """Size of the three arrays as they are stored."""
-        return self.segments.nbytes + self.channels.nbytes + self.values.nbytes
 
     def dense(self) -> npt.NDArray[np.float32]:
         """Return the filter ``[O, H, W, I]``."""
@@ -111,31 +102,30 @@ def _index_type(inputs: int) -> Any:
 
 
 def decode(
-    encoding: Table, shape: tuple[int, ...], data: npt.NDArray[np.uint8]
+    encoding: Sparsity, shape: tuple[int, ...], data: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float32]:
     """Return the dense filter that a file's SparsityParameters and its bytes describe.
 
     Raises:
         ModelError: another form of storage, or numbers that contradict each other.
     """
-    axes = list(encoding.tables(2)) if encoding.count(2) == 5 else []
-    formats = [axis.scalar(0, "b") for axis in axes]
+    axes = encoding.axes
     if (
         len(shape) != 4
-        or encoding.ints(0) != _ORDER
-        or encoding.ints(1) != _BLOCKED
-        or formats != [DENSE, DENSE, DENSE, COMPRESSED, DENSE]
+        or encoding.order != _ORDER
+        or encoding.blocks != _BLOCKED
+        or [axis.format for axis in axes] != _FORMATS
     ):
         raise ModelError("sparse storage of another form than blocks of rows is not supported")
-    sizes = [axis.scalar(1, "i") for axis in axes]
+    sizes = [axis.size for axis in axes]
     outputs, height, width, inputs = shape
     tile = sizes[4]
     if min(*shape, tile) < 1 or math.prod(shape) > _MOST:
         raise ModelError(f"a filter of shape {shape} in tiles of {tile} is impossible")
     if sizes[:3] != [outputs // tile, height, width] or outputs % tile:
         raise ModelError(f"axes {sizes} do not make a filter of shape {shape}")
-    segments = _numbers(axes[3], 2, "segments").astype(np.int64)
-    channels = _numbers(axes[3], 4, "indices").astype(np.int64)
+    segments = _list_of(axes[3].segments, "segments")
+    channels = _list_of(axes[3].indices, "indices")
     taps = outputs // tile * height * width
     blocks = len(channels)
     if (
@@ -160,9 +150,7 @@ def decode(
     return rows.dense()
 
 
-def _numbers(axis: Table, field: int, what: str) -> npt.NDArray[Any]:
-    kind = _VECTORS.get(axis.scalar(field, "B"))
-    table = axis.table(field + 1)
-    if kind is None or table is None:
+def _list_of(values: npt.NDArray[Any] | None, what: str) -> npt.NDArray[np.int64]:
+    if values is None:
         raise ModelError(f"the compressed axis has no {what}")
-    return table.numbers(0, kind)
+    return values.astype(np.int64)

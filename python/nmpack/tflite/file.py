@@ -2,7 +2,7 @@
 """What nmpack needs to know of a ``.tflite`` file, read without an interpreter.
 
 The file is untrusted: whatever it holds, reading it ends in a :class:`TFLiteFile` or in one
-:class:`~nmpack.errors.ModelError`. Field numbers follow version 3 of TFLite's schema.
+:class:`~nmpack.errors.ModelError`. What it may hold is in :mod:`nmpack.tflite.model`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,9 @@ import numpy.typing as npt
 from nmpack.errors import ModelError
 from nmpack.tflite.block_rows import decode
 from nmpack.tflite.flatbuffer import Table
-from nmpack.tflite.subgraphs import (
-    DTYPES,
-    Budget,
-    ConvolutionInfo,
-    Subgraph,
-    SubgraphReader,
-    TensorInfo,
-)
+from nmpack.tflite.model import ConvolutionInfo, Signature, Subgraph, TensorInfo
+from nmpack.tflite.records import Budget, Record
+from nmpack.tflite.subgraphs import SubgraphReader
 
 # An honest file states each list once, in at least a byte for each unit of the budget; a hostile
 # one shares a long list between many tables. The second bounds time and memory for any file: a few
@@ -33,6 +28,11 @@ from nmpack.tflite.subgraphs import (
 _MAX_SHARING = 4
 _MAX_BUDGET = 2_000_000
 _MIN_BUDGET = 1000
+# Types of the schema that numpy has, too.
+_ARRAYS = (
+    "float16", "float32", "float64", "int8", "int16", "int32", "int64",
+    "uint8", "uint16", "uint32", "uint64", "bool", "complex64", "complex128",
+)  # fmt: skip
 
 
 class TFLiteFile:
@@ -41,6 +41,7 @@ class TFLiteFile:
     Attributes:
         path: of the file.
         subgraphs: all of them, at least one, in the file's order.
+        signatures: likewise, of all subgraphs.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -61,27 +62,35 @@ class TFLiteFile:
             raise ModelError(f"{self.path}: not a usable .tflite file: {error}") from error
 
     def _parse(self) -> None:
-        model = Table.root(self._data, b"TFL3")
-        version = model.scalar(0, "I")
-        if version != 3:
-            raise ModelError(f"expected schema version 3, got {version}")
         size = len(self._data)
         budget = Budget(min(_MIN_BUDGET + _MAX_SHARING * size, _MAX_BUDGET), size)
-        self._buffers = budget.tables(model, 4)
-        codes = [_builtin_code(code) for code in budget.tables(model, 1)]
-        tables = budget.tables(model, 2)
-        if not tables:
+        model = Record(Table.root(self._data, b"TFL3"), "Model", budget)
+        if model["version"] != 3:
+            raise ModelError(f"expected schema version 3, got {model['version']}")
+        self._buffers = model["buffers"]
+        codes = [
+            (max(code["builtin_code"], code["deprecated_builtin_code"]), code["version"],
+             code["custom_code"])
+            for code in model["operator_codes"]
+        ]  # fmt: skip
+        records = model["subgraphs"]
+        if not records:
             raise ModelError("expected at least one subgraph, got none")
-        signatures = _signatures(model, len(tables), budget)
+        signatures = _signatures(model, len(records))
+        keys: dict[int, list[str]] = {}
+        for item in signatures:
+            keys.setdefault(item.subgraph, []).append(item.key)
         reader = SubgraphReader(codes, len(self._buffers), self._holds, budget)
         found: list[Subgraph] = []
-        for index, table in enumerate(tables):
+        for index, record in enumerate(records):
             try:
-                found.append(reader.read(index, table, tuple(signatures.get(index, ()))))
+                found.append(reader.read(index, record, tuple(keys.get(index, ()))))
             except ModelError as error:
-                where = f"subgraph {index} of {len(tables)}: " if len(tables) > 1 else ""
+                where = f"subgraph {index} of {len(records)}: " if len(records) > 1 else ""
                 raise ModelError(f"{where}{error}") from error
-        self.subgraphs = tuple(found)
+        for item in signatures:
+            _require_tensors(item, len(found[item.subgraph].tensors))
+        self.subgraphs, self.signatures = tuple(found), signatures
 
     @property
     def primary(self) -> Subgraph:
@@ -105,10 +114,10 @@ class TFLiteFile:
         return self._span(buffer)[1] > 0
 
     def _span(self, buffer: int) -> tuple[int, int]:
-        table = self._buffers[buffer]
-        offset, length = table.bytes_span(0)
-        if length == 0 and (offset := table.scalar(1, "Q")) > 1:
-            length = table.scalar(2, "Q")
+        record = self._buffers[buffer]
+        offset, length = record.span("data")
+        if length == 0 and (offset := record["offset"]) > 1:
+            length = record["size"]
             if offset + length > len(self._data):
                 raise ModelError(f"{self.path}: a buffer at byte {offset} lies outside of the file")
         return offset, length
@@ -121,12 +130,12 @@ class TFLiteFile:
                 :mod:`nmpack.tflite.storage` writes, or its size is wrong.
         """
         where = f"{self.path}: tensor {tensor.name!r}"
-        kind = next((item[1] for item in DTYPES.values() if item[0] == tensor.dtype), None)
-        if kind is None:
+        if tensor.dtype not in _ARRAYS:
             raise ModelError(f"{where}: {tensor.dtype} is not supported")
+        kind = np.dtype(tensor.dtype)
         offset, length = self.span(tensor)
         if tensor.encoding is not None:
-            if kind is not np.float32:
+            if kind != np.float32:
                 raise ModelError(f"{where}: sparse storage of {tensor.dtype} is not supported")
             values = np.frombuffer(self._data, np.uint8, length, offset)
             try:
@@ -134,7 +143,7 @@ class TFLiteFile:
             except ModelError as error:
                 raise ModelError(f"{where}: {error}") from error
         count = math.prod(tensor.shape)
-        expected = count * np.dtype(kind).itemsize
+        expected = count * kind.itemsize
         if length != expected or count < 1:
             raise ModelError(
                 f"{where}: shape {tensor.shape} needs {expected} bytes, the file holds {length}"
@@ -143,16 +152,24 @@ class TFLiteFile:
         return flat.reshape(tensor.shape)
 
 
-def _signatures(model: Table, subgraphs: int, budget: Budget) -> dict[int, list[str]]:
-    """Return the keys of the signatures of each subgraph that has any."""
-    found: dict[int, list[str]] = {}
-    for item in budget.tables(model, 7):
-        key, index = budget.text(item, 2), item.scalar(4, "I")
+def _signatures(model: Record, subgraphs: int) -> tuple[Signature, ...]:
+    found = []
+    for item in model["signature_defs"]:
+        key, index = item["signature_key"], item["subgraph_index"]
         if index >= subgraphs:
             raise ModelError(f"the signature {key[:80]!r} runs subgraph {index} of {subgraphs}")
-        found.setdefault(index, []).append(key)
-    return found
+        inputs, outputs = (
+            tuple((end["name"], end["tensor_index"]) for end in item[side])
+            for side in ("inputs", "outputs")
+        )
+        found.append(Signature(key, index, inputs, outputs))
+    return tuple(found)
 
 
-def _builtin_code(table: Table) -> int:
-    return max(table.scalar(3, "i"), table.scalar(0, "b"))
+def _require_tensors(signature: Signature, tensors: int) -> None:
+    for name, index in (*signature.inputs, *signature.outputs):
+        if index >= tensors:
+            raise ModelError(
+                f"the signature {signature.key[:80]!r} has tensor {index} of {tensors} "
+                f"as {name[:80]!r}"
+            )

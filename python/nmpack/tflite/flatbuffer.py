@@ -14,7 +14,6 @@ import numpy.typing as npt
 from nmpack.errors import ModelError
 
 _MAX_BYTES = 1 << 31
-_MAX_INTS = 1_000_000
 _MAX_TEXT = 1 << 16
 
 
@@ -75,7 +74,7 @@ class Table:
             )
         return self.position + offset
 
-    def scalar(self, index: int, kind: str, default: int = 0) -> int:
+    def scalar(self, index: int, kind: str, default: Any = 0) -> Any:
         """Return field ``index`` read as the :mod:`struct` code ``kind``, or ``default``."""
         position = self._slot(index, struct.calcsize("<" + kind))
         return default if position is None else _unpack("<" + kind, self.data, position)
@@ -87,34 +86,27 @@ class Table:
 
     def tables(self, index: int) -> Iterator[Table]:
         """Yield the tables of the vector in field ``index``."""
-        start, count = self._vector(index, 4)
+        start, count = self.vector(index, 4)
         for item in range(count):
             yield Table._at(self.data, self._follow(start + 4 * item))
 
     def count(self, index: int) -> int:
         """Return the length of the vector of tables in field ``index``."""
-        return self._vector(index, 4)[1]
-
-    def ints(self, index: int) -> tuple[int, ...]:
-        """Return the int32 vector in field ``index``."""
-        start, count = self._vector(index, 4)
-        if count > _MAX_INTS:
-            raise ModelError(f"expected a list of at most {_MAX_INTS} numbers, got {count}")
-        return struct.unpack_from(f"<{count}i", self.data, start) if count else ()
+        return self.vector(index, 4)[1]
 
     def numbers(self, index: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Return the vector in field ``index`` as a read-only array over the file."""
         kind = np.dtype(dtype).newbyteorder("<")
-        start, count = self._vector(index, kind.itemsize)
+        start, count = self.vector(index, kind.itemsize)
         return np.frombuffer(self.data, kind, count, start) if count else np.zeros(0, kind)
 
     def bytes_span(self, index: int) -> tuple[int, int]:
         """Return ``(offset, length)`` of the byte vector in field ``index``; (0, 0) if absent."""
-        return self._vector(index, 1)
+        return self.vector(index, 1)
 
     def text(self, index: int) -> str:
         """Return the string in field ``index``: at most 64 KiB, undecodable bytes replaced."""
-        start, count = self._vector(index, 1)
+        start, count = self.vector(index, 1)
         return bytes(self.data[start : start + min(count, _MAX_TEXT)]).decode("utf-8", "replace")
 
     def _follow(self, position: int) -> int:
@@ -122,7 +114,10 @@ class Table:
         _need(self.data, target, 4)
         return target
 
-    def _vector(self, index: int, width: int) -> tuple[int, int]:
+    def vector(self, index: int, width: int) -> tuple[int, int]:
+        """Return where the vector in field ``index`` starts, and how many items of ``width`` bytes
+        it has; (0, 0) if absent.
+        """
         position = self._slot(index, 4)
         if position is None:
             return 0, 0
@@ -140,14 +135,14 @@ def _need(data: memoryview, position: int, length: int) -> None:
         )
 
 
-def _unpack(kind: str, data: memoryview, position: int) -> int:
+def _unpack(kind: str, data: memoryview, position: int) -> Any:
     _need(data, position, struct.calcsize(kind))
-    return int(struct.unpack_from(kind, data, position)[0])
+    return struct.unpack_from(kind, data, position)[0]
 
 
 def _u16(data: memoryview, position: int) -> int:
-    return _unpack("<H", data, position)
+    return int(_unpack("<H", data, position))
 
 
 def _u32(data: memoryview, position: int) -> int:
-    return _unpack("<I", data, position)
+    return int(_unpack("<I", data, position))

@@ -23,11 +23,11 @@ import numpy.typing as npt
 from nmpack.errors import ModelError
 from nmpack.files import written_whole
 from nmpack.quiet import import_module, silenced
-from nmpack.tflite.block_rows import COMPRESSED, DENSE, BlockRows, block_rows
+from nmpack.tflite.block_rows import BlockRows, block_rows
 from nmpack.tflite.builder import aligned_builder
 from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.model import ConvolutionInfo, TensorInfo
 from nmpack.tflite.operator_codes import DENSIFY
-from nmpack.tflite.subgraphs import ConvolutionInfo, TensorInfo
 
 #: What ``convert`` may write.
 STORAGES = ("dense", "sparse")
@@ -179,7 +179,8 @@ def _sparsity(schema: Any, rows: BlockRows) -> Any:
     result.dimMetadata = []
     for size in (outputs // rows.tile, height, width, None, rows.tile):
         axis = schema.DimensionMetadataT()
-        axis.format = DENSE if size is not None else COMPRESSED
+        kinds = schema.DimensionType
+        axis.format = kinds.DENSE if size is not None else kinds.SPARSE_CSR
         if size is not None:
             axis.denseSize = size
         else:
