@@ -13,7 +13,7 @@ PACKAGE = Path(nmpack.__file__).parent
 #: A room's name stands for a package or a single module. Rooms of one line do not know each other.
 ROOMS = (
     ("errors", "progress"),
-    ("files", "locations", "quiet", "refusals"),
+    ("files", "locations", "modes", "quiet", "refusals"),
     ("sparsity", "datasets", "checkpointing", "models"),
     ("tflite", "sources"),
     ("runtime",),

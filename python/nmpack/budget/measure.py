@@ -12,13 +12,14 @@ from torch import nn
 
 from nmpack.budget.allocation import Costs
 from nmpack.errors import NmpackError, PatternError
+from nmpack.modes import evaluating
 from nmpack.progress import Progress, silent
 from nmpack.sparsity.mask import Evidence
 from nmpack.sparsity.pattern import Pattern
 from nmpack.sparsity.selection import CONVOLUTION, Layer, Select
 from nmpack.torch.holding import held, original, require_free
 from nmpack.torch.layers import layers_of
-from nmpack.torch.pruning import chosen_layers, mask_of
+from nmpack.torch.pruning import TORCH, mask_of
 
 WHAT = ("macs", "weights")
 
@@ -47,7 +48,7 @@ def costs_of(
     prunable = {
         choice.layer.name
         for item in candidates
-        for choice in chosen_layers(model, item, select, ())
+        for choice in TORCH.choose(model, item, select, ())
         if choice.pattern is not None
     }
     found: dict[str, dict[Pattern | None, float]] = {}
@@ -92,22 +93,14 @@ def sensitivity(
     inputs = list(batches)
     if not inputs:
         raise NmpackError("sensitivity needs at least one batch, got none")
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     layers = {layer.name: layer for layer in layers_of(model)}
     work = [(name, item) for name, row in costs.items() for item in row if item is not None]
     found: dict[str, dict[Pattern | None, float]] = {name: {} for name in costs}
-    try:
-        with torch.no_grad():
-            target = [F.log_softmax(model(batch).float(), 1) for batch in inputs]
-            for done, (name, item) in enumerate(work, 1):
-                found[name][item] = _moved(
-                    model, layers[name], item, inputs, target, score, evidence
-                )
-                progress(done, len(work))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model), torch.no_grad():
+        target = [F.log_softmax(model(batch).float(), 1) for batch in inputs]
+        for done, (name, item) in enumerate(work, 1):
+            found[name][item] = _moved(model, layers[name], item, inputs, target, score, evidence)
+            progress(done, len(work))
     return found
 
 
@@ -166,13 +159,10 @@ def _pixels(model: nn.Module, sample: torch.Tensor) -> dict[str, int]:
         layer.module.register_forward_hook(hook(layer.name, layer.kind))
         for layer in layers_of(model)
     ]
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        with torch.no_grad():
-            model.eval()(sample[:1])
+        with evaluating(model), torch.no_grad():
+            model(sample[:1])
     finally:
         for item in hooks:
             item.remove()
-        for module, mode in modes:
-            module.training = mode
     return found

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nmpack.keras.channels import channels_of, permute_channels_
-from nmpack.keras.holding import held, require_free
+from nmpack.keras.holding import held
 from nmpack.keras.layers import weights
-from nmpack.keras.pruning import chosen_layers
+from nmpack.keras.pruning import KERAS
 from nmpack.sparsity.mask import Evidence
 from nmpack.sparsity.permutation import GroupReport, order_channels, require_unpruned
 from nmpack.sparsity.selection import Patterns, Select
@@ -36,10 +36,7 @@ def permute_(
         SelectionError: a layer holds a mask already.
         ModelError: the model is subclassed, so that it has no graph.
     """
-    chosen = chosen_layers(model, pattern, select, exclude)
-    for layer, wanted, _ in chosen:
-        if wanted is not None:
-            require_free(layer.name, layer.module)
+    chosen = KERAS.choose_free(model, pattern, select, exclude)
     require_unpruned(chosen, lambda module: held(module) is not None)
     channels = channels_of(model)
     orders, rows = order_channels(

@@ -6,20 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nmpack.keras.holding import held, hold, require_free
+from nmpack.keras.holding import HoldMask, all_weights, held, hold, require_free
 from nmpack.keras.layers import layers_of, others_of, to_kernel, weights
-from nmpack.sparsity.detection import detect_pattern
-from nmpack.sparsity.mask import BoolArray, Evidence, compute_mask
+from nmpack.sparsity.mask import BoolArray, Evidence
 from nmpack.sparsity.pattern import Pattern
-from nmpack.sparsity.selection import (
-    Choice,
-    Layer,
-    LayerReport,
-    Patterns,
-    PruneReport,
-    Select,
-    choose,
-)
+from nmpack.sparsity.pruning import Adaptor
+from nmpack.sparsity.selection import Patterns, PruneReport, Select
 
 
 def prune_(
@@ -41,62 +33,35 @@ def prune_(
         SelectionError: nothing to prune, or a glob matches nothing.
         NmpackError: a layer has no weights yet, or a kernel has another constraint.
     """
-    chosen = chosen_layers(model, pattern, select, exclude)
-    masks: dict[str, BoolArray] = {}
-    for layer, wanted, _ in chosen:
-        if wanted is not None:
-            require_free(layer.name, layer.module)
-            masks[layer.name] = mask_of(layer, wanted, score, evidence)
-    for layer, wanted, reason in chosen:
-        layer.module.nmpack_reason = reason
-        if wanted is not None:
-            hold(layer.module, masks[layer.name], wanted)
-    return inspect(model)
-
-
-def chosen_layers(
-    model: Any, pattern: Patterns, select: Select | None, exclude: str | Iterable[str]
-) -> list[Choice]:
-    """Decide about every layer of ``model``, as :func:`nmpack.sparsity.selection.choose` does."""
-    keep = tuple(getattr(model, "keep_dense", ()))
-    return choose(layers_of(model), pattern, select, exclude, keep, others_of(model))
-
-
-def mask_of(
-    layer: Layer,
-    pattern: Pattern,
-    score: str = "l1",
-    evidence: Mapping[str, Evidence] | None = None,
-    *,
-    values: Any = None,
-) -> BoolArray:
-    """Compute the mask of one layer, in the kernel's axes; ``values`` are weights to score."""
-    mask = compute_mask(
-        weights(layer.module) if values is None else values,
-        pattern,
-        groups=layer.groups,
-        layer=layer.name,
-        score=score,
-        evidence=(evidence or {}).get(layer.name),
-    )
-    return to_kernel(mask, layer.module)
+    return KERAS.prune(model, pattern, select, exclude, score, evidence)
 
 
 def inspect(model: Any) -> PruneReport:
     """Say of every convolution and dense layer whether it holds a mask, and if not, why."""
-    return PruneReport(tuple(_row(layer) for layer in layers_of(model)))
+    return KERAS.inspect(model)
 
 
-def _row(layer: Layer) -> LayerReport:
-    holder = held(layer.module)
-    value = weights(layer.module)
-    density = float((value != 0).sum() / value.size)
-    pattern = holder.pattern if holder is not None else None
-    reason = str(getattr(layer.module, "nmpack_reason", ""))
-    if holder is not None:
-        reason = ""
-    elif (fit := detect_pattern(value, groups=layer.groups)).tile:
-        reason = f"no mask is held, but its zeros obey {fit}"
-    elif not reason:
-        reason = "not pruned"
-    return LayerReport(layer.name, layer.shape, layer.groups, pattern, density, reason, layer.kind)
+def _keep_dense_of(model: Any) -> tuple[str, ...]:
+    return tuple(getattr(model, "keep_dense", ()))
+
+
+def _hold(module: Any, mask: BoolArray, pattern: Pattern | None, *, feedback: bool) -> None:
+    hold(module, to_kernel(mask, module), pattern, feedback=feedback)
+
+
+def _renew(holder: HoldMask, module: Any, mask: BoolArray) -> None:
+    holder.renew(module.kernel, to_kernel(mask, module))
+
+
+KERAS = Adaptor(
+    layers=layers_of,
+    others=others_of,
+    keep_dense=_keep_dense_of,
+    weights=weights,
+    all_weights=all_weights,
+    require_free=require_free,
+    held=held,
+    foreign=lambda _: "",
+    hold=_hold,
+    renew=_renew,
+)

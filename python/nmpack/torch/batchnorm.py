@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nmpack.errors import NmpackError
+from nmpack.modes import evaluating
 
 
 def reestimate_batch_norm_(model: nn.Module, batches: Iterable[Any]) -> int:
@@ -33,16 +34,14 @@ def reestimate_batch_norm_(model: nn.Module, batches: Iterable[Any]) -> int:
     norms = [norm for norm in norms if norm.track_running_stats]
     if not norms:
         return 0
-    modes = [(module, module.training) for module in model.modules()]
     momenta = [norm.momentum for norm in norms]
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     seen = 0
     try:
-        model.eval()
-        for norm in norms:
-            norm.train()
-            norm.momentum = None  # the plain mean over all batches
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
+            for norm in norms:
+                norm.train()
+                norm.momentum = None  # the plain mean over all batches
             for batch in batches:
                 if not seen:
                     for norm in norms:
@@ -52,8 +51,6 @@ def reestimate_batch_norm_(model: nn.Module, batches: Iterable[Any]) -> int:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        for module, mode in modes:
-            module.training = mode
     if not seen:
         raise NmpackError("batch norm cannot be re-estimated without a batch: got none")
     return seen

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nmpack.errors import ModelError
+from nmpack.modes import evaluating
 from nmpack.sparsity.channels import Channels, Groups, Layout, Order, Segment, strung
 from nmpack.torch.layers import unwrap
 
@@ -63,14 +64,11 @@ def channels_of(model: nn.Module, sample: torch.Tensor) -> Channels:
         ModelError: ``torch.export`` cannot trace the model.
     """
     inner = unwrap(model)
-    modes = [(module, module.training) for module in inner.modules()]
     try:
-        exported = torch.export.export(inner.eval(), (sample,))
+        with evaluating(inner):
+            exported = torch.export.export(inner, (sample,))
     except Exception as error:
         raise ModelError(f"torch.export cannot trace this model: {str(error)[:300]}") from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
     walk = _Walk(exported)
     for node in exported.graph.nodes:
         walk.visit(node)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nmpack.errors import NmpackError
+from nmpack.modes import evaluating
 from nmpack.sparsity.mask import Evidence
 from nmpack.torch.holding import original
 from nmpack.torch.layers import layers_of, require_real, to_array
@@ -47,25 +48,15 @@ def collect(
         layer.module.register_forward_pre_hook(_counter(layer.name, sums, counts))
         for layer in layers
     ]
-    modes = [(module, module.training) for module in model.modules()]
     parameters = list(model.parameters())
     gradients, wanted = [p.grad for p in parameters], [p.requires_grad for p in parameters]
-    device = parameters[0].device if parameters else torch.device("cpu")
-    steps = 0
     try:
-        model.eval()
-        for parameter in parameters:
-            parameter.grad = None
-        for layer in layers:
-            original(layer.module).requires_grad_(loss is not None)
-        for inputs, targets in batches:
-            steps += 1
-            with torch.set_grad_enabled(loss is not None):
-                outputs = model(inputs.to(device))
-                if loss is not None:
-                    loss(outputs, targets.to(device)).backward()  # type: ignore[no-untyped-call]
-        if not steps:
-            raise NmpackError("scores that look at data need at least one batch, got none")
+        with evaluating(model):
+            for parameter in parameters:
+                parameter.grad = None
+            for layer in layers:
+                original(layer.module).requires_grad_(loss is not None)
+            steps = _run(model, batches, loss)
         found = {}
         for layer in layers:
             gradient = original(layer.module).grad
@@ -81,8 +72,21 @@ def collect(
         for parameter, gradient, need in zip(parameters, gradients, wanted, strict=True):
             parameter.grad = gradient
             parameter.requires_grad_(need)
-        for module, mode in modes:
-            module.training = mode
+
+
+def _run(model: nn.Module, batches: Iterable[tuple[Any, Any]], loss: Loss | None) -> int:
+    """Run ``batches`` forward, and backward where there is a loss; returns how many."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    steps = 0
+    for inputs, targets in batches:
+        steps += 1
+        with torch.set_grad_enabled(loss is not None):
+            outputs = model(inputs.to(device))
+            if loss is not None:
+                loss(outputs, targets.to(device)).backward()  # type: ignore[no-untyped-call]
+    if not steps:
+        raise NmpackError("scores that look at data need at least one batch, got none")
+    return steps
 
 
 def _counter(

@@ -12,9 +12,9 @@ from nmpack.sparsity.mask import Evidence
 from nmpack.sparsity.permutation import GroupReport, order_channels, require_unpruned
 from nmpack.sparsity.selection import Patterns, Select
 from nmpack.torch.channels import channels_of, permute_channels_
-from nmpack.torch.holding import held, require_free
+from nmpack.torch.holding import held
 from nmpack.torch.layers import weights
-from nmpack.torch.pruning import chosen_layers
+from nmpack.torch.pruning import TORCH
 
 
 def permute_(
@@ -50,10 +50,7 @@ def permute_(
         SelectionError: a layer holds a mask already.
         ModelError: the model cannot be traced.
     """
-    chosen = chosen_layers(model, pattern, select, exclude)
-    for layer, wanted, _ in chosen:
-        if wanted is not None:
-            require_free(layer.name, layer.module)
+    chosen = TORCH.choose_free(model, pattern, select, exclude)
     require_unpruned(chosen, lambda module: held(module) is not None)
     channels = channels_of(model, sample)
     orders, rows = order_channels(

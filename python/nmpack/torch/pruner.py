@@ -10,17 +10,16 @@ import torch
 from torch import nn
 
 from nmpack.errors import PatternError
-from nmpack.sparsity import schedule as schedules
-from nmpack.sparsity.mask import Evidence, compute_mask
-from nmpack.sparsity.pattern import Pattern
-from nmpack.sparsity.schedule import OneShot, Schedule
-from nmpack.sparsity.selection import Layer, Patterns, PruneReport, Select
-from nmpack.torch.holding import HoldMask, held, hold, original, require_free
-from nmpack.torch.layers import to_array, to_tensor, weights
-from nmpack.torch.pruning import chosen_layers, inspect, mask_of
+from nmpack.sparsity.mask import Evidence
+from nmpack.sparsity.pruning import ScheduledMasks
+from nmpack.sparsity.schedule import Schedule
+from nmpack.sparsity.selection import Layer, Patterns, Select
+from nmpack.torch.holding import original
+from nmpack.torch.layers import to_array
+from nmpack.torch.pruning import TORCH
 
 
-class Pruner:
+class Pruner(ScheduledMasks):
     """Masks that follow a schedule, moved on by the optimizer.
 
     >>> pruner = Pruner(model, pattern, Gradual(end=2000)).attach(optimizer)  # doctest: +SKIP
@@ -51,26 +50,8 @@ class Pruner:
             PatternError, SelectionError: as :func:`prune_`; the model is then unchanged.
         """
         self.model = model
-        self.schedule: Schedule = schedule or OneShot()
-        self.score = score
-        self.steps = 0
-        self._evidence = evidence
-        self._layers: list[tuple[Layer, Pattern]] = []
         self._hooks: list[Any] = []
-        chosen = chosen_layers(model, pattern, select, exclude)
-        first = "l1" if self._live else score
-        masks: dict[str, torch.Tensor] = {}
-        for layer, wanted, _ in chosen:
-            if wanted is not None:
-                require_free(layer.name, layer.module)
-                mask_of(layer, wanted, first, evidence)  # the final pattern must fit as well
-                at = self._at(wanted, 0)
-                masks[layer.name] = mask_of(layer, at, first, evidence)
-        for layer, wanted, reason in chosen:
-            layer.module.nmpack_reason = reason
-            if wanted is not None:
-                self._layers.append((layer, wanted))
-                hold(layer.module, masks[layer.name], wanted, feedback=self._feeds_back(0))
+        super().__init__(TORCH, model, pattern, schedule, select, exclude, score, evidence)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> Pruner:
         """Let ``optimizer.step()`` move the masks on; returns the pruner.
@@ -92,7 +73,7 @@ class Pruner:
 
     def before_step(self) -> None:
         """Add the decay of pruned weights to their gradients."""
-        if self.schedule.decay == 0.0 or not self._feeds_back(self.steps):
+        if self.schedule.decay == 0.0 or not self._learning:
             return
         with torch.no_grad():
             for layer, _ in self._layers:
@@ -105,23 +86,12 @@ class Pruner:
         """Count a step and compute the masks anew where the schedule says so."""
         self.steps += 1
         if self.schedule.due(self.steps):
-            masks = [self._mask(layer, wanted) for layer, wanted in self._layers]
-            for (layer, _), mask in zip(self._layers, masks, strict=True):
-                self._holder(layer).mask.copy_(mask)
+            self._renew()
         self._set_feedback()
-
-    def inspect(self) -> PruneReport:
-        """Say what is pruned now."""
-        return inspect(self.model)
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values: the step, and what the schedule is, to check that it is the same."""
-        return {
-            "steps": self.steps,
-            "schedule": schedules.to_dict(self.schedule),
-            "score": self.score,
-            "layers": {layer.name: str(wanted) for layer, wanted in self._layers},
-        }
+        return self._about()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`; the masks come with the model's own state.
@@ -129,60 +99,27 @@ class Pruner:
         Raises:
             PatternError: the state is of another schedule, score, selection or pattern.
         """
-        own = self.state_dict()
-        for key in ("schedule", "score", "layers"):
-            if state.get(key) != own[key]:
-                raise PatternError(
-                    f"a pruner resumes with the {key} it was saved with: expected "
-                    f"{_brief(own[key])}, got {_brief(state.get(key))}"
-                )
-        self.steps = int(state["steps"])
+        self._resume(state)
         self._set_feedback()
+
+    def _set_feedback(self) -> None:
+        for layer, _ in self._layers:
+            self._holder(layer).feedback = self._learning
 
     @property
     def _live(self) -> bool:
         return self.score == "taylor" and self._evidence is None
 
-    def _at(self, wanted: Pattern, step: int) -> Pattern:
-        progress = self.schedule.progress(step)
-        return wanted if progress >= 1.0 else wanted.at(progress)
+    def _first_score(self) -> str:
+        return "l1" if self._live else self.score
 
-    def _feeds_back(self, step: int) -> bool:
-        return self.schedule.feedback and step < getattr(self.schedule, "end", 0)
-
-    def _set_feedback(self) -> None:
-        for layer, _ in self._layers:
-            self._holder(layer).feedback = self._feeds_back(self.steps)
-
-    def _mask(self, layer: Layer, wanted: Pattern) -> torch.Tensor:
-        parameter = original(layer.module)
-        evidence = (self._evidence or {}).get(layer.name)
-        if self._live:
-            if parameter.grad is None:
-                raise PatternError(
-                    f"{layer.name}: the score 'taylor' needs gradients when a mask is computed, "
-                    "got none: call optimizer.zero_grad() after the step, not before"
-                )
-            evidence = Evidence(gradient=to_array(parameter.grad))
-        values = to_array(parameter) if self.schedule.feedback else weights(layer.module)
-        mask = compute_mask(
-            values,
-            self._at(wanted, self.steps),
-            groups=layer.groups,
-            layer=layer.name,
-            score=self.score,
-            evidence=evidence,
-        )
-        return to_tensor(mask, layer.module)
-
-    @staticmethod
-    def _holder(layer: Layer) -> HoldMask:
-        holder = held(layer.module)
-        if holder is None:
-            raise PatternError(f"{layer.name}: its mask is gone: it was finalized while training")
-        return holder
-
-
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+    def _seen(self, layer: Layer) -> Mapping[str, Evidence] | None:
+        if not self._live:
+            return self._evidence
+        gradient = original(layer.module).grad
+        if gradient is None:
+            raise PatternError(
+                f"{layer.name}: the score 'taylor' needs gradients when a mask is computed, "
+                "got none: call optimizer.zero_grad() after the step, not before"
+            )
+        return {layer.name: Evidence(gradient=to_array(gradient))}

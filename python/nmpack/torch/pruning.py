@@ -8,24 +8,17 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from nmpack.sparsity.detection import detect_pattern
-from nmpack.sparsity.mask import Evidence, compute_mask
+from nmpack.sparsity.mask import BoolArray, Evidence
 from nmpack.sparsity.pattern import Pattern
-from nmpack.sparsity.selection import (
-    Choice,
-    Layer,
-    LayerReport,
-    Patterns,
-    PruneReport,
-    Select,
-    choose,
-)
-from nmpack.torch.holding import foreign, held, hold, require_free
+from nmpack.sparsity.pruning import Adaptor
+from nmpack.sparsity.selection import Layer, Patterns, PruneReport, Select
+from nmpack.torch.holding import HoldMask, foreign, held, hold, original, require_free
 from nmpack.torch.layers import (
     keep_dense_of,
     layers_of,
     others_of,
     require_real,
+    to_array,
     to_tensor,
     weights,
 )
@@ -61,31 +54,16 @@ def prune_(
         SelectionError: nothing to prune, or a glob matches nothing.
         ModelError: a layer has no weights yet: a lazy module, or the meta device.
     """
-    chosen = chosen_layers(model, pattern, select, exclude)
-    masks: dict[str, torch.Tensor] = {}
-    for layer, wanted, _ in chosen:
-        if wanted is not None:
-            require_free(layer.name, layer.module)
-            masks[layer.name] = mask_of(layer, wanted, score, evidence)
-    for layer, wanted, reason in chosen:
-        layer.module.nmpack_reason = reason
-        if wanted is not None:
-            hold(layer.module, masks[layer.name], wanted)
-    return inspect(model)
+    return TORCH.prune(model, pattern, select, exclude, score, evidence)
 
 
-def chosen_layers(
-    model: nn.Module, pattern: Patterns, select: Select | None, exclude: str | Iterable[str]
-) -> list[Choice]:
-    """Decide about every layer of ``model``, as :func:`nmpack.sparsity.selection.choose` does.
+def inspect(model: nn.Module) -> PruneReport:
+    """Say of every convolution and linear layer whether it holds a mask, and if not, why.
 
     Raises:
         ModelError: a layer has no weights yet.
     """
-    layers = layers_of(model)
-    require_real(layers)
-    keep = keep_dense_of(model)
-    return choose(layers, pattern, select, exclude, keep, others_of(model))
+    return TORCH.inspect(model)
 
 
 def mask_of(
@@ -95,40 +73,38 @@ def mask_of(
     evidence: Mapping[str, Evidence] | None = None,
 ) -> torch.Tensor:
     """Compute the mask of one layer from its effective weights, as a boolean CPU tensor."""
-    mask = compute_mask(
-        weights(layer.module),
-        pattern,
-        groups=layer.groups,
-        layer=layer.name,
-        score=score,
-        evidence=(evidence or {}).get(layer.name),
-    )
-    return to_tensor(mask, layer.module)
+    return to_tensor(TORCH.mask_of(layer, pattern, score, evidence), layer.module)
 
 
-def inspect(model: nn.Module) -> PruneReport:
-    """Say of every convolution and linear layer whether it holds a mask, and if not, why.
-
-    Raises:
-        ModelError: a layer has no weights yet.
-    """
+def _real_layers(model: nn.Module) -> list[Layer]:
     layers = layers_of(model)
     require_real(layers)
-    return PruneReport(tuple(_row(layer) for layer in layers))
+    return layers
 
 
-def _row(layer: Layer) -> LayerReport:
-    holder = held(layer.module)
-    value = weights(layer.module)
-    density = float((value != 0).sum() / value.size)
-    pattern = holder.pattern if holder else None
-    reason = str(getattr(layer.module, "nmpack_reason", ""))
-    if holder is not None:
-        reason = reason if pattern is None else ""
-    elif foreign(layer.module) is not None:
-        reason = "pruned by torch's own tools; nmpack.torch.adopt_ takes the mask over"
-    elif (fit := detect_pattern(value, groups=layer.groups)).tile:
-        reason = f"no mask is held, but its zeros obey {fit}"
-    elif not reason:
-        reason = "not pruned"
-    return LayerReport(layer.name, layer.shape, layer.groups, pattern, density, reason, layer.kind)
+def _foreign(module: nn.Module) -> str:
+    if foreign(module) is None:
+        return ""
+    return "pruned by torch's own tools; nmpack.torch.adopt_ takes the mask over"
+
+
+def _hold(module: nn.Module, mask: BoolArray, pattern: Pattern | None, *, feedback: bool) -> None:
+    hold(module, to_tensor(mask, module), pattern, feedback=feedback)
+
+
+def _renew(holder: HoldMask, module: nn.Module, mask: BoolArray) -> None:
+    holder.mask.copy_(to_tensor(mask, module))
+
+
+TORCH = Adaptor(
+    layers=_real_layers,
+    others=others_of,
+    keep_dense=keep_dense_of,
+    weights=weights,
+    all_weights=lambda module: to_array(original(module)),
+    require_free=require_free,
+    held=held,
+    foreign=_foreign,
+    hold=_hold,
+    renew=_renew,
+)
