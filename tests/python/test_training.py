@@ -25,6 +25,7 @@ from nmpack.models import build
 from nmpack.training import ImageFolder, Outcome, Recipe, TensorImages, fine_tune, open_data
 from nmpack.training.data import batches, order_of
 from nmpack.training.norm import SyncedBatchNorm2d
+from nmpack.training.state import key_of
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 BASE = Recipe(pattern="25%", tile=8, epochs=2, batch=16, rate=0.05, every=2, augment=False)
@@ -113,6 +114,42 @@ def test_it_learns_and_keeps_its_results(tmp_path: Path) -> None:
     (tmp_path / "final.pt").write_bytes(b"no")
     with pytest.raises(MismatchError, match=r"final\.pt: not a checkpoint"):
         tune(tmp_path, recipe)
+
+
+def test_progress_is_told_after_each_step_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def run(stop: int | None) -> Outcome | None:
+        def tell(done: int, total: int) -> None:
+            told.append((done, total))
+
+        return fine_tune(
+            network(), data(), data(seed=1), BASE, tmp_path, stop_after=stop, progress=tell
+        )
+
+    assert run(5) is None
+    assert told == [(step, 12) for step in range(1, 6)]
+    told.clear()
+    assert run(None) is not None
+    assert told == [(step, 12) for step in range(6, 13)]
+    told.clear()
+    assert run(None) is not None
+    assert told == []  # it was done
+
+
+def test_dense_training_has_nothing_to_prune(tmp_path: Path) -> None:
+    _, outcome = tune(tmp_path, Recipe(**BASE.to_dict() | {"pattern": None}))
+    assert outcome is not None
+    assert (outcome.pruned, outcome.density) == (outcome.dense, 1.0)
+
+
+def test_what_a_training_starts_from_does_not_depend_on_the_memory_format() -> None:
+    model = nn.Conv2d(4, 4, 1)
+    before = key_of(model, {})
+    assert key_of(model.to(memory_format=torch.channels_last), {}) == before
+    with torch.no_grad():
+        model.weight[0, 0] += 1.0
+    assert key_of(model, {}) != before
 
 
 PROGRAM = """

@@ -21,6 +21,7 @@ from torch import nn
 from nmpack import checkpointing
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
+from nmpack.modes import evaluating
 from nmpack.progress import Progress, silent
 from nmpack.quiet import import_module
 from nmpack.torch import Pruner, collect, finalize_, inspect, permute_, reestimate_batch_norm_
@@ -182,7 +183,7 @@ class _Run:
             if recipe.reestimate:
                 count = min(recipe.reestimate, self.per_epoch)
                 reestimate_batch_norm_(model, (self._look(index)[0] for index in range(count)))
-        self.pruned = self._accuracy(model)
+        self.pruned = self._accuracy(model) if self.pruner is not None else self.dense
         if self.world > 1:
             synchronise_(model)
         if self.memory is not None:
@@ -358,18 +359,14 @@ class _Run:
 def _right(model: nn.Module, images: Images, batch: int, rank: int, world: int) -> tuple[int, int]:
     """Count the right guesses among every ``world``-th batch from ``rank`` on."""
     device = next(model.parameters()).device
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     starts = list(range(0, len(images), batch))[rank::world]
     right = seen = 0
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for start in starts:
             x, labels = images.batch(range(start, min(start + batch, len(images))), None)
             x = x.to(device).contiguous(memory_format=torch.channels_last)
             right += int((model(x).argmax(1) == labels.to(device)).sum())
             seen += len(labels)
-    for module, mode in modes:
-        module.training = mode
     return right, seen
 
 

@@ -20,7 +20,8 @@ def key_of(model: nn.Module, facts: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, value in model.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+        # Flat first: channels last, a 1x1 filter counts as contiguous and cannot be seen as bytes.
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
                       if value.ndim else str(value.item()).encode())  # fmt: skip
     return digest.hexdigest()
 
