@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What frameworks and converters say when they fail, in one sentence for a user."""
+"""What other programs and libraries say when they fail, in one line or sentence for a user."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ _MEANINGS = (
         "a layer in it keeps values from call to call, which a file with fixed weights cannot",
     ),
 )
+
+
+def one_line(error: BaseException | str, lines: int | None = None) -> str:
+    """Join the first ``lines`` of a message that are not empty, or all; at most 400 characters."""
+    parts = [part.strip() for part in str(error).splitlines() if part.strip()]
+    return "; ".join(parts[:lines]).replace(":; ", ": ")[:400] or type(error).__name__
 
 
 def said(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from nmpack.errors import MissingError, ModelError, SelectionError
 from nmpack.files import written_whole
 from nmpack.models import ZOO, build
 from nmpack.quiet import import_keras, import_module, silenced
+from nmpack.refusals import one_line
 
 _TORCH = (".pt", ".pth")
 _KERAS = (".keras", ".h5")
@@ -112,8 +113,7 @@ def _torch_source(
         try:
             model.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise ModelError(f"{checkpoint} does not fit {arch}: {said}") from error
+            raise ModelError(f"{checkpoint} does not fit {arch}: {one_line(error)}") from error
     spec = ZOO[arch]
     return Source("torch", model, arch, num_classes or spec.num_classes, spec.input_shape)
 
@@ -123,7 +123,8 @@ def _load_torch(torch: Any, path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ModelError(f"{path}: not a checkpoint of plain tensors: {_first(error)}") from error
+        said = one_line(error, 1)
+        raise ModelError(f"{path}: not a checkpoint of plain tensors: {said}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected a state dict, got {type(content).__name__}")
     return content
@@ -142,7 +143,7 @@ def _load_keras(path: str) -> Any:
         try:
             return keras.models.load_model(path, compile=False, safe_mode=True)
         except Exception as error:
-            raise ModelError(f"{path}: not a readable Keras model: {_first(error)}") from error
+            raise ModelError(f"{path}: not a readable Keras model: {one_line(error, 1)}") from error
 
 
 def _keras_application(
@@ -161,7 +162,7 @@ def _keras_application(
         try:
             return builder(weights=None if weights is None else str(weights), **options)
         except (ValueError, OSError, KeyError) as error:
-            raise ModelError(f"{text}: cannot be built: {_first(error)}") from error
+            raise ModelError(f"{text}: cannot be built: {one_line(error, 1)}") from error
 
 
 def _keras_source(model: Any) -> Source:
@@ -176,8 +177,3 @@ def _keras_source(model: Any) -> Source:
 def _require_file(path: str | Path) -> None:
     if not Path(path).is_file():
         raise MissingError(f"{path} is not a file")
-
-
-def _first(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -14,6 +14,7 @@ from typing import Any
 from nmpack.errors import InterpreterError, MissingError
 from nmpack.locations import LIBRARY, PACKAGE, ROOT, named
 from nmpack.quiet import import_module, import_tensorflow
+from nmpack.refusals import one_line
 
 #: Interpreters by the name of the package that brings them.
 INTERPRETERS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -225,9 +226,3 @@ def package_version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def one_line(error: BaseException | str) -> str:
-    """Join the lines of a message, at most 400 characters."""
-    parts = [part.strip() for part in str(error).splitlines() if part.strip()]
-    return "; ".join(parts)[:400] or type(error).__name__

@@ -23,7 +23,8 @@ from nmpack import errors
 from nmpack.errors import InterpreterError, MissingError
 from nmpack.files import write_arrays
 from nmpack.locations import PACKAGE, ROOT, named, python_environment
-from nmpack.runtime.interpreter import Engine, one_line
+from nmpack.refusals import one_line
+from nmpack.runtime.interpreter import Engine
 
 Array = npt.NDArray[Any]
 

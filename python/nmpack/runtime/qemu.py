@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from nmpack.errors import InterpreterError, MissingError, NmpackError
 from nmpack.locations import LIBRARY, ROOT, cache_folder, named
-from nmpack.runtime.interpreter import one_line, option_strings
+from nmpack.refusals import one_line
+from nmpack.runtime.interpreter import option_strings
 
 Array = npt.NDArray[Any]
 VLENS = (128, 256, 512, 1024)
@@ -118,25 +119,68 @@ def run_riscv64(
     target = find_target()
     with tempfile.TemporaryDirectory(prefix="nmpack-") as name:
         folder = Path(name)
-        command = [str(target.emulator), "-L", str(target.sysroot), str(target.program)]
-        command += ["--graph", str(Path(model).resolve()), "--num-threads", str(threads)]
-        command += ["--output-dir", str(folder)]
-        if delegate:
-            values = {"num_threads": str(threads)} | option_strings(options)
-            joined = ";".join(f"{key}:{value}" for key, value in values.items())
-            command += ["--delegate", str(target.library), "--delegate-options", joined]
+        values = {"num_threads": str(threads)} | option_strings(options)
+        command = nmpack_run(
+            [str(target.emulator), "-L", str(target.sysroot), str(target.program)],
+            str(Path(model).resolve()),
+            str(target.library) if delegate else None,
+            values,
+        )
+        command += ["--num-threads", str(threads), "--output-dir", str(folder)]
         for index, array in enumerate(inputs):
             path = folder / f"input{index}.bin"
             path.write_bytes(np.ascontiguousarray(array).tobytes())
             command += ["--input", str(path)]
-        _execute(command, os.environ | {"QEMU_CPU": cpu(vlen)}, timeout)
+        execute(command, os.environ | {"QEMU_CPU": cpu(vlen)}, timeout)
         return _outputs(folder)
 
 
-def _execute(command: Sequence[str], environment: Mapping[str, str], timeout: float) -> None:
+def nmpack_run(
+    program: Sequence[str], model: str, library: str | None, options: Mapping[str, str]
+) -> list[str]:
+    """Return the command line that runs a model.
+
+    Args:
+        program: nmpack-run, behind the emulator and its arguments.
+        model: path of the file, as the program sees it.
+        library: the delegate, likewise; None runs the interpreter alone.
+        options: of the delegate.
+    """
+    command = [*program, "--graph", model]
+    if library is not None:
+        command += ["--delegate", library]
+        if options:
+            joined = ";".join(f"{key}:{value}" for key, value in options.items())
+            command += ["--delegate-options", joined]
+    return command
+
+
+def execute(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float,
+    folder: Path | None = None,
+) -> None:
+    """Run a command line of :func:`nmpack_run`.
+
+    Args:
+        command: the command line.
+        environment: all of it; ``QEMU_CPU`` is the processor, see :func:`cpu`.
+        timeout: seconds.
+        folder: to run in; this process's own by default.
+
+    Raises:
+        InterpreterError: it refuses, crashes or takes too long.
+    """
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, timeout=timeout, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise InterpreterError(f"riscv64: no answer within {timeout:g} s") from error

@@ -23,7 +23,8 @@ import numpy as np
 
 from nmpack.errors import InterpreterError, NmpackError
 from nmpack.files import write_arrays
-from nmpack.runtime.interpreter import Engine, one_line, open_interpreter, package_version
+from nmpack.refusals import one_line
+from nmpack.runtime.interpreter import Engine, open_interpreter, package_version
 
 Request = dict[str, Any]
 

@@ -116,7 +116,7 @@ def account(
         _price(profile, each, prices, covered)
     operators = []
     for segment in profile.segments:
-        functions: dict[str, Totals] = {}
+        functions: defaultdict[str, Totals] = defaultdict(Totals)
         for number, run in segment.runs.items():
             one, times = each[number], run.executions
             totals = Totals(
@@ -126,8 +126,8 @@ def account(
                 None if one.cycles is None else one.cycles * times,
                 one.unpriced * times, one.guessed * times,
             )  # fmt: skip
-            functions.setdefault(names[number], Totals()).__iadd__(totals)
-        operators.append(Operator(segment.ordinal, sum_of(functions.values()), functions))
+            functions[names[number]] += totals
+        operators.append(Operator(segment.ordinal, sum_of(functions.values()), dict(functions)))
     return tuple(operators)
 
 

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmpack.errors import InterpreterError, MissingError, NmpackError
+from nmpack.errors import MissingError, NmpackError
 from nmpack.locations import LIBRARY, ROOT, named
-from nmpack.runtime.interpreter import one_line
-from nmpack.runtime.qemu import cpu, find_target
+from nmpack.runtime.qemu import cpu, execute, find_target, nmpack_run
 from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
 from nmpack.rvv.elf import read_functions
 from nmpack.rvv.profile import read_profile
@@ -73,11 +72,11 @@ class Result:
     @property
     def functions(self) -> dict[str, Totals]:
         """Everything by function."""
-        found: dict[str, Totals] = {}
+        found: defaultdict[str, Totals] = defaultdict(Totals)
         for row in self.rows:
             for name, totals in row.functions.items():
-                found.setdefault(name, Totals()).__iadd__(totals)
-        return found
+                found[name] += totals
+        return dict(found)
 
 
 def find_upstream() -> Path:
@@ -138,16 +137,16 @@ def measure(
         else:
             prune_file(model, folder / "model.tflite", variant.pattern)
         file = TFLiteFile(folder / "model.tflite")
-        command = [
+        program = [
             str(target.emulator), "-plugin", f"./rvvprof.so,{_arguments(library)}",
-            "-L", str(target.sysroot), "./run", "--graph", "model.tflite",
-            "--delegate", "./delegate.so",
+            "-L", str(target.sysroot), "./run",
         ]  # fmt: skip
-        if not variant.upstream:
-            given = {"nm": variant.nm, "layout": variant.layout} | dict(options or {})
-            joined = ";".join(f"{key}:{value}" for key, value in given.items())
-            command += ["--delegate-options", joined]
-        _execute(command, folder, vlen, timeout)
+        given = {"nm": variant.nm, "layout": variant.layout} | dict(options or {})
+        command = nmpack_run(
+            program, "model.tflite", "./delegate.so", {} if variant.upstream else given
+        )
+        # Nor has the stack another environment.
+        execute(command, {"QEMU_CPU": cpu(vlen), "LC_ALL": "C"}, timeout, folder)
         operators = account(read_profile(folder / "profile.txt"), prices)
         return _result(variant, operators, file.primary)
 
@@ -160,25 +159,6 @@ def _arguments(library: Path) -> str:
             f"{library}: expected the function {_BOUNDARY}, found none; is the file stripped?"
         ) from None
     return f"output=profile.txt,boundary={library.name}:{offset:#x}"
-
-
-def _execute(command: Sequence[str], folder: Path, vlen: int, timeout: float) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={"QEMU_CPU": cpu(vlen), "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InterpreterError(f"riscv64: no answer within {timeout:g} s") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        said = one_line("\n".join(lines[-2:])).removeprefix("nmpack-run: ") if lines else ""
-        raise InterpreterError(f"riscv64: {said or f'nmpack-run ended with {done.returncode}'}")
 
 
 def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) -> Result:
