@@ -6,6 +6,8 @@
 3. :func:`distribute` chooses a pattern for each layer, or none, within a budget.
 4. :func:`search` does that for many budgets and tile heights, measures accuracy, and returns the
    front of those that no other beats; :func:`plot` draws it.
+
+:func:`search_all` does all of it, and returns a :class:`SearchReport`.
 """
 
 from __future__ import annotations
@@ -13,16 +15,19 @@ from __future__ import annotations
 from nmpack.budget.allocation import Costs, Plan, distribute, latency_costs
 from nmpack.budget.front import Point, front_of, plot, search
 from nmpack.budget.measure import costs_of, sensitivity
+from nmpack.budget.report import SearchReport, search_all
 
 __all__ = [
     "Costs",
     "Plan",
     "Point",
+    "SearchReport",
     "costs_of",
     "distribute",
     "front_of",
     "latency_costs",
     "plot",
     "search",
+    "search_all",
     "sensitivity",
 ]

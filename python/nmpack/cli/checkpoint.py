@@ -6,12 +6,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
 from nmpack.cli.progress import console, progress
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
 from nmpack.quiet import import_module
-from nmpack.sources import load_source
 
 
 def add(verbs: Subparsers) -> None:
@@ -57,13 +56,7 @@ def execute(arguments: argparse.Namespace) -> None:
     torch: Any = import_module("torch", "torch")
     from nmpack import checkpointing
 
-    source = load_source(
-        arguments.model,
-        arch=arguments.arch,
-        checkpoint=arguments.checkpoint,
-        num_classes=arguments.classes,
-        seed=arguments.seed,
-    )
+    source = open_source(arguments)
     if source.framework != "torch":
         raise NmpackError(f"expected a PyTorch model, got {arguments.model} of {source.framework}")
     if arguments.threads:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nmpack.errors import NmpackError
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, INTERPRETERS
+from nmpack.sources import Source, load_source
 
 Subparsers = Any
 
@@ -34,7 +35,7 @@ def add_verb(
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of :func:`nmpack.sources.load_source`."""
+    """Add the arguments of :func:`open_source`."""
     parser.add_argument(
         "model",
         metavar="MODEL",
@@ -47,6 +48,17 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", metavar="NAME", help="zoo name that a bare checkpoint belongs to")
     parser.add_argument("--classes", type=positive, metavar="N", help="outputs of a fresh model")
     parser.add_argument("--seed", type=int, default=0, help="seed of random weights (default 0)")
+
+
+def open_source(arguments: argparse.Namespace) -> Source:
+    """Open the model that the arguments of :func:`add_source` name."""
+    return load_source(
+        arguments.model,
+        arch=arguments.arch,
+        checkpoint=arguments.checkpoint,
+        num_classes=arguments.classes,
+        seed=arguments.seed,
+    )
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from nmpack import convert as conversion
-from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
 from nmpack.cli.progress import console, progress
 from nmpack.errors import NmpackError
-from nmpack.sources import Source, load_source
+from nmpack.sources import Source
 from nmpack.tflite.storage import STORAGES
 
 
@@ -61,13 +61,7 @@ def execute(arguments: argparse.Namespace) -> None:
     if Path(arguments.output).suffix != ".tflite":
         raise NmpackError(f"expected an output file ending in .tflite, got {arguments.output}")
     with progress(f"converting {arguments.model}"):
-        source = load_source(
-            arguments.model,
-            arch=arguments.arch,
-            checkpoint=arguments.checkpoint,
-            num_classes=arguments.classes,
-            seed=arguments.seed,
-        )
+        source = open_source(arguments)
         if source.framework == "torch":
             conversion.torch_to_tflite(
                 source.model,

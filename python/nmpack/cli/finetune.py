@@ -10,10 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
 from nmpack.cli.progress import console, counter
 from nmpack.errors import NmpackError
-from nmpack.sources import load_source, save_source
+from nmpack.sources import save_source
 
 _ABOUT = {
     "pattern": "what to keep: '25%%', '2:4', 'unstructured:25%%', or 'dense' to train all",
@@ -99,13 +99,7 @@ def execute(arguments: argparse.Namespace) -> None:
     recipe = Recipe(
         **values, permute=arguments.permute, augment=not arguments.no_augment, seed=arguments.seed
     )
-    source = load_source(
-        arguments.model,
-        arch=arguments.arch,
-        checkpoint=arguments.checkpoint,
-        num_classes=arguments.classes,
-        seed=arguments.seed,
-    )
+    source = open_source(arguments)
     if source.framework != "torch":
         raise NmpackError("finetune takes PyTorch models: for Keras give fit a nmpack.keras.Pruner")
     train, test = open_data(arguments.data, size=source.input_shape[0])

@@ -6,12 +6,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import prune_table
 from nmpack.errors import PatternError
 from nmpack.files import write_json
-from nmpack.sources import Source, load_source, save_source
+from nmpack.sources import Source, save_source
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.sparsity.selection import PruneReport
 
@@ -76,13 +76,7 @@ def execute(arguments: argparse.Namespace) -> None:
     else:
         raise PatternError(f"--sparsity must be above 0 and below 1, got {arguments.sparsity}")
     with progress(f"pruning {arguments.model}: {pattern}"):
-        source = load_source(
-            arguments.model,
-            arch=arguments.arch,
-            checkpoint=arguments.checkpoint,
-            num_classes=arguments.classes,
-            seed=arguments.seed,
-        )
+        source = open_source(arguments)
         report = _prune(source, pattern, arguments)
         save_source(source, arguments.output)
     console().print(prune_table(report))

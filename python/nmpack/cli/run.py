@@ -12,17 +12,9 @@ from nmpack.cli.common import Subparsers, add_engine, add_verb, options
 from nmpack.cli.progress import console, progress
 from nmpack.errors import NmpackError
 from nmpack.runtime.interpreter import Engine, nmpack_engine
-from nmpack.runtime.process import EngineProcess
-from nmpack.runtime.qemu import VLENS, run_riscv64
-from nmpack.runtime.runner import (
-    Inputs,
-    Result,
-    load_inputs,
-    prepare_inputs,
-    require_close,
-    run,
-    save_outputs,
-)
+from nmpack.runtime.qemu import VLENS
+from nmpack.runtime.riscv64 import run_samples_riscv64
+from nmpack.runtime.runner import Inputs, Result, load_inputs, require_stock, run, save_outputs
 
 
 def add(verbs: Subparsers) -> None:
@@ -81,9 +73,7 @@ def execute(arguments: argparse.Namespace) -> None:
     """Run, save, compare."""
     inputs = load_inputs(arguments.input)
     with progress(f"running {arguments.model} on {arguments.target}"):
-        result = _run_riscv64(arguments, inputs) if arguments.target == "riscv64" else run(
-            arguments.model, inputs, engine=_engine(arguments), timeout=arguments.timeout
-        )  # fmt: skip
+        result = _run(arguments, inputs)
     if arguments.output:
         save_outputs(arguments.output, result.outputs)
     table = Table("output", "shape", "type", "smallest", "largest", "first row's top",
@@ -101,6 +91,22 @@ def execute(arguments: argparse.Namespace) -> None:
         _compare(arguments, inputs, result)
 
 
+def _run(arguments: argparse.Namespace, inputs: Inputs) -> Result:
+    if arguments.target == "host":
+        engine = _engine(arguments)
+        return run(arguments.model, inputs, engine=engine, timeout=arguments.timeout)
+    return run_samples_riscv64(
+        arguments.model,
+        inputs,
+        interpreter=arguments.interpreter,
+        vlen=arguments.vlen,
+        options=options(arguments.option),
+        delegate=not arguments.no_delegate,
+        threads=arguments.threads,
+        timeout=arguments.timeout,
+    )
+
+
 def _engine(arguments: argparse.Namespace) -> Engine:
     given = options(arguments.option)
     if arguments.no_delegate:
@@ -116,38 +122,17 @@ def _engine(arguments: argparse.Namespace) -> Engine:
     )
 
 
-def _run_riscv64(arguments: argparse.Namespace, inputs: Inputs) -> Result:
-    stock = Engine("built-in", arguments.interpreter)
-    with EngineProcess(arguments.model, stock, timeout=arguments.timeout) as child:
-        arrays, samples = prepare_inputs(child.inputs, inputs)
-        sizes = [item.shape[0] if item.shape else 0 for item in child.inputs]
-    rows = []
-    for sample in range(samples):
-        one = [
-            array[sample * size : (sample + 1) * size] if size else array
-            for array, size in zip(arrays, sizes, strict=True)
-        ]
-        rows.append(
-            run_riscv64(
-                arguments.model,
-                one,
-                vlen=arguments.vlen,
-                options=options(arguments.option),
-                delegate=not arguments.no_delegate,
-                threads=arguments.threads,
-                timeout=arguments.timeout,
-            )
-        )
-    outputs = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    return Result(outputs if samples > 1 else rows[0], 0.0, samples)
-
-
 def _compare(arguments: argparse.Namespace, inputs: Inputs, result: Result) -> None:
-    stock = Engine("built-in", arguments.interpreter, threads=arguments.threads)
     with progress("running the stock interpreter"):
-        reference = run(arguments.model, inputs, engine=stock, timeout=arguments.timeout)
-    what = f"{arguments.model} on {arguments.target} against the stock interpreter"
-    gap = require_close(reference.outputs, result.outputs, arguments.tolerance, what)
+        gap = require_stock(
+            arguments.model,
+            inputs,
+            result.outputs,
+            stock=Engine("built-in", arguments.interpreter, threads=arguments.threads),
+            tolerance=arguments.tolerance,
+            where=arguments.target,
+            timeout=arguments.timeout,
+        )
     top1 = "" if gap.top1 is None else f", same top-1 in {100.0 * gap.top1:.2f}% of the rows"
     console().print(
         f"agrees with the stock {arguments.interpreter}: largest difference {gap.largest:.3g}, "

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from rich.table import Table
 
-from nmpack.cli.common import Subparsers, add_source, add_verb, positive
+from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
 from nmpack.cli.progress import console, counter
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
-from nmpack.sources import load_source
 from nmpack.sparsity.pattern import NMPattern
 
 
@@ -51,71 +49,49 @@ def add(verbs: Subparsers) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> None:
-    """Measure, plan, evaluate, print."""
+    """Search, print, draw."""
     from nmpack import budget
     from nmpack.training import open_data
     from nmpack.training.data import Part
     from nmpack.training.loop import accuracy
 
-    source = load_source(
-        arguments.model,
-        arch=arguments.arch,
-        checkpoint=arguments.checkpoint,
-        num_classes=arguments.classes,
-        seed=arguments.seed,
-    )
+    source = open_source(arguments)
     if source.framework != "torch":
         raise NmpackError("search takes PyTorch models")
-    train, test = open_data(arguments.data, size=source.input_shape[0])
-    test = Part(test, arguments.images)
-    count = min(len(train), arguments.images)
+    train, test = (
+        Part(images, arguments.images)
+        for images in open_data(arguments.data, size=source.input_shape[0])
+    )
     batches = [
-        train.batch(range(start, min(start + 128, count)), None)[0]
-        for start in range(0, count, 128)
+        train.batch(range(start, min(start + 128, len(train))), None)[0]
+        for start in range(0, len(train), 128)
     ]
     candidates = [
         NMPattern.from_density(share, tile=tile)
         for tile in arguments.tiles
         for share in arguments.densities
     ]
-    costs = budget.costs_of(source.model, batches[0][:1], candidates, what=arguments.cost)
-    if arguments.record:
-        costs = budget.latency_costs(arguments.record, costs)
-    with counter("measuring sensitivity") as progress:
-        harm = budget.sensitivity(source.model, batches, costs, progress=progress)
-    dense = accuracy(source.model, test)
-    with counter("evaluating plans") as progress:
-        points = budget.search(
-            source.model, costs, harm, arguments.budgets, lambda twin: accuracy(twin, test),
-            batches=batches, progress=progress,
-        )  # fmt: skip
-    front = budget.front_of(points)
+    report = budget.search_all(
+        source.model, batches, lambda model: accuracy(model, test), candidates, arguments.budgets,
+        what=arguments.cost, record=arguments.record, shown=counter,
+    )  # fmt: skip
     table = Table("cost", "tile", "accuracy", "pruned layers", header_style="bold")
-    for point in front:
+    for point in report.front:
         table.add_row(
             f"{100 * point.plan.share:.1f}%", str(point.tile or "mixed"),
             f"{100 * point.accuracy:.2f}%",
             str(sum(item is not None for item in point.plan.patterns.values())),
         )  # fmt: skip
     table.caption = (
-        f"{len(points)} plans evaluated on {len(test)} images, not fine-tuned; "
-        f"dense {100 * dense:.2f}%"
+        f"{len(report.points)} plans evaluated on {len(test)} images, not fine-tuned; "
+        f"dense {100 * report.dense:.2f}%"
     )
     console().print(table)
     if arguments.plot:
         unit = "seconds" if arguments.record else arguments.cost
-        budget.plot(points, arguments.plot, dense=dense, unit=unit)
+        budget.plot(report.points, arguments.plot, dense=report.dense, unit=unit)
     if arguments.json:
-        rows = [_row(point, point in front) for point in points]
-        write_json(arguments.json, {"schema": 1, "dense": dense, "plans": rows})
-
-
-def _row(point: Any, best: bool) -> dict[str, Any]:
-    patterns = {name: item and str(item) for name, item in point.plan.patterns.items()}
-    return {
-        "front": best, "share": point.plan.share, "cost": point.plan.cost, "tile": point.tile,
-        "accuracy": point.accuracy, "harm": point.plan.harm, "patterns": patterns,
-    }  # fmt: skip
+        write_json(arguments.json, report.to_dict())
 
 
 def _shares(text: str) -> list[float]:

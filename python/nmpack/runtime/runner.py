@@ -181,6 +181,34 @@ def require_close(
     return gap
 
 
+def require_stock(
+    model: str | Path,
+    inputs: Inputs,
+    outputs: Mapping[str, Array],
+    *,
+    stock: Engine,
+    tolerance: float,
+    where: str,
+    timeout: float = 600.0,
+) -> Difference:
+    """Run the interpreter as it is installed, and compare its outputs with others.
+
+    Args:
+        model, inputs, timeout: as for :func:`run`.
+        outputs: what to compare, of the same inputs.
+        stock: the interpreter.
+        tolerance: largest relative difference.
+        where: on what the others were computed, for the message.
+
+    Raises:
+        MismatchError: too far apart.
+        InterpreterError, MissingError: as :func:`run` raises them.
+    """
+    reference = run(model, inputs, engine=stock, timeout=timeout)
+    what = f"{model} on {where} against the stock interpreter"
+    return require_close(reference.outputs, outputs, tolerance, what)
+
+
 def load_inputs(path: str | Path) -> Inputs:
     """Read inputs from ``.npy``, ``.npz`` (names or 0, 1, …), or take ``random:SEED``.
 
