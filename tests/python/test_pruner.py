@@ -19,7 +19,7 @@ from nmpack.errors import NmpackError, PatternError, SelectionError
 from nmpack.models import build
 from nmpack.sparsity.mask import Evidence, compute_mask
 from nmpack.sparsity.pattern import NMPattern, Unstructured
-from nmpack.sparsity.schedule import Dynamic, Gradual, OneShot, Schedule, from_dict, to_dict
+from nmpack.sparsity.schedule import Dynamic, Gradual, OneShot, Schedule, to_dict
 from nmpack.torch.evidence import column_squares
 from nmpack.torch.holding import finalized_copy, held, original
 
@@ -146,8 +146,10 @@ def test_resuming_another_schedule_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("schedule", [OneShot(), Gradual(3, 1, 2), Dynamic(5, 2, 0.5, 1)])
-def test_a_schedule_survives_being_written_down(schedule: Schedule) -> None:
-    assert from_dict(to_dict(schedule)) == schedule
+def test_a_schedule_is_written_down_whole(schedule: Schedule) -> None:
+    values = to_dict(schedule)
+    assert values.pop("kind") == type(schedule).__name__.lower()
+    assert type(schedule)(**values) == schedule
 
 
 @pytest.mark.parametrize(
@@ -157,8 +159,6 @@ def test_a_schedule_survives_being_written_down(schedule: Schedule) -> None:
         (lambda: Gradual(end=5, every=0), "every=0"),
         (lambda: Dynamic(end=5, warm_up=6), "warm_up"),
         (lambda: Dynamic(end=5, decay=-1.0), "decay"),
-        (lambda: from_dict({"kind": "never"}), "out of oneshot, gradual, dynamic, got 'never'"),
-        (lambda: from_dict({"kind": "gradual", "stop": 3}), "does not have these fields"),
         (
             lambda: nmpack.torch.Pruner(small(), NMPattern(3), Gradual(end=5), select="3"),
             "count of the row",

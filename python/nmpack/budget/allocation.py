@@ -110,7 +110,9 @@ def latency_costs(path: str | Path, costs: Costs) -> Costs:
     """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
-        layers = {1: record["layers"]}[record["schema"]]
+        if record["schema"] != 1:
+            raise ValueError(f"its schema is {record['schema']}")
+        layers = record["layers"]
         found: dict[str, dict[Pattern | None, float]] = {}
         for name, known in costs.items():
             times = layers[name]

@@ -122,32 +122,11 @@ class Dynamic:
 
 #: What decides when masks are computed.
 Schedule = OneShot | Gradual | Dynamic
-_KINDS: dict[str, type[OneShot] | type[Gradual] | type[Dynamic]] = {
-    "oneshot": OneShot,
-    "gradual": Gradual,
-    "dynamic": Dynamic,
-}
 
 
 def to_dict(schedule: Schedule) -> dict[str, Any]:
-    """Return plain values that :func:`from_dict` reads."""
+    """Return plain values, to compare and to keep."""
     return {"kind": type(schedule).__name__.lower(), **asdict(schedule)}
-
-
-def from_dict(values: dict[str, Any]) -> Schedule:
-    """Return the schedule that :func:`to_dict` wrote.
-
-    Raises:
-        PatternError: no such kind, or a field that it has not.
-    """
-    rest = dict(values)
-    kind = rest.pop("kind", None)
-    if kind not in _KINDS:
-        raise PatternError(f"expected a schedule out of {', '.join(_KINDS)}, got {kind!r}")
-    try:
-        return _KINDS[kind](**rest)
-    except TypeError as error:
-        raise PatternError(f"the schedule {kind!r} does not have these fields: {error}") from error
 
 
 def _require_steps(begin: int, end: int, every: int) -> None:

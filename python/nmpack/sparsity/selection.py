@@ -182,8 +182,8 @@ def _rule(
             return lambda _: ""
     elif not isinstance(patterns, NMPattern | Unstructured):
         raise SelectionError(f"expected a pattern or a mapping of globs to them, got {patterns!r}")
-    if select is None:
-        tile = patterns.tile if not isinstance(patterns, Mapping) else 1
+    elif select is None:
+        tile = patterns.tile
         stem = next((layer.name for layer in layers if layer.kind == CONVOLUTION), "")
         return lambda layer: _default(layer, stem, tile, keep_dense)
     if isinstance(select, str | type):
