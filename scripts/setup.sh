@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'END'
-usage: scripts/setup.sh [--demo] [--sanitize] [--no-riscv64]
+usage: scripts/setup.sh [--first | --demo] [--sanitize] [--no-riscv64]
 
 Makes all that nmpack needs, in this order:
   1. system packages       scripts/packages.txt, through apt as root or with a sudo that asks nothing;
@@ -25,7 +25,9 @@ A second run does only what has changed and takes seconds. Interrupt it whenever
 again. What each step printed is kept in build/logs.
 
 options:
-  --demo         build what the demo needs and no tests
+  --first        only what runs a model on this machine: an interpreter in .venv, and the delegate in build/host
+  --demo         only what the demo needs: no tests, no TensorFlow, no tflite-runtime. Once the delegate for this
+                 machine is built, Python packages are installed beside steps 6 and 8
   --sanitize     also build the kernels' tests and the delegate with AddressSanitizer and UBSan, in build/asan
   --no-riscv64   leave steps 6 and 8 out
   -h, --help     show this help
@@ -39,12 +41,12 @@ END
 }
 
 python_version=3.11
-only_demo=false
+part=all
 sanitize=false
 riscv64=true
 for word; do
   case $word in
-    --demo) only_demo=true ;;
+    --first | --demo) part=${word#--} ;;
     --sanitize) sanitize=true ;;
     --no-riscv64) riscv64=false ;;
     -h | --help)
@@ -52,7 +54,7 @@ for word; do
       exit 0
       ;;
     *)
-      echo "setup.sh: expected --demo, --sanitize or --no-riscv64, got $word; see --help" >&2
+      echo "setup.sh: expected --first, --demo, --sanitize or --no-riscv64, got $word; see --help" >&2
       exit 2
       ;;
   esac
@@ -73,12 +75,23 @@ trap on_signal INT TERM
 
 step=0
 steps=8
-$riscv64 || steps=$((steps - 2))
+[ "$part" != first ] || steps=5 riscv64=false
+$riscv64 || [ "$part" = first ] || steps=$((steps - 2))
 ! $sanitize || steps=$((steps + 1))
 
+# begin TITLE [STAGE]: says which step this is. The demo's also say how long they take, by scripts/demo_plan.txt; it
+# calls --first before --demo, which then does those five steps again in no time.
 begin() {
+  local took=''
   step=$((step + 1))
-  echo "[$step/$steps] $1"
+  if [ "$part" = first ] || { [ "$part" = demo ] && [ "$step" -gt 5 ]; }; then
+    took=$(awk -v stage="$2" '
+      $1 == stage { here = $2 }
+      here { left += $2 }
+      function said(n) { return n < 90 ? n " s" : sprintf("%.0f min", n / 60) }
+      END { print ": about " said(here) ", " said(left) " to the end of the demo" }' scripts/demo_plan.txt)
+  fi
+  echo "[$step/$steps] $1$took"
 }
 
 # Copies a command's output to a log and shows its latest line: in place on a terminal, now and then elsewhere.
@@ -220,9 +233,11 @@ install_torch() {
   fi
 }
 
-# make_environment FOLDER LOCK COMMAND: a virtual environment with what LOCK lists, then COMMAND.
+# make_environment FOLDER LOCK FINISH STAMP...: a virtual environment as FINISH fills it from LOCK. Each STAMP names
+# a file that says it has been: FINISH's own, and those of what installs more.
 make_environment() {
-  local folder=$1 lock=$2 finish=$3 stamp=$1/nmpack-lock.sha256 python key
+  local folder=$1 lock=$2 finish=$3 stamp python key
+  shift 3
   python=$(find_python) || die "expected Python $python_version, found none; name one with NMPACK_PYTHON=/path/to/python$python_version"
   # An environment knows the path it was made at and the Python it was made from.
   key=$({
@@ -230,22 +245,40 @@ make_environment() {
     cat pyproject.toml
     echo "$PWD" "$("$python" -c 'import sys; print(sys.base_prefix, sys.version)')"
   } | sha256sum)
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && "$folder/bin/python" -c '' 2>/dev/null; then
-    return 0
-  fi
-  rm -f "$stamp"
+  for stamp; do
+    if [ "$(cat "$folder/$stamp" 2>/dev/null)" = "$key" ] && "$folder/bin/python" -c '' 2>/dev/null; then
+      return 0
+    fi
+  done
+  rm -f "$folder/$1"
   if [ -e "$folder/bin/python" ] && ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     rm -rf "$folder"
   fi
   logged "${folder#.}" "Python could not make $folder" "$python" -m venv "$folder"
   $finish "$folder" "$lock"
-  echo "$key" >"$stamp"
+  echo "$key" >"$folder/$1"
 }
 
 finish_main() {
   install_torch
   pip "$1" pip-main "pip could not install $2" -r "$2"
   pip "$1" pip-nmpack "pip could not install nmpack from this folder" --no-deps --no-build-isolation -e .
+}
+
+# What builds the delegate and runs a model in it.
+finish_first() {
+  pip "$1" pip-tools "pip could not install the build tools of $2" -c "$2" meson ninja setuptools
+  install_extras "$1" "$2" interpreter
+}
+
+finish_demo() {
+  install_torch
+  install_extras "$1" "$2" interpreter,torch,train
+}
+
+# install_extras FOLDER LOCK EXTRAS: nmpack from this folder, and what its EXTRAS need at the versions of LOCK.
+install_extras() {
+  pip "$1" "pip-${3##*,}" "pip could not install nmpack[$3] from this folder" -c "$2" --no-build-isolation -e ".[$3]"
 }
 
 finish_tflite_runtime() {
@@ -272,11 +305,46 @@ build() {
   logged "$name" "$folder does not build" .venv/bin/ninja -C "$folder" -j "${NMPACK_JOBS:-$(nproc)}" "$@"
 }
 
-main() {
-  local targets=() delegate=(delegate/libnmpack_delegate.so delegate/nmpack-run)
-  ! $only_demo || targets=("${delegate[@]}")
+# ---------------------------------------------------------------------------------------------------------------------
 
-  begin "system packages"
+# start_beside COMMAND...: runs it in the background, in a process group of its own; join_beside waits for it.
+beside=''
+start_beside() {
+  set -m
+  "$@" >build/logs/beside.log 2>&1 &
+  beside=$!
+  set +m
+}
+
+join_beside() {
+  tail -n +1 -f --pid="$beside" build/logs/beside.log
+  wait "$beside" || exit 1
+  beside=''
+}
+
+end_beside() {
+  [ -z "$beside" ] || kill -- "-$beside" 2>/dev/null || true
+}
+trap end_beside EXIT
+
+make_sysroot() {
+  begin "riscv64 sysroot" sysroot
+  python3 scripts/make_sysroot.py
+}
+
+# .venv, with less and less in it.
+make_main() { make_environment .venv requirements/main.lock finish_main nmpack-lock.sha256; }
+make_demo() { make_environment .venv requirements/main.lock finish_demo nmpack-{demo,lock}.sha256; }
+make_first() { make_environment .venv requirements/main.lock finish_first nmpack-{first,demo,lock}.sha256; }
+
+main() {
+  local delegate=delegate/libnmpack_delegate.so host=() targets=()
+  if [ "$part" != all ]; then
+    host=("$delegate")
+    targets=("$delegate" delegate/nmpack-run)
+  fi
+
+  begin "system packages" packages
   install_packages
   mkdir -p build/logs
   exec 9>build/setup.lock
@@ -284,27 +352,39 @@ main() {
     echo "      waiting for another setup.sh in this folder"
     flock 9
   fi
-  begin "Python packages (.venv)"
-  make_environment .venv requirements/main.lock finish_main
+  if [ "$part" = all ]; then
+    begin "Python packages (.venv)"
+    make_main
+    begin "tflite-runtime (.venv-tflite-runtime)"
+    make_environment .venv-tflite-runtime requirements/tflite-runtime.lock finish_tflite_runtime nmpack-lock.sha256
+  else
+    begin "Python tools and an interpreter (.venv)" tools
+    make_first
+  fi
   # Meson and the scripts take the python3 and ninja of the environment.
   PATH=$PWD/.venv/bin:$PATH
-  begin "tflite-runtime (.venv-tflite-runtime)"
-  make_environment .venv-tflite-runtime requirements/tflite-runtime.lock finish_tflite_runtime
-  begin "sources (third_party)"
+  begin "sources (third_party)" sources
   python3 scripts/fetch_sources.py
-  begin "patched trees (third_party/patched)"
+  begin "patched trees (third_party/patched)" patches
   python3 scripts/apply_patches.py
-  if $riscv64; then
-    begin "riscv64 sysroot"
-    python3 scripts/make_sysroot.py
-    $only_demo || python3 scripts/make_sysroot.py llvm
+  if [ "$part" = all ] && $riscv64; then
+    make_sysroot
+    python3 scripts/make_sysroot.py llvm
   fi
-  begin "host build (build/host)"
-  build build/host "--native-file scripts/native/clang.ini" "${targets[@]}"
+  begin "host build (build/host)" build-host
+  build build/host "--native-file scripts/native/clang.ini" "${host[@]}"
+  if [ "$part" = demo ]; then
+    start_beside make_demo
+    ! $riscv64 || make_sysroot
+  fi
   if $riscv64; then
-    begin "riscv64 build (build/riscv64)"
+    begin "riscv64 build (build/riscv64)" build-riscv64
     build build/riscv64 \
       "--cross-file scripts/cross/riscv64-linux-clang.ini --native-file scripts/native/clang.ini" "${targets[@]}"
+  fi
+  if [ "$part" = demo ]; then
+    begin "Python packages to train with (.venv)" training
+    join_beside
   fi
   if $sanitize; then
     begin "sanitizer build (build/asan)"

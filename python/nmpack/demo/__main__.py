@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from nmpack.cli.progress import console, progress
+from nmpack.cli.progress import console
 from nmpack.datasets import fashion as data
 from nmpack.demo import resnet50
 from nmpack.demo.effort import FULL, QUICK, Effort
 from nmpack.demo.fashion import Fashion
+from nmpack.demo.plan import Plan, read_plan
 from nmpack.demo.report import fashion_table, resnet50_table
 from nmpack.demo.stages import Result, Stages
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
-from nmpack.locations import PACKAGE, ROOT, python_environment
+from nmpack.locations import ROOT
 from nmpack.measure.machine import describe_machine
 from nmpack.runtime.interpreter import find_delegate
 from nmpack.runtime.qemu import find_target
@@ -44,11 +43,23 @@ def main() -> int:
         help="every stage in two minutes, with few images and one round of timing: a check that "
         "all is there, whose accuracies and times say nothing",
     )
+    parser.add_argument(
+        "--first",
+        action="store_true",
+        help="time ResNet-50 and stop: what follows needs torch and the delegate for riscv64",
+    )
     arguments = parser.parse_args()
     # Threads that wait actively starve each other where the cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    plan = Plan({}) if arguments.quick else read_plan(ROOT / "scripts" / "demo_plan.txt")
+    stages = Stages(arguments.output, console(), 1 if arguments.first else 6, plan)
+    effort = QUICK if arguments.quick else FULL
     try:
-        _demonstrate(arguments.output, arguments.data, QUICK if arguments.quick else FULL)
+        data.files(arguments.data)
+        if arguments.first:
+            _time(stages, effort)
+        else:
+            _demonstrate(stages, arguments.data, effort)
     except NmpackError as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 1
@@ -58,49 +69,33 @@ def main() -> int:
     return 0
 
 
-def _demonstrate(folder: Path, images: Path, effort: Effort) -> None:
-    # Whatever is missing is said before minutes are spent.
+def _time(stages: Stages, effort: Effort) -> Result:
+    """Show how much faster pruned networks run, before anything is trained."""
     find_delegate()
+    stages.folder.mkdir(parents=True, exist_ok=True)
+    result = resnet50.time(stages, effort)
+    stages.console.print(resnet50_table(result))
+    return result
+
+
+def _demonstrate(stages: Stages, images: Path, effort: Effort) -> None:
+    # Whatever is missing is said before minutes are spent.
     find_target()
-    data.files(images)
-    folder.mkdir(parents=True, exist_ok=True)
-    screen = console()
-    stages = Stages(folder, screen, 7)
     fashion = Fashion(stages, images, effort)
     result: Result = {"schema": 1, "machine": describe_machine(), "effort": asdict(effort)}
+    result["resnet50"] = _time(stages, effort)
     result["train"] = fashion.train()
     result["prune"] = fashion.prune()
-    result["convert"] = fashion.convert(_command)
+    result["convert"] = fashion.convert()
     result["host"] = fashion.host()
     result["riscv64"] = fashion.riscv64()["rows"]
-    resnet50.make(stages, _command)
-    result["resnet50"] = resnet50.time(stages, effort)
     result["seconds"] = stages.seconds
     result["from_an_earlier_run"] = stages.cached
-    screen.print()
-    screen.print(fashion_table(result))
-    screen.print(resnet50_table(result))
-    write_json(folder / "report.json", result)
-    screen.print(f"wrote {folder / 'report.json'}", markup=False)
-
-
-def _command(*arguments: object) -> None:
-    """Run an nmpack command as a user would, and show it."""
-    words = [str(argument) for argument in arguments]
-    shown = shlex.join(["nmpack", *(os.path.relpath(w) if Path(w).is_absolute() else w
-                                    for w in words)])  # fmt: skip
-    console().print(f"      $ {shown}", style="dim", markup=False)
-    with progress(words[0]):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "nmpack", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=python_environment([PACKAGE.parent]),
-        )
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise NmpackError(f"{shown}: {lines[-1]}")
+    stages.console.print()
+    stages.console.print(fashion_table(result))
+    path = stages.folder / "report.json"
+    write_json(path, result)
+    stages.console.print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,6 @@ class Effort:
     repeat: int
 
 
-FULL = Effort(images=60_000, epochs=4, tuning_epochs=2, rounds=12, repeat=3)
+FULL = Effort(images=60_000, epochs=2, tuning_epochs=1, rounds=8, repeat=3)
 #: Every stage, in two minutes; its accuracies and times say nothing.
 QUICK = Effort(images=4_000, epochs=1, tuning_epochs=1, rounds=1, repeat=1)

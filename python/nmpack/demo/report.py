@@ -14,14 +14,18 @@ from nmpack.demo.resnet50 import SPARSITIES
 def fashion_table(result: dict[str, Any]) -> Table:
     """Tabulate accuracy and agreement."""
     table = Table(title="Fashion-MNIST, small ResNet", title_justify="left", header_style="bold")
+    trained, tuned = result["train"], result["prune"]
     for header in ("", "dense", "75 % pruned"):
         table.add_column(header, justify="left" if not header else "right")
     host = [result["host"][name] for name in ("dense", "pruned")]
     table.add_row("test accuracy (10 000 images)", *(f"{100 * h['accuracy']:.2f}%" for h in host))
-    before = result["prune"]["accuracy_before_fine_tuning"]
+    before = tuned["accuracy_before_fine_tuning"]
     table.add_row("  before fine-tuning", "", f"{100 * before:.2f}%")
+    table.add_row("epochs of training", *(str(trained["epochs"]) for _ in host))
+    table.add_row("epochs of fine-tuning", "", str(tuned["epochs"]))
+    table.add_row("training images", *(str(item["images"]) for item in (trained, tuned)))
     table.add_row(
-        "N:M sparse convolutions", *(f"{h['sparse_convolutions']} of {h['convolutions']}"
+        "convolutions on the N:M operator", *(f"{h['sparse_convolutions']} of {h['convolutions']}"
                                      for h in host)
     )  # fmt: skip
     table.add_row("delegate partitions", *(str(h["partitions"]) for h in host))
@@ -39,9 +43,8 @@ def fashion_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def resnet50_table(result: dict[str, Any]) -> Table:
+def resnet50_table(report: dict[str, Any]) -> Table:
     """Tabulate the times of ResNet-50."""
-    report = result["resnet50"]
     machine, versions = report["machine"], report["versions"]
     table = Table(
         title="ResNet-50, 224x224, float32, batch 1, one thread (median, quartiles)",
