@@ -157,6 +157,14 @@ def test_short_names_are_distinct_and_bounded() -> None:
     assert short_names(["a", "a#2", "a", "a"]) == ["a", "a#2", "a#3", "a#4"]
 
 
+@pytest.mark.parametrize(
+    "step", ["a." + "b_" * 200_000 + "!", "a." * 200_000 + "!", "a." * 200_000 + "b_" * 200_000]
+)
+def test_a_hostile_name_is_shortened_at_once(step: str) -> None:
+    """A choice in the regular expression would take hours."""
+    assert [len(name) for name in short_names([f"{step}/conv"])] == [4 if "!" in step else 60]
+
+
 def read(model: Model, folder: Path) -> TFLiteFile:
     """Write a model and open it."""
     path = folder / "model.tflite"

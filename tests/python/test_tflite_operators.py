@@ -92,11 +92,13 @@ def test_models_of_other_tests(name: str, schema: ModuleType, tmp_path: Path) ->
 def test_converted_models(models: Callable[[str], Path], kind: str, schema: ModuleType) -> None:
     file = TFLiteFile(models(kind))
     require_same(file, schema)
-    convolution = file.primary.operators[file.convolutions[0].node]
-    assert convolution.options_of("Conv2DOptions") is convolution.options
-    assert convolution.options_of("Pool2DOptions") is None
-    assert convolution.options.padding in ("SAME", "VALID")
-    assert convolution.options.fused_activation_function in ("NONE", "RELU")
+    for item in file.convolutions:
+        operator = file.primary.operators[item.node]
+        kinds = ("Conv2DOptions", "DepthwiseConv2DOptions")
+        assert operator.options_of(kinds[item.depthwise]) is operator.options
+        assert operator.options_of(kinds[not item.depthwise]) is None
+        assert operator.options.padding in ("SAME", "VALID")
+        assert operator.options.fused_activation_function in ("NONE", "RELU")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from nmpack.errors import ModelError
 
 _MAX_BYTES = 1 << 31
-_MAX_TEXT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +102,6 @@ class Table:
     def bytes_span(self, index: int) -> tuple[int, int]:
         """Return ``(offset, length)`` of the byte vector in field ``index``; (0, 0) if absent."""
         return self.vector(index, 1)
-
-    def text(self, index: int) -> str:
-        """Return the string in field ``index``: at most 64 KiB, undecodable bytes replaced."""
-        start, count = self.vector(index, 1)
-        return bytes(self.data[start : start + min(count, _MAX_TEXT)]).decode("utf-8", "replace")
 
     def _follow(self, position: int) -> int:
         target = position + _u32(self.data, position)

@@ -6,7 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)+(?P<kind>[A-Za-z]\w*?)_(?P<name>\w+)\Z")
+# The kind ends at its first underscore: a regular expression with a choice there takes hours for a
+# hostile name.
+_MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Za-z][^\W_]*_(?P<name>\w+)\Z")
 _KERAS_OPS = ("convolution", "Conv2D", "depthwise", "BiasAdd", "Relu", "Relu6")
 
 

@@ -13,7 +13,7 @@ from nmpack.errors import ModelError
 from nmpack.tflite.flatbuffer import Table
 from nmpack.tflite.schema import Field, fields, name_of, names_of
 
-# Costs of what is read, in numbers of a list; bytes and characters are 8 for one.
+# Costs of what is read, in numbers of a list; so many bytes of a text cost one.
 _TABLE, _BYTES = 8, 8
 
 
@@ -39,8 +39,8 @@ class Record:
     """A table and its kind in the schema. ``record["name"]`` reads a field, and pays for it.
 
     A field that the file leaves out is its default, an empty tuple or text, or None. Numbers of an
-    enumeration are read as its names. What a newer schema adds is not seen: fields, and tables that
-    a union does not know, which are None.
+    enumeration are read as its names, and what is not UTF-8 in a text is replaced. What a newer
+    schema adds is not seen: fields, and tables that a union does not know, which are None.
     """
 
     __slots__ = ("_budget", "kind", "table")
@@ -59,9 +59,7 @@ class Record:
         if field.many:
             return self._many(field)
         if field.kind == "str":
-            text = self.table.text(field.slot)
-            self._budget.spend(len(text) // _BYTES)
-            return text
+            return self._bytes(field).decode("utf-8", "replace")
         if field.kind == "union":
             kind = self[f"{name}_type"]
             return self._child(field, kind) if kind in names_of(field.names)[1:] else None
@@ -88,6 +86,11 @@ class Record:
         table = self.table.table(field.slot)
         return None if table is None else Record(table, kind, self._budget)
 
+    def _bytes(self, field: Field) -> bytes:
+        offset, length = self.table.bytes_span(field.slot)
+        self._budget.spend(length // _BYTES)
+        return bytes(self.table.data[offset : offset + length])
+
     def _many(self, field: Field) -> Any:
         if len(field.kind) > 1:
             self._budget.spend(_TABLE * self.table.count(field.slot))
@@ -95,9 +98,7 @@ class Record:
                 Record(item, field.kind, self._budget) for item in self.table.tables(field.slot)
             ]
         if field.kind == "B":
-            offset, length = self.table.bytes_span(field.slot)
-            self._budget.spend(length // _BYTES)
-            return bytes(self.table.data[offset : offset + length])
+            return self._bytes(field)
         start, count = self.table.vector(field.slot, struct.calcsize(field.kind))
         self._budget.spend(count)
         values = struct.unpack_from(f"<{count}{field.kind}", self.table.data, start)
