@@ -13,8 +13,8 @@
 #include "xnnpack.h"
 #include "xnnpack/common.h"
 #include "xnnpack/microparams.h"
-#include "xnnpack/nmspmm.h"
 #include "xnnpack/operator-type.h"
+#include "xnnpack/packim2col.h"
 
 #include "pthreadpool.h"
 

@@ -7,11 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "xnnpack/cnhw.h"
+#include "configs/nm-tables.h"
 #include "xnnpack/common.h"
 #include "xnnpack/config.h"
 #include "xnnpack/hardware-config.h"
 #include "xnnpack/init-once.h"
+#include "xnnpack/nm-pooling.h"
 
 static struct xnn_cnhw_pooling_config f32_cnhw_pooling_config = {0};
 
@@ -19,35 +20,24 @@ XNN_INIT_ONCE_GUARD(f32_cnhw_pooling);
 
 static void init_f32_cnhw_pooling_config(void) {
   // Scalar first: every branch below overwrites it.
-  f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__scalar;
-  f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__scalar;
-  f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__scalar;
-  f32_cnhw_pooling_config.nr = 64;
+  f32_cnhw_pooling_config = f32_cnhw_pooling_scalar;
 
   #if XNN_ARCH_X86 || XNN_ARCH_X86_64
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (!XNN_PLATFORM_MOBILE && hardware_config->use_x86_avx512f) {
-      f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__avx512f;
-      f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__avx512f;
-      f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__avx512f;
+      f32_cnhw_pooling_config = f32_cnhw_pooling_avx512f;
     } else if (hardware_config->use_x86_avx2) {
-      f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__avx2;
-      f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__avx2;
-      f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__avx2;
+      f32_cnhw_pooling_config = f32_cnhw_pooling_avx2;
     }
   #elif XNN_ARCH_ARM64
-    f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__neon;
-    f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__neon;
-    f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__neon;
+    f32_cnhw_pooling_config = f32_cnhw_pooling_neon;
   #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (hardware_config->use_riscv_vector) {
-      f32_cnhw_pooling_config.copy = xnn_x32_packim2col_ukernel__rvv;
-      f32_cnhw_pooling_config.max = xnn_f32_maxpool_cnhw_ukernel__rvv;
-      f32_cnhw_pooling_config.add = xnn_f32_avgpool_cnhw_ukernel__rvv;
-      f32_cnhw_pooling_config.nr = (uint16_t) (4 * hardware_config->vlenb / sizeof(float));
+      f32_cnhw_pooling_config = f32_cnhw_pooling_rvv;
+      f32_cnhw_pooling_config.nr = (uint16_t) (f32_cnhw_pooling_rvv.nr * hardware_config->vlenb / sizeof(float));
     }
   #endif
 }
