@@ -15,7 +15,7 @@
 #include "xnnpack/igemm.h"
 #include "xnnpack/init-once.h"
 #include "xnnpack/microparams-init.h"
-#include "xnnpack/narrow-gemm.h"
+#include "xnnpack/nm-narrow-gemm.h"
 #include "xnnpack/pack.h"
 #include "xnnpack/packw.h"
 
