@@ -70,35 +70,22 @@ def generate(tree: Path, spec: Spec) -> list[PurePosixPath]:
     for path, text in outputs.items():
         (tree / path).write_text(text, encoding="utf-8")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for failure in pool.map(lambda kernel: _expand(tree, kernel), expanded):
-            if failure is not None:
-                raise ToolError(failure)
+        list(pool.map(lambda kernel: _expand(tree, kernel), expanded))
     return made
 
 
-def _expand(tree: Path, kernel: Kernel) -> str | None:
-    """Expands the template of a kernel; says what went wrong, if anything."""
+def _expand(tree: Path, kernel: Kernel) -> None:
     if not (tree / kernel.template).is_file():
-        return f"kernels/{kernel.template} is missing: kernels.toml has {kernel.name}"
+        raise ToolError(f"kernels/{kernel.template} is missing: {SPEC} has {kernel.name}")
     command = [sys.executable, "-B", "tools/xngen", str(kernel.template), "-o", str(kernel.path)]
     for key, value in kernel.defines.items():
         command += ["-D", f"{key}={value}"]
-    done = subprocess.run(
-        command,
-        cwd=tree,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0 and _has_text(tree / kernel.path):
-        return None
-    lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-    reason = lines[-1] if lines else "no message"
-    return f"kernels/{kernel.template} does not expand to {kernel.name}: {reason}"
-
-
-def _has_text(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    made = tree / kernel.path
+    if done.returncode != 0 or not made.is_file() or made.stat().st_size == 0:
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        reason = lines[-1] if lines else "no message"
+        raise ToolError(f"kernels/{kernel.template} does not expand to {kernel.name}: {reason}")
 
 
 def update_lists(tree: Path) -> None:
@@ -137,8 +124,8 @@ def check_lists(tree: Path, files: list[PurePosixPath], generated: list[PurePosi
     defined = {kernel: _ukernels(tree / kernel) for kernel in ours}
     known = {name for names in defined.values() for name in names}
     rows: dict[str, set[str]] = {}
-    ours_too = [f for f in [*generated, *files] if f.match("src/*/*.h")]
-    for header in (f for f in ours_too if f.parts[1] not in _NOT_KERNELS):
+    headers = [f for f in [*generated, *files] if f.match("src/*/*.h")]
+    for header in (f for f in headers if f.parts[1] not in _NOT_KERNELS):
         names = _ukernels(tree / header)
         rows[header.parts[1]] = rows.get(header.parts[1], set()) | names
         if missing := names - known:
