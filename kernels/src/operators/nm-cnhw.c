@@ -24,58 +24,36 @@
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
 #include "xnnpack/microkernel-type.h"
-#include "xnnpack/nmconv.h"
-#include "xnnpack/nmspmm.h"
+#include "xnnpack/nm-costs.h"
+#include "xnnpack/nm-operator.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator-utils.h"
 #include "xnnpack/operator.h"
 #include "pthreadpool.h"
 
-static bool is_in_place(const struct xnn_nm_convolution2d* conv)
-{
-  return conv->kernel_height == 1 && conv->kernel_width == 1 && conv->stride_height == 1 && conv->stride_width == 1 &&
-    (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) == 0 &&
-    (conv->flags & XNN_FLAG_INPUT_NHWC) == 0;
-}
-
 // Columns that are packed at once, or 0 for all.
-static size_t get_part_columns(const struct xnn_nmspmm_config* config, bool in_place)
+static size_t get_part_columns(const struct xnn_operator* op)
 {
-  return in_place ? 0 : max(XNN_NMSPMM_STRIPS_SIZE / (config->nr * sizeof(float)), 1);
-}
-
-static struct xnn_nmspmm_filter get_filter(xnn_operator_t op)
-{
-  const struct xnn_nmspmm_analysis sizes = {
-    .num_blocks = op->num_output_channel_blocks,
-    .num_columns = op->nmspmm.num_columns,
-    .num_weights = op->nmspmm.num_weights,
-    .num_packed = op->nmspmm.num_packed,
-    .dense = op->nmspmm.dense,
-  };
-  return xnn_layout_f32_nmspmm_w(
-    &sizes, op->groups, op->group_output_channels, op->kernel_height * op->kernel_width * op->group_input_channels,
-    get_part_columns(op->nmspmm.config, op->nmspmm.in_place), packed_weights(op));
+  const size_t column_size = (size_t) op->nm.nmspmm->nr << op->nm.datatype->log2_element_size;
+  return op->nm.in_place ? 0 : max(op->nm.costs.strips_size / column_size, 1);
 }
 
 static enum xnn_status pack_filter(
   xnn_operator_t op,
-  const struct xnn_nmspmm_analysis* analysis,
-  const struct xnn_filter_rows* rows,
-  const float* bias)
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nmspmm_analysis* analysis)
 {
-  const size_t row_size = op->kernel_height * op->kernel_width * op->group_input_channels;
-  const size_t part_columns = get_part_columns(analysis->config, op->nmspmm.in_place);
-  const size_t size = round_up_po2(
-    xnn_layout_f32_nmspmm_w(
-      analysis, op->groups, op->group_output_channels, row_size, part_columns, /*memory=*/NULL).size,
-    XNN_ALLOCATION_ALIGNMENT);
+  const struct xnn_nmspmm_config* config = analysis->config;
+  const size_t part_columns = get_part_columns(op);
+  const struct xnn_nmspmm_sizes sizes = xnn_get_nmspmm_sizes(layer, analysis, part_columns);
+  const size_t size = round_up_po2(xnn_layout_nmspmm_filter(&sizes, /*memory=*/NULL).size, XNN_ALLOCATION_ALIGNMENT);
   // Micro-kernels of different strips pack differently.
   struct xnn_weights_cache_look_up_key cache_key = {
-    .seed = op->groups ^ op->group_input_channels ^ op->group_output_channels ^ (analysis->config->nr << 8) ^
-      analysis->config->mr ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20),
-    .kernel = xnn_get_filter_key(rows),
-    .bias = bias,
+    .seed = op->groups ^ op->group_input_channels ^ op->group_output_channels ^ (config->nr << 8) ^ config->mr ^
+      ((uint32_t) op->nm.in_place << 31) ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20),
+    .kernel = xnn_get_nm_rows_key(&layer->filter),
+    .bias = layer->bias,
   };
   if (use_weights_cache(op)) {
     op->packed_weights.offset = xnn_weights_cache_look_up(op->weights_cache, &cache_key);
@@ -89,56 +67,36 @@ static enum xnn_status pack_filter(
       size, xnn_operator_type_to_string(op->type));
     return xnn_status_out_of_memory;
   }
-  struct xnn_nmspmm_filter filter =
-    xnn_layout_f32_nmspmm_w(analysis, op->groups, op->group_output_channels, row_size, part_columns, memory);
-  const enum xnn_status status = xnn_pack_f32_nmspmm_w(
-    analysis, op->groups, op->group_output_channels, row_size, part_columns, rows, bias, &filter);
+  const enum xnn_status status = xnn_pack_nmspmm_filter(layer, zeros, analysis, &sizes, part_columns, memory);
   if (status == xnn_status_success && use_weights_cache(op)) {
     op->packed_weights.offset = xnn_look_up_or_insert_weights_cache(op->weights_cache, &cache_key, memory, size);
   }
   return status;
 }
 
-enum xnn_status xnn_create_analyzed_convolution2d_nm_cnhw_f32(
-    const struct xnn_nm_convolution2d* conv,
+enum xnn_status xnn_create_analyzed_nm_cnhw(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_zeros* zeros,
+    const struct xnn_nm_costs* costs,
     const struct xnn_nmspmm_analysis* analysis,
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  xnn_operator_t op =
-    xnn_allocate_nm_convolution2d(conv, xnn_operator_type_convolution_nm_cnhw_f32, weights_cache);
+  xnn_operator_t op = xnn_allocate_nm_operator(
+    layer, costs, xnn_operator_type_convolution_nm_cnhw_f32, analysis->config->init, weights_cache);
   if (op == NULL) {
     return xnn_status_out_of_memory;
   }
-  op->num_nonzero_values = analysis->num_nonzeroes;
-  op->num_output_channel_blocks = analysis->num_blocks;
-  op->nmspmm.config = analysis->config;
-  op->nmspmm.num_columns = (uint32_t) analysis->num_columns;
-  op->nmspmm.num_weights = analysis->num_weights;
-  op->nmspmm.num_packed = (uint32_t) analysis->num_packed;
-  op->nmspmm.dense = analysis->dense;
-  op->nmspmm.in_place = is_in_place(conv);
-  analysis->config->init(&op->params.f32_minmax, conv->output_min, conv->output_max);
-  analysis->config->init(&op->params2.f32_minmax, -INFINITY, INFINITY);
-
-  const enum xnn_status status = pack_filter(op, analysis, &conv->filter, conv->bias);
+  op->num_nonzero_values = zeros->num_nonzeroes;
+  op->nm.nmspmm = analysis->config;
+  op->nm.in_place = analysis->in_place;
+  const enum xnn_status status = pack_filter(op, layer, zeros, analysis);
   if (status != xnn_status_success) {
     xnn_delete_operator(op);
     return status;
   }
   *convolution_op_out = op;
   return xnn_status_success;
-}
-
-enum xnn_status xnn_analyze_convolution2d_nm_cnhw_f32(
-    const struct xnn_nm_convolution2d* conv,
-    size_t pixels,
-    struct xnn_nmspmm_analysis* analysis)
-{
-  return xnn_analyze_f32_nmspmm_w(
-    conv->groups, conv->group_output_channels, (size_t) conv->kernel_height * conv->kernel_width,
-    conv->group_input_channels, pixels, is_in_place(conv),
-    conv->stride_width != 1 || (conv->flags & XNN_FLAG_INPUT_NHWC) != 0, &conv->filter, analysis);
 }
 
 enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
@@ -164,7 +122,8 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  struct xnn_nm_convolution2d conv = {
+  const struct xnn_nm_layer layer = {
+    .datatype = &xnn_nm_f32,
     .padding_top = input_padding_top,
     .padding_right = input_padding_right,
     .padding_bottom = input_padding_bottom,
@@ -186,7 +145,7 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
     .output_max = output_max,
     .flags = flags,
   };
-  enum xnn_status status = xnn_check_nm_convolution2d(&conv, xnn_operator_type_convolution_nm_cnhw_f32);
+  enum xnn_status status = xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_cnhw_f32);
   if (status != xnn_status_success) {
     return status;
   }
@@ -200,13 +159,19 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
       xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32), kernel_width, kernel_height, groups);
     return xnn_status_invalid_parameter;
   }
-  struct xnn_nmspmm_analysis analysis;
-  status = xnn_analyze_convolution2d_nm_cnhw_f32(&conv, /*pixels=*/0, &analysis);
+  struct xnn_nm_zeros zeros;
+  status = xnn_find_nm_zeros(&layer, &zeros);
   if (status != xnn_status_success) {
     return status;
   }
-  status = xnn_create_analyzed_convolution2d_nm_cnhw_f32(&conv, &analysis, weights_cache, convolution_op_out);
-  xnn_release_nmspmm_analysis(&analysis);
+  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
+  struct xnn_nmspmm_analysis analysis;
+  status = xnn_analyze_nmspmm(&layer, &zeros, costs, &analysis);
+  if (status == xnn_status_success) {
+    status = xnn_create_analyzed_nm_cnhw(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
+    xnn_release_nmspmm_analysis(&analysis);
+  }
+  xnn_release_nm_zeros(&zeros);
   return status;
 }
 
@@ -227,14 +192,15 @@ static enum xnn_status compute_distances(
   size_t column_size,
   struct reshaped* reshaped)
 {
-  const bool in_place = op->nmspmm.in_place;
-  const size_t num_offsets = (op->nmspmm.dense ? 1 : op->nmspmm.num_columns) + XNN_EXTRA_NMSPMM_OFFSETS;
-  const size_t num_packed = in_place ? 0 : op->nmspmm.num_packed;
+  const bool in_place = op->nm.in_place;
+  const struct xnn_nmspmm_sizes* sizes = filter->sizes;
+  const size_t num_offsets = (sizes->dense ? 1 : sizes->num_columns) + XNN_EXTRA_NMSPMM_OFFSETS;
+  const size_t num_packed = in_place ? 0 : sizes->num_packed;
   // At most one step for each tap of each group, and one more where a part begins within a tap.
   const size_t max_steps = in_place ? 0 :
-    min(num_packed, (size_t) op->groups * op->kernel_height * op->kernel_width + filter->num_parts);
+    min(num_packed, (size_t) op->groups * op->kernel_height * op->kernel_width + sizes->num_parts);
   const size_t size = max_steps * sizeof(struct xnn_nmspmm_pack_step) +
-    (num_offsets + num_packed + filter->num_parts + 1) * sizeof(uint32_t);
+    (num_offsets + num_packed + sizes->num_parts + 1) * sizeof(uint32_t);
   uint8_t* memory = xnn_reallocate_memory((void*) op->indirection_buffer, size);
   if (memory == NULL) {
     xnn_log_error("failed to allocate %zu bytes for %s operator offsets",
@@ -248,10 +214,10 @@ static enum xnn_status compute_distances(
   reshaped->part_steps = (uint32_t*) (reshaped->channels + num_packed);
 
   memset(reshaped->offsets, 0, num_offsets * sizeof(int32_t));
-  if (op->nmspmm.dense) {
+  if (sizes->dense) {
     reshaped->offsets[0] = (int32_t) (in_place ? channel_stride : column_size);
   } else {
-    for (size_t p = 0; p < filter->num_parts; p++) {
+    for (size_t p = 0; p < sizes->num_parts; p++) {
       const struct xnn_nmspmm_part* part = &filter->parts[p];
       for (size_t s = 0; s < part->num_segments; s++) {
         const struct xnn_nmspmm_segment* segment = &filter->segments[part->first_segment + s];
@@ -269,7 +235,7 @@ static enum xnn_status compute_distances(
   }
 
   uint32_t num_steps = 0;
-  for (size_t p = 0; p < filter->num_parts; p++) {
+  for (size_t p = 0; p < sizes->num_parts; p++) {
     const struct xnn_nmspmm_part* part = &filter->parts[p];
     reshaped->part_steps[p] = num_steps;
     size_t last_tap = SIZE_MAX;
@@ -287,7 +253,7 @@ static enum xnn_status compute_distances(
       reshaped->steps[num_steps - 1].num_packed += 1;
     }
   }
-  reshaped->part_steps[filter->num_parts] = num_steps;
+  reshaped->part_steps[sizes->num_parts] = num_steps;
   return xnn_status_success;
 }
 
@@ -316,9 +282,10 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
   }
 
   const bool input_nhwc = (op->flags & XNN_FLAG_INPUT_NHWC) != 0;
-  const struct xnn_nmspmm_config* config = op->nmspmm.config;
-  const size_t pixel_stride = (input_nhwc ? op->groups * op->group_input_channels : 1) * sizeof(float);
-  size_t channel_stride = sizeof(float);
+  const struct xnn_nmspmm_config* config = op->nm.nmspmm;
+  const size_t element_size = (size_t) 1 << op->nm.datatype->log2_element_size;
+  const size_t pixel_stride = (input_nhwc ? op->groups * op->group_input_channels : 1) * element_size;
+  size_t channel_stride = element_size;
   if (!input_nhwc && (
       !xnn_multiply_sizes(channel_stride, batch_size, &channel_stride) ||
       !xnn_multiply_sizes(channel_stride, input_height, &channel_stride) ||
@@ -327,31 +294,32 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
   }
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
   // 1 for an NHWC image, which never lies in bands.
-  const size_t input_pixels = channel_stride / sizeof(float);
+  const size_t input_pixels = channel_stride / element_size;
   const size_t output_pixels = batch_size * op->output_height * op->output_width;
   const size_t input_band_pixels = get_band_pixels(op, XNN_FLAG_INPUT_BANDS, input_pixels, num_threads);
   const size_t output_band_pixels = get_band_pixels(op, XNN_FLAG_OUTPUT_BANDS, output_pixels, num_threads);
   const bool input_in_bands = input_band_pixels != input_pixels;
   const bool output_in_bands = output_band_pixels != output_pixels;
-  const size_t band_pixels = op->nmspmm.in_place ? min(input_band_pixels, output_band_pixels) : output_band_pixels;
+  const size_t band_pixels = op->nm.in_place ? min(input_band_pixels, output_band_pixels) : output_band_pixels;
   if (input_in_bands) {
-    channel_stride = input_band_pixels * sizeof(float);
+    channel_stride = input_band_pixels * element_size;
   }
   // What is read in place is reached from its band.
-  const bool packs_bands = input_in_bands && !op->nmspmm.in_place;
+  const bool packs_bands = input_in_bands && !op->nm.in_place;
   struct xnn_im2col_strips strips;
   status = xnn_reshape_im2col_strips(
-    op, pixel_stride, packs_bands ? num_threads * channel_stride : channel_stride, config->nr,
+    op, element_size, pixel_stride, packs_bands ? num_threads * channel_stride : channel_stride, config->nr,
     packs_bands ? input_band_pixels : 0, band_pixels, &strips);
   if (status != xnn_status_success) {
     return status;
   }
   const size_t num_bands = divide_round_up(output_pixels, band_pixels);
-  const size_t output_channel_stride = output_band_pixels * sizeof(float);
+  const size_t output_channel_stride = output_band_pixels * element_size;
   const size_t output_band_size = op->groups * op->group_output_channels * output_channel_stride;
-  op->nmspmm.output_size = (output_in_bands ? num_threads : 1) * output_band_size;
-  const struct xnn_nmspmm_filter filter = get_filter(op);
-  const size_t column_size = config->nr * sizeof(float);
+  op->nm.output_size = (output_in_bands ? num_threads : 1) * output_band_size;
+  void* weights = packed_weights(op);
+  const struct xnn_nmspmm_filter filter = xnn_layout_nmspmm_filter(weights, weights);
+  const size_t column_size = config->nr * element_size;
   struct reshaped reshaped;
   status = compute_distances(op, &filter, pixel_stride, channel_stride, column_size, &reshaped);
   if (status != xnn_status_success) {
@@ -363,12 +331,12 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     .input_group_stride = op->group_input_channels * channel_stride,
     .output_channel_stride = output_channel_stride,
     .input_band_stride =
-      input_in_bands ? op->group_input_channels * channel_stride : band_pixels * sizeof(float),
-    .output_band_stride = output_in_bands ? output_band_size : band_pixels * sizeof(float),
+      input_in_bands ? op->group_input_channels * channel_stride : band_pixels * element_size,
+    .output_band_stride = output_in_bands ? output_band_size : band_pixels * element_size,
     .weights = filter.weights,
     .parts = filter.parts,
     .segments = filter.segments,
-    .num_parts = filter.num_parts,
+    .num_parts = filter.sizes->num_parts,
     .offsets = reshaped.offsets,
     .channels = reshaped.channels,
     .steps = reshaped.steps,
@@ -383,20 +351,21 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
     .last_band_pixels = output_pixels - (num_bands - 1) * band_pixels,
     .column_size = column_size,
     .nr = config->nr,
-    .dense = op->nmspmm.dense,
-    .ukernel = op->nmspmm.dense ? config->dense_ukernel : config->ukernel,
+    .log2_element_size = op->nm.datatype->log2_element_size,
+    .dense = filter.sizes->dense,
+    .ukernel = filter.sizes->dense ? config->dense_ukernel : config->ukernel,
     .pack = config->pack,
-    .params = op->params.f32_minmax,
-    .linear_params = op->params2.f32_minmax,
+    .params = op->nm.params,
+    .linear_params = op->nm.linear_params,
   };
   size_t max_columns = 0;
-  for (size_t p = 0; p < filter.num_parts; p++) {
+  for (size_t p = 0; p < filter.sizes->num_parts; p++) {
     max_columns = max(max_columns, filter.parts[p].num_packed);
   }
   context->strip_size = round_up_po2(max(max_columns, 1) * column_size, XNN_ALLOCATION_ALIGNMENT);
   xnn_plan_nmspmm(
-    context, op->groups * op->group_input_channels * input_pixels * sizeof(float), config->cache_size,
-    op->num_output_channel_blocks / op->groups, op->nmspmm.num_packed, op->nmspmm.num_weights, num_threads);
+    context, &op->nm.costs, op->groups * op->group_input_channels * input_pixels * element_size,
+    filter.sizes->num_blocks / op->groups, filter.sizes->num_packed, filter.sizes->num_weights, num_threads);
 
   memset(op->compute, 0, sizeof(op->compute));
   op->compute[0].type = xnn_parallelization_type_2d_with_thread;

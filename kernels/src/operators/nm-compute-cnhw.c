@@ -12,14 +12,8 @@
 
 #include "xnnpack/common.h"
 #include "xnnpack/math.h"
-#include "xnnpack/nmspmm.h"
+#include "xnnpack/nm-operator.h"
 
-// Packed strips of one thread, in bytes, where more of them save reading the weights once more.
-#define MAX_SCRATCH_SIZE (2 * XNN_NMSPMM_STRIPS_SIZE)
-// Enough tasks a thread to even out their times.
-#define TARGET_TASKS_PER_THREAD 4
-// What packing a column takes, in weights that pass over it.
-#define PACKED_COLUMN_COST 6.0f
 // Processors fetch memory ahead as far as the end of a page. Threads whose pixels take turns in one page, and do not lie
 // in bands, fetch, and write to, what the others hold.
 #define FETCHED_SPAN 4096
@@ -79,8 +73,8 @@ static void deal_tasks(
 
 void xnn_plan_nmspmm(
     struct nmspmm_context* context,
+    const struct xnn_nm_task_costs* costs,
     size_t input_size,
-    size_t cache_size,
     size_t num_blocks,
     size_t num_packed,
     size_t num_weights,
@@ -88,14 +82,14 @@ void xnn_plan_nmspmm(
 {
   const bool in_place = context->part_steps == NULL;
   // The more strips pass at once, the less often the weights are read.
-  const bool is_cached = in_place && input_size <= cache_size;
-  const size_t fitting_strips = get_fitting_strips(context, XNN_NMSPMM_STRIPS_SIZE);
+  const bool is_cached = in_place && input_size <= costs->cache_size;
+  const size_t fitting_strips = get_fitting_strips(context, costs->strips_size);
   context->num_threads = num_threads;
   context->row_tasks = 1;
   if (context->num_bands > 1) {
     context->task_strips = is_cached ?
-      context->num_strips : min(fitting_strips, max(context->num_strips / TARGET_TASKS_PER_THREAD, 1));
-    context->row_tasks = is_cached ? min(num_blocks, TARGET_TASKS_PER_THREAD) : 1;
+      context->num_strips : min(fitting_strips, max(context->num_strips / costs->cnhw_tasks, 1));
+    context->row_tasks = is_cached ? min(num_blocks, costs->cnhw_tasks) : 1;
     context->thread_tasks = divide_round_up(context->num_strips, context->task_strips);
     context->last_tasks = 0;
     context->last_row_tasks = 1;
@@ -107,18 +101,19 @@ void xnn_plan_nmspmm(
     context->task_strips = context->num_strips;
     context->thread_tasks = 0;
     context->last_tasks = 1;
-    context->last_row_tasks = min(num_blocks / num_threads, TARGET_TASKS_PER_THREAD) * num_threads;
+    context->last_row_tasks = min(num_blocks / num_threads, costs->cnhw_tasks) * num_threads;
   } else if (is_cached) {
     context->task_strips = max(context->num_pixels / context->nr / num_threads, 1);
     // In two, so that a thread that is done can take one over.
     context->row_tasks = min(num_blocks, 2);
     deal_tasks(context, num_blocks, /*packing=*/0.0f, num_threads);
   } else {
-    const float packing = in_place ? 0.0f : PACKED_COLUMN_COST * (float) num_packed / (float) max(num_weights, 1);
-    context->task_strips = min(fitting_strips, max(context->num_strips / (num_threads * TARGET_TASKS_PER_THREAD), 1));
+    const float packing = in_place ? 0.0f : costs->packed_column * (float) num_packed / (float) max(num_weights, 1);
+    context->task_strips = min(fitting_strips, max(context->num_strips / (num_threads * costs->cnhw_tasks), 1));
     deal_tasks(context, num_blocks, packing, num_threads);
     if (!in_place && context->thread_tasks == 0 && context->last_row_tasks == num_threads) {
-      context->task_strips = get_fitting_strips(context, MAX_SCRATCH_SIZE);
+      // More packed strips save reading the weights once more.
+      context->task_strips = get_fitting_strips(context, 2 * costs->strips_size);
       context->last_tasks = divide_round_up(context->num_strips, context->task_strips);
     }
   }
@@ -167,6 +162,7 @@ static void compute_task(
   if (first_pixel >= band_pixels) {
     return;
   }
+  const size_t first_pixel_distance = first_pixel << context->log2_element_size;
   const size_t num_pixels = min(context->task_strips * nr, band_pixels - first_pixel);
   const size_t num_strips = divide_round_up(num_pixels, nr);
   const bool in_place = context->part_steps == NULL;
@@ -176,8 +172,8 @@ static void compute_task(
   const uint8_t* input = (const uint8_t*) context->input;
   for (size_t p = 0; p < context->num_parts; p++) {
     const struct xnn_nmspmm_part* part = &context->parts[p];
-    const uint8_t* strips = input + band * context->input_band_stride + first_pixel * sizeof(float);
-    size_t strip_distance = nr * sizeof(float);
+    const uint8_t* strips = input + band * context->input_band_stride + first_pixel_distance;
+    size_t strip_distance = nr << context->log2_element_size;
     if (!in_place) {
       for (size_t s = 0; s < num_strips; s++) {
         pack_strip(
@@ -188,20 +184,20 @@ static void compute_task(
     }
 
     const void* initial = part->is_first ? context->residual : context->output;
-    const union xnn_f32_minmax_params* params = part->is_last ? &context->params : &context->linear_params;
+    const union xnn_nm_params* params = part->is_last ? &context->params : &context->linear_params;
     const size_t first_segment = part->num_segments * row_task / row_tasks;
     const size_t end_segment = part->num_segments * (row_task + 1) / row_tasks;
     for (size_t i = first_segment; i < end_segment; i++) {
       const struct xnn_nmspmm_segment* segment = &context->segments[part->first_segment + i];
-      const xnn_f32_nmspmm_minmax_ukernel_fn ukernel = context->ukernel[segment->rows - 1];
+      const xnn_nmspmm_ukernel_fn ukernel = context->ukernel[segment->rows - 1];
       const int32_t* offsets = context->offsets + (context->dense ? 0 : segment->first_column);
-      const float* w = context->weights + segment->first_weight;
+      const void* w = (const void*) ((uintptr_t) context->weights + segment->first_weight);
       const size_t distance =
-        band * context->output_band_stride + segment->channel * channel_stride + first_pixel * sizeof(float);
+        band * context->output_band_stride + segment->channel * channel_stride + first_pixel_distance;
       ukernel(
-        num_pixels, segment->num_columns, (const float*) strips, strip_distance, offsets, w,
-        initial == NULL ? NULL : (const float*) ((uintptr_t) initial + distance),
-        (float*) ((uintptr_t) context->output + distance), channel_stride, params);
+        num_pixels, segment->num_columns, strips, strip_distance, offsets, w,
+        initial == NULL ? NULL : (const void*) ((uintptr_t) initial + distance),
+        (void*) ((uintptr_t) context->output + distance), channel_stride, params);
     }
     if (part->is_last) {
       input += context->input_group_stride;

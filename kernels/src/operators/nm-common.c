@@ -17,14 +17,15 @@
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
-#include "xnnpack/nmconv.h"
+#include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-operator.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator-utils.h"
 #include "xnnpack/operator.h"
 #include "xnnpack/params.h"
 
-enum xnn_status xnn_check_nm_convolution2d(
-    const struct xnn_nm_convolution2d* conv,
+enum xnn_status xnn_check_nm_layer(
+    const struct xnn_nm_layer* layer,
     enum xnn_operator_type type)
 {
   const char* name = xnn_operator_type_to_string(type);
@@ -32,61 +33,61 @@ enum xnn_status xnn_check_nm_convolution2d(
     xnn_log_error("failed to create %s operator: XNNPACK is not initialized", name);
     return xnn_status_uninitialized;
   }
-  if (isnan(conv->output_min) || isnan(conv->output_max) || conv->output_min > conv->output_max) {
+  if (isnan(layer->output_min) || isnan(layer->output_max) || layer->output_min > layer->output_max) {
     xnn_log_error(
       "failed to create %s operator with [%.7g, %.7g] output range: bounds must be numbers in ascending order",
-      name, conv->output_min, conv->output_max);
+      name, layer->output_min, layer->output_max);
     return xnn_status_invalid_parameter;
   }
-  if (conv->kernel_height == 0 || conv->kernel_width == 0 || conv->stride_height == 0 || conv->stride_width == 0 ||
-      conv->dilation_height == 0 || conv->dilation_width == 0) {
+  if (layer->kernel_height == 0 || layer->kernel_width == 0 || layer->stride_height == 0 || layer->stride_width == 0 ||
+      layer->dilation_height == 0 || layer->dilation_width == 0) {
     xnn_log_error(
       "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel, %" PRIu32 "x%" PRIu32 " subsampling, "
       "%" PRIu32 "x%" PRIu32 " dilation: each must be non-zero",
-      name, conv->kernel_height, conv->kernel_width, conv->stride_height, conv->stride_width,
-      conv->dilation_height, conv->dilation_width);
+      name, layer->kernel_height, layer->kernel_width, layer->stride_height, layer->stride_width,
+      layer->dilation_height, layer->dilation_width);
     return xnn_status_invalid_parameter;
   }
-  if (conv->groups == 0 || conv->group_input_channels == 0 || conv->group_output_channels == 0) {
+  if (layer->groups == 0 || layer->group_input_channels == 0 || layer->group_output_channels == 0) {
     xnn_log_error(
       "failed to create %s operator with %" PRIu32 " groups of %zu input and %zu output channels: "
       "each must be non-zero",
-      name, conv->groups, conv->group_input_channels, conv->group_output_channels);
+      name, layer->groups, layer->group_input_channels, layer->group_output_channels);
     return xnn_status_invalid_parameter;
   }
   size_t input_channels, output_channels, row_size;
-  if (!xnn_multiply_sizes(conv->groups, conv->group_input_channels, &input_channels) ||
-      !xnn_multiply_sizes(conv->groups, conv->group_output_channels, &output_channels) ||
-      !xnn_multiply_sizes(conv->kernel_height, conv->kernel_width, &row_size) || row_size > UINT32_MAX ||
-      !xnn_multiply_sizes(row_size, conv->group_input_channels, &row_size) ||
-      conv->input_channel_stride > SIZE_MAX / sizeof(float) ||
-      conv->output_channel_stride > SIZE_MAX / sizeof(float)) {
+  if (!xnn_multiply_sizes(layer->groups, layer->group_input_channels, &input_channels) ||
+      !xnn_multiply_sizes(layer->groups, layer->group_output_channels, &output_channels) ||
+      !xnn_multiply_sizes(layer->kernel_height, layer->kernel_width, &row_size) || row_size > UINT32_MAX ||
+      !xnn_multiply_sizes(row_size, layer->group_input_channels, &row_size) ||
+      layer->input_channel_stride > SIZE_MAX >> layer->datatype->log2_element_size ||
+      layer->output_channel_stride > SIZE_MAX >> layer->datatype->log2_element_size) {
     xnn_log_error("failed to create %s operator: filter or channel strides overflow memory", name);
     return xnn_status_unsupported_parameter;
   }
-  if (conv->input_channel_stride < input_channels || conv->output_channel_stride < output_channels) {
+  if (layer->input_channel_stride < input_channels || layer->output_channel_stride < output_channels) {
     xnn_log_error(
       "failed to create %s operator with channel strides of %zu for input and %zu for output: "
       "they must be at least as large as the channels, %zu and %zu",
-      name, conv->input_channel_stride, conv->output_channel_stride, input_channels, output_channels);
+      name, layer->input_channel_stride, layer->output_channel_stride, input_channels, output_channels);
     return xnn_status_invalid_parameter;
   }
-  const bool any_padding =
-    (conv->padding_top | conv->padding_right | conv->padding_bottom | conv->padding_left) != 0;
-  if ((conv->flags & XNN_FLAG_TENSORFLOW_SAME_PADDING) != 0 && any_padding) {
+  if ((layer->flags & XNN_FLAG_TENSORFLOW_SAME_PADDING) != 0 && xnn_is_nm_padded(layer)) {
     xnn_log_error("failed to create %s operator: SAME padding can't be combined with explicit padding", name);
     return xnn_status_invalid_parameter;
   }
-  if ((conv->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
+  if ((layer->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
     xnn_log_error("failed to create %s operator: depthwise filters have no columns to share", name);
     return xnn_status_unsupported_parameter;
   }
   return xnn_status_success;
 }
 
-xnn_operator_t xnn_allocate_nm_convolution2d(
-    const struct xnn_nm_convolution2d* conv,
+xnn_operator_t xnn_allocate_nm_operator(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_costs* costs,
     enum xnn_operator_type type,
+    xnn_init_nm_params_fn init,
     xnn_weights_cache_t weights_cache)
 {
   xnn_operator_t op = xnn_allocate_zero_simd_memory(sizeof(struct xnn_operator));
@@ -96,24 +97,35 @@ xnn_operator_t xnn_allocate_nm_convolution2d(
     return NULL;
   }
   op->weights_cache = weights_cache;
-  op->padding_top = conv->padding_top;
-  op->padding_right = conv->padding_right;
-  op->padding_bottom = conv->padding_bottom;
-  op->padding_left = conv->padding_left;
-  op->kernel_height = conv->kernel_height;
-  op->kernel_width = conv->kernel_width;
-  op->stride_height = conv->stride_height;
-  op->stride_width = conv->stride_width;
-  op->dilation_height = conv->dilation_height;
-  op->dilation_width = conv->dilation_width;
-  op->groups = conv->groups;
-  op->group_input_channels = conv->group_input_channels;
-  op->group_output_channels = conv->group_output_channels;
-  op->input_pixel_stride = conv->input_channel_stride;
-  op->output_pixel_stride = conv->output_channel_stride;
+  op->padding_top = layer->padding_top;
+  op->padding_right = layer->padding_right;
+  op->padding_bottom = layer->padding_bottom;
+  op->padding_left = layer->padding_left;
+  op->kernel_height = layer->kernel_height;
+  op->kernel_width = layer->kernel_width;
+  op->stride_height = layer->stride_height;
+  op->stride_width = layer->stride_width;
+  op->dilation_height = layer->dilation_height;
+  op->dilation_width = layer->dilation_width;
+  op->groups = layer->groups;
+  op->group_input_channels = layer->group_input_channels;
+  op->group_output_channels = layer->group_output_channels;
+  op->input_pixel_stride = layer->input_channel_stride;
+  op->output_pixel_stride = layer->output_channel_stride;
   op->type = type;
   op->ukernel.type = xnn_microkernel_type_nmconv;
-  op->flags = conv->flags;
+  op->nm.datatype = layer->datatype;
+  op->nm.costs = (struct xnn_nm_task_costs) {
+    .nhwc_task_size = (size_t) costs->nhwc_task_size,
+    .nhwc_tasks = max((size_t) costs->nhwc_tasks, 1),
+    .packed_column = costs->packed_column,
+    .cnhw_tasks = max((size_t) costs->cnhw_tasks, 1),
+    .cache_size = (size_t) costs->cache_size,
+    .strips_size = (size_t) costs->strips_size,
+  };
+  init(&op->nm.params, layer->output_min, layer->output_max);
+  init(&op->nm.linear_params, -INFINITY, INFINITY);
+  op->flags = layer->flags;
   op->state = xnn_run_state_invalid;
   return op;
 }

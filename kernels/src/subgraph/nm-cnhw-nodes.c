@@ -13,11 +13,10 @@
 #include <string.h>
 
 #include "xnnpack.h"
-#include "xnnpack/cnhw.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/nm-subgraph.h"
-#include "xnnpack/nmconv.h"
+#include "xnnpack/nm-pooling.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
@@ -374,10 +373,8 @@ bool xnn_node_supports_cnhw(
   }
   const struct xnn_value* output = &subgraph->values[node->outputs[0]];
   switch (node->type) {
-    case xnn_node_type_convolution_2d: {
-      struct xnn_nm_convolution2d conv;
-      return is_f32_image(output) && xnn_node_get_nm_convolution(subgraph->values, node, node->flags, &conv);
-    }
+    case xnn_node_type_convolution_2d:
+      return is_f32_image(output) && node->nm_choice != NULL;
     case xnn_node_type_max_pooling_2d:
     case xnn_node_type_average_pooling_2d:
     case xnn_node_type_unary_elementwise:
@@ -410,9 +407,6 @@ bool xnn_node_supports_cnhw(
 void xnn_node_run_in_cnhw(struct xnn_node* node)
 {
   switch (node->type) {
-    case xnn_node_type_convolution_2d:
-      xnn_node_run_convolution_in_cnhw(node);
-      break;
     case xnn_node_type_max_pooling_2d:
     case xnn_node_type_average_pooling_2d:
       node->create = create_pooling;
@@ -443,8 +437,8 @@ void xnn_node_run_in_cnhw(struct xnn_node* node)
       node->setup = setup_concatenate;
       break;
     default:
-      // Elementwise with one input: the order in memory does not matter.
-      assert(node->type == xnn_node_type_unary_elementwise);
+      // Layers carry their choice. Elementwise with one input: the order in memory does not matter.
+      assert(node->type == xnn_node_type_convolution_2d || node->type == xnn_node_type_unary_elementwise);
       break;
   }
 }

@@ -15,13 +15,12 @@
 
 #include "xnnpack.h"
 #include "xnnpack/allocator.h"
-#include "xnnpack/cnhw.h"
 #include "xnnpack/common.h"
 #include "xnnpack/compute.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
-#include "xnnpack/nmconv.h"
-#include "xnnpack/nmspmm.h"
+#include "xnnpack/nm-operator.h"
+#include "xnnpack/nm-pooling.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
 #include "xnnpack/params.h"
@@ -136,7 +135,7 @@ enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
   }
   struct xnn_im2col_strips strips;
   status = xnn_reshape_im2col_strips(
-    op, sizeof(float), channel_stride, config->nr, /*input_band_pixels=*/0, /*band_pixels=*/0, &strips);
+    op, sizeof(float), sizeof(float), channel_stride, config->nr, /*input_band_pixels=*/0, /*band_pixels=*/0, &strips);
   if (status != xnn_status_success) {
     return status;
   }

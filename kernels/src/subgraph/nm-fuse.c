@@ -16,8 +16,8 @@
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
+#include "xnnpack/nm-choice.h"
 #include "xnnpack/nm-subgraph.h"
-#include "xnnpack/nmconv.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/subgraph.h"
 
@@ -100,20 +100,14 @@ static struct xnn_node* find_convolution(
     return NULL;
   }
   struct xnn_node* node = &subgraph->nodes[value->producer];
-  struct xnn_nm_convolution2d conv;
-  if (in_cnhw[node->id] != in_cnhw[add->id] || (node->flags & XNN_FLAG_ADD_LAST_INPUT) != 0 ||
+  if (node->nm_choice == NULL || in_cnhw[node->id] != in_cnhw[add->id] || node->nm_choice->adds ||
       node->num_inputs == XNN_MAX_INPUTS || node->activation.output_min != -INFINITY ||
-      node->activation.output_max != INFINITY || !xnn_node_get_nm_convolution(subgraph->values, node, flags, &conv)) {
+      node->activation.output_max != INFINITY) {
     return NULL;
   }
-  if (in_cnhw[node->id]) {
-    return node;
-  }
-  conv.flags |= XNN_FLAG_ADD_LAST_INPUT;
-  struct xnn_nmconv_analysis analysis;
-  struct xnn_nm_convolution_info info = {0};
-  float dense_cost;
-  return xnn_choose_nm_nhwc(&conv, flags, &analysis, &info, &dense_cost) == xnn_nm_reason_chosen ? node : NULL;
+  const bool is_chosen = in_cnhw[node->id] ||
+    xnn_decide_nm_nhwc(node->nm_choice, flags, /*adds=*/true) == xnn_nm_reason_chosen;
+  return is_chosen ? node : NULL;
 }
 
 // Lets the node clamp what the only consumer of its output clamps.
@@ -162,8 +156,11 @@ void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t flags, const 
       add->inputs[add->num_inputs++] = residual_id;
       add->outputs[0] = output_id;
       add->flags |= XNN_FLAG_ADD_LAST_INPUT;
-      if (!in_cnhw[n]) {
-        xnn_node_run_residual_convolution(add);
+      if (in_cnhw[n]) {
+        add->nm_choice->adds = true;
+      } else {
+        xnn_choose_nm_residual(add->nm_choice);
+        xnn_node_carry_nm_choice(add, add->nm_choice);
       }
       xnn_node_clear(conv);
       xnn_value_clear(&subgraph->values[value_id]);

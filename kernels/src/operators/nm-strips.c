@@ -13,8 +13,7 @@
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
-#include "xnnpack/nmconv.h"
-#include "xnnpack/nmspmm.h"
+#include "xnnpack/nm-operator.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
 
@@ -54,6 +53,7 @@ size_t xnn_get_nmspmm_band_pixels(size_t num_pixels, size_t num_threads)
 
 enum xnn_status xnn_reshape_im2col_strips(
     xnn_operator_t op,
+    size_t element_size,
     size_t pixel_stride,
     size_t channel_stride,
     size_t nr,
@@ -110,7 +110,7 @@ enum xnn_status xnn_reshape_im2col_strips(
     const size_t start = band * band_pixels + strip % band_strips * nr;
     const size_t end = min(min(start + nr, (band + 1) * band_pixels), num_pixels);
     pixel = start + 1;
-    const int32_t stride = pixel < end ? base[pixel] - base[pixel - 1] : (int32_t) sizeof(float);
+    const int32_t stride = pixel < end ? base[pixel] - base[pixel - 1] : (int32_t) element_size;
     while (pixel < end && base[pixel] - base[pixel - 1] == stride) {
       pixel += 1;
     }

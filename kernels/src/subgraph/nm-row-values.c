@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/nm-subgraph.h"
@@ -38,7 +39,7 @@ enum xnn_status xnn_define_row_tensor_value(
       xnn_datatype_to_string(xnn_datatype_fp32), num_dims, xnn_datatype_to_string(datatype));
     return xnn_status_unsupported_parameter;
   }
-  // Static for all that look at it, by an address that is not NULL; who wants to read it is stopped by the checks below.
+  // Static for all that look at it, by an address that is not NULL. The checks below refuse graphs in which another node reads it.
   const enum xnn_status status =
     xnn_define_tensor_value(subgraph, datatype, num_dims, dims, context, external_id, /*flags=*/0, id_out);
   if (status == xnn_status_success) {

@@ -21,60 +21,37 @@
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
 #include "xnnpack/microkernel-type.h"
-#include "xnnpack/nmconv.h"
+#include "xnnpack/nm-costs.h"
+#include "xnnpack/nm-operator.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator-utils.h"
 #include "xnnpack/operator.h"
 #include "xnnpack/params.h"
 #include "pthreadpool.h"
 
-// Weights that one task walks through for every pixel block: a part of L2 that leaves room for the image.
-#define MAX_TASK_WEIGHTS_SIZE (512 * 1024)
-// Enough tasks a thread to even out their times.
-#define TARGET_TASKS_PER_THREAD 5
-
-// The packed weights of an operator: floats for the micro-kernel, then the columns they belong to.
-struct packed_filter {
-  float* weights;
-  uint32_t* columns;
-  uint32_t* column_starts;
-};
-
-static struct packed_filter split_packed_filter(
-  void* memory,
-  size_t nr,
-  size_t num_tiles,
-  size_t num_columns)
+static struct xnn_nmconv_filter get_filter(const struct xnn_operator* op, void* memory)
 {
-  struct packed_filter filter;
-  filter.weights = (float*) memory;
-  filter.columns = (uint32_t*) (filter.weights + nr * (num_tiles + num_columns));
-  filter.column_starts = filter.columns + num_columns;
-  return filter;
+  return xnn_layout_nmconv_filter(
+    op->nm.datatype, op->nm.nmconv->nr, op->num_output_channel_blocks, op->num_nonzero_blocks, memory);
 }
 
 static enum xnn_status pack_filter(
   xnn_operator_t op,
-  const struct xnn_nmconv_analysis* analysis,
-  const struct xnn_filter_rows* rows,
-  const float* bias)
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros)
 {
-  const size_t nr = analysis->config->nr;
-  const size_t num_tiles = analysis->num_tiles;
-  const size_t num_columns = analysis->num_columns;
-  size_t num_weights;
-  if (!xnn_multiply_sizes(nr, num_tiles + num_columns, &num_weights) || num_weights > SIZE_MAX / 16) {
+  const size_t nr = op->nm.nmconv->nr;
+  const size_t filter_size = get_filter(op, /*memory=*/NULL).size;
+  if (filter_size == 0) {
     xnn_log_error("failed to create %s operator: packed weights overflow memory",
       xnn_operator_type_to_string(op->type));
     return xnn_status_unsupported_parameter;
   }
-  const size_t size = round_up_po2(
-    num_weights * sizeof(float) + (num_columns + num_tiles + 1) * sizeof(uint32_t), XNN_ALLOCATION_ALIGNMENT);
-
+  const size_t size = round_up_po2(filter_size, XNN_ALLOCATION_ALIGNMENT);
   struct xnn_weights_cache_look_up_key cache_key = {
     .seed = op->groups ^ op->group_input_channels ^ op->group_output_channels ^ nr ^ xnn_microkernel_type_nmconv,
-    .kernel = xnn_get_filter_key(rows),
-    .bias = bias,
+    .kernel = xnn_get_nm_rows_key(&layer->filter),
+    .bias = layer->bias,
   };
   if (use_weights_cache(op)) {
     op->packed_weights.offset = xnn_weights_cache_look_up(op->weights_cache, &cache_key);
@@ -82,41 +59,38 @@ static enum xnn_status pack_filter(
       return xnn_status_success;
     }
   }
-
   void* memory = xnn_get_pointer_to_write_weights(op, size, /*padding_byte=*/0);
   if (memory == NULL) {
     xnn_log_error("failed to allocate %zu bytes for %s operator packed weights",
       size, xnn_operator_type_to_string(op->type));
     return xnn_status_out_of_memory;
   }
-  const struct packed_filter filter = split_packed_filter(memory, nr, num_tiles, num_columns);
-  const enum xnn_status status = xnn_pack_f32_nmconv_w(
-    op->groups, op->group_output_channels, op->kernel_height * op->kernel_width, op->group_input_channels,
-    nr, rows, bias, filter.columns, filter.column_starts, filter.weights);
+  const struct xnn_nmconv_filter filter = get_filter(op, memory);
+  const enum xnn_status status = xnn_pack_nmconv_filter(layer, zeros, nr, &filter);
   if (status == xnn_status_success && use_weights_cache(op)) {
     op->packed_weights.offset = xnn_look_up_or_insert_weights_cache(op->weights_cache, &cache_key, memory, size);
   }
   return status;
 }
 
-enum xnn_status xnn_create_analyzed_convolution2d_nm_nhwc_f32(
-    const struct xnn_nm_convolution2d* conv,
+enum xnn_status xnn_create_analyzed_nm_nhwc(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_zeros* zeros,
+    const struct xnn_nm_costs* costs,
     const struct xnn_nmconv_analysis* analysis,
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  xnn_operator_t op =
-    xnn_allocate_nm_convolution2d(conv, xnn_operator_type_convolution_nm_nhwc_f32, weights_cache);
+  xnn_operator_t op = xnn_allocate_nm_operator(
+    layer, costs, xnn_operator_type_convolution_nm_nhwc_f32, analysis->config->init, weights_cache);
   if (op == NULL) {
     return xnn_status_out_of_memory;
   }
-  op->num_nonzero_values = analysis->num_nonzeroes;
+  op->num_nonzero_values = zeros->num_nonzeroes;
   op->num_nonzero_blocks = analysis->num_columns;
   op->num_output_channel_blocks = analysis->num_tiles;
-  op->nmconv_config = analysis->config;
-  analysis->config->init(&op->params.f32_minmax, conv->output_min, conv->output_max);
-
-  const enum xnn_status status = pack_filter(op, analysis, &conv->filter, conv->bias);
+  op->nm.nmconv = analysis->config;
+  const enum xnn_status status = pack_filter(op, layer, zeros);
   if (status != xnn_status_success) {
     xnn_delete_operator(op);
     return status;
@@ -151,7 +125,8 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  const struct xnn_nm_convolution2d conv = {
+  const struct xnn_nm_layer layer = {
+    .datatype = &xnn_nm_f32,
     .padding_top = input_padding_top,
     .padding_right = input_padding_right,
     .padding_bottom = input_padding_bottom,
@@ -173,18 +148,23 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
     .output_max = output_max,
     .flags = flags,
   };
-  enum xnn_status status = xnn_check_nm_convolution2d(&conv, xnn_operator_type_convolution_nm_nhwc_f32);
+  enum xnn_status status = xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_nhwc_f32);
   if (status != xnn_status_success) {
     return status;
   }
+  struct xnn_nm_zeros zeros;
+  status = xnn_find_nm_zeros(&layer, &zeros);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
   struct xnn_nmconv_analysis analysis;
-  status = xnn_analyze_f32_nmconv_w(
-    groups, group_output_channels, kernel_height * kernel_width, group_input_channels,
-    /*pixels=*/0, tile_height, &conv.filter, &analysis);
-  if (status != xnn_status_success) {
-    return status;
+  status = xnn_analyze_nmconv(&layer, &zeros, costs, tile_height, &analysis);
+  if (status == xnn_status_success) {
+    status = xnn_create_analyzed_nm_nhwc(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
   }
-  return xnn_create_analyzed_convolution2d_nm_nhwc_f32(&conv, &analysis, weights_cache, convolution_op_out);
+  xnn_release_nm_zeros(&zeros);
+  return status;
 }
 
 // Turns the kept columns into distances in bytes, for the given strides of the image that the kernel reads.
@@ -202,15 +182,14 @@ static enum xnn_status compute_offsets(
   }
   op->indirection_buffer = (const void**) offsets;
 
-  const struct packed_filter filter = split_packed_filter(
-    packed_weights(op), op->nmconv_config->nr, op->num_output_channel_blocks, num_columns);
+  const struct xnn_nmconv_filter filter = get_filter(op, packed_weights(op));
   const size_t row_columns = op->kernel_width * op->group_input_channels;
   for (size_t i = 0; i < num_columns; i++) {
     const size_t ky = filter.columns[i] / row_columns;
     const size_t kx = filter.columns[i] % row_columns / op->group_input_channels;
     const size_t c = filter.columns[i] % op->group_input_channels;
     offsets[i] = (int32_t) (ky * op->dilation_height * row_stride + kx * op->dilation_width * pixel_stride +
-                            c * sizeof(float));
+                            (c << op->nm.datatype->log2_element_size));
   }
   return xnn_status_success;
 }
@@ -220,9 +199,10 @@ static enum xnn_status compute_offsets(
 static size_t get_task_blocks(
   size_t num_blocks,
   size_t other_tasks,
+  size_t thread_tasks,
   size_t num_threads)
 {
-  const size_t most = max(num_blocks / divide_round_up(num_threads * TARGET_TASKS_PER_THREAD, other_tasks), 1);
+  const size_t most = max(num_blocks / divide_round_up(num_threads * thread_tasks, other_tasks), 1);
   size_t best = most;
   size_t least_busy = SIZE_MAX;
   for (size_t blocks = most; blocks > most / 2; blocks--) {
@@ -271,13 +251,14 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
   const bool any_padding = op->padding_top != 0 || op->padding_left != 0 ||
     padded_height > input_height || padded_width > input_width;
 
-  const size_t pixel_stride = (any_padding ? channels : op->input_pixel_stride) * sizeof(float);
+  const size_t log2_size = op->nm.datatype->log2_element_size;
+  const size_t pixel_stride = (any_padding ? channels : op->input_pixel_stride) << log2_size;
   size_t row_stride, image_stride, total_size, output_size;
   if (!xnn_multiply_sizes(any_padding ? padded_width : input_width, pixel_stride, &row_stride) ||
       !xnn_multiply_sizes(any_padding ? padded_height : input_height, row_stride, &image_stride) ||
       !xnn_multiply_sizes(batch_size, image_stride, &total_size) || total_size > SIZE_MAX - XNN_ALLOCATION_ALIGNMENT ||
       !xnn_multiply_sizes(op->output_height, op->output_width, &output_size) ||
-      !xnn_multiply_sizes(output_size, op->output_pixel_stride * sizeof(float), &output_size) ||
+      !xnn_multiply_sizes(output_size, op->output_pixel_stride << log2_size, &output_size) ||
       !xnn_multiply_sizes(batch_size, output_size, &output_size) ||
       (size_t) (op->kernel_height - 1) * op->dilation_height > (size_t) INT32_MAX / 2 / row_stride ||
       row_stride > (size_t) INT32_MAX / 2) {
@@ -292,15 +273,14 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
     return status;
   }
 
-  const struct xnn_nmconv_config* config = op->nmconv_config;
-  const struct packed_filter filter = split_packed_filter(
-    packed_weights(op), config->nr, op->num_output_channel_blocks, op->num_nonzero_blocks);
+  const struct xnn_nmconv_config* config = op->nm.nmconv;
+  const struct xnn_nmconv_filter filter = get_filter(op, packed_weights(op));
   const size_t pixels = op->output_height * op->output_width;
   const size_t group_tiles = divide_round_up(op->group_output_channels, config->nr);
 
   op->context.nmconv.nmconv = (struct nmconv_context) {
     .input_batch_stride = image_stride,
-    .input_group_stride = op->group_input_channels * sizeof(float),
+    .input_group_stride = op->group_input_channels << log2_size,
     .input_row_stride = op->stride_height * row_stride,
     .input_pixel_stride = op->stride_width * pixel_stride,
     .groups = fxdiv_init_size_t(groups),
@@ -309,26 +289,29 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
     .column_starts = filter.column_starts,
     .packed_w = filter.weights,
     .group_tiles = group_tiles,
-    .output_batch_stride = pixels * op->output_pixel_stride * sizeof(float),
-    .output_group_stride = op->group_output_channels * sizeof(float),
-    .output_pixel_stride = op->output_pixel_stride * sizeof(float),
+    .output_batch_stride = pixels * op->output_pixel_stride << log2_size,
+    .output_group_stride = op->group_output_channels << log2_size,
+    .output_pixel_stride = op->output_pixel_stride << log2_size,
     .mr = config->mr,
     .nr = config->nr,
+    .log2_element_size = log2_size,
+    .log2_bias_size = op->nm.datatype->log2_bias_size,
     .ukernel = config->ukernel,
-    .params = op->params.f32_minmax,
+    .params = op->nm.params,
   };
 
   // Tiles of a task: an even part, small enough that their weights stay in cache from one pixel block to the next.
   const size_t mean_tile_size =
     (op->num_output_channel_blocks + op->num_nonzero_blocks) / op->num_output_channel_blocks *
-    config->nr * sizeof(float);
-  const size_t most_tiles = max(1, MAX_TASK_WEIGHTS_SIZE / mean_tile_size);
+    ((size_t) config->nr << log2_size);
+  const size_t most_tiles = max(1, op->nm.costs.nhwc_task_size / mean_tile_size);
   const size_t task_tiles = divide_round_up(group_tiles, divide_round_up(group_tiles, most_tiles));
   // Pixels of a task: all, or an even part for each thread.
   const size_t num_threads = pthreadpool_get_threads_count(threadpool);
   const size_t num_blocks = divide_round_up(pixels, config->mr);
   const size_t task_blocks = num_threads == 1 ? num_blocks :
-    get_task_blocks(num_blocks, batch_size * groups * divide_round_up(group_tiles, task_tiles), num_threads);
+    get_task_blocks(num_blocks, batch_size * groups * divide_round_up(group_tiles, task_tiles), op->nm.costs.nhwc_tasks,
+      num_threads);
 
   struct compute_parameters* compute = &op->compute[0];
   memset(op->compute, 0, sizeof(op->compute));
@@ -336,9 +319,9 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
     const size_t left_pixels = min(op->padding_left, padded_width);
     const size_t input_pixels = min(input_width, padded_width - left_pixels);
     op->context.nmconv.pad = (struct nmconv_pad_context) {
-      .input_batch_stride = input_height * input_width * op->input_pixel_stride * sizeof(float),
-      .input_row_stride = input_width * op->input_pixel_stride * sizeof(float),
-      .input_pixel_stride = op->input_pixel_stride * sizeof(float),
+      .input_batch_stride = input_height * input_width * op->input_pixel_stride << log2_size,
+      .input_row_stride = input_width * op->input_pixel_stride << log2_size,
+      .input_pixel_stride = op->input_pixel_stride << log2_size,
       .output_batch_stride = image_stride,
       .output_row_stride = row_stride,
       .pixel_size = pixel_stride,

@@ -14,7 +14,7 @@
 #include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
 #include "xnnpack/math.h"
-#include "xnnpack/nm-subgraph.h"
+#include "xnnpack/nm-min-cut.h"
 
 #define SOURCE 0
 #define SINK 1

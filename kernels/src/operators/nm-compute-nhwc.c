@@ -12,7 +12,7 @@
 
 #include "xnnpack/common.h"
 #include "xnnpack/math.h"
-#include "xnnpack/nmconv.h"
+#include "xnnpack/nm-operator.h"
 
 #include <fxdiv.h>
 
@@ -65,13 +65,14 @@ void xnn_compute_nmconv(
   const uint32_t* column_starts = context->column_starts + tile;
   const size_t first_column = (size_t) *column_starts;
   const int32_t* offsets = context->offsets + first_column;
-  const float* w = context->packed_w + (tile + first_column) * nr;
+  const void* w = (const void*) ((uintptr_t) context->packed_w +
+    nr * ((tile << context->log2_bias_size) + (first_column << context->log2_element_size)));
 
   const uint8_t* input = (const uint8_t*) context->input +
     batch_index * context->input_batch_stride + group_index * context->input_group_stride;
   uint8_t* output = (uint8_t*) context->output +
     batch_index * context->output_batch_stride + group_index * context->output_group_stride +
-    pixel_start * context->output_pixel_stride + channel_start * sizeof(float);
+    pixel_start * context->output_pixel_stride + (channel_start << context->log2_element_size);
 
   const size_t output_width = context->output_width.value;
   const struct fxdiv_result_size_t position = fxdiv_divide_size_t(pixel_start, context->output_width);
@@ -79,9 +80,9 @@ void xnn_compute_nmconv(
   size_t x = position.remainder;
   do {
     const size_t mr = min(pixel_count, context->mr);
-    const float* a[XNN_MAX_NMCONV_MR];
+    const void* a[XNN_MAX_NMCONV_MR];
     for (size_t m = 0; m < mr; m++) {
-      a[m] = (const float*) (row + x * context->input_pixel_stride);
+      a[m] = row + x * context->input_pixel_stride;
       if (++x == output_width) {
         x = 0;
         row += context->input_row_stride;
@@ -89,7 +90,7 @@ void xnn_compute_nmconv(
     }
     context->ukernel(
       mr, channel_count, a, offsets, column_starts, w,
-      (float*) output, context->output_pixel_stride, context->residual_distance, &context->params);
+      output, context->output_pixel_stride, context->residual_distance, &context->params);
     output += mr * context->output_pixel_stride;
     pixel_count -= mr;
   } while (pixel_count != 0);

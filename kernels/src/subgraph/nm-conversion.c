@@ -10,10 +10,11 @@
 #include <stdint.h>
 
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "xnnpack/common.h"
 #include "xnnpack/math.h"
+#include "xnnpack/nm-operator.h"
 #include "xnnpack/nm-subgraph.h"
-#include "xnnpack/nmspmm.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/operator.h"
 #include "xnnpack/subgraph.h"
@@ -69,6 +70,8 @@ static enum xnn_status setup_conversion(
 
 void xnn_node_convert_layout(struct xnn_node* node, uint32_t input_id, uint32_t output_id)
 {
+  // A node may lie where another one did.
+  *node = (struct xnn_node) {.id = node->id};
   node->type = xnn_node_type_static_transpose;
   node->flags = XNN_FLAG_CONVERT_LAYOUT;
   node->num_inputs = 1;
