@@ -121,8 +121,9 @@ def draw_packed(d: Drawing, best: Cnhw) -> None:
     count = f"{best.packed.sum()} packed columns"
     d.text(LEFT + layer.COLUMNS * CELL + 8, d.y + 9, count, size=11)
     d.y += 24
+    d.text(LEFT - 6, d.y, "steps", "end", 11)
     for tap, kept in enumerate(best.packed.reshape(layer.TAPS, -1).sum(axis=1)):
-        d.text(LEFT + (tap + 0.5) * width, d.y, f"step: {kept} channels", "middle", 9)
+        d.text(LEFT + (tap + 0.5) * width, d.y, f"{kept} channels", "middle", 10)
 
 
 def draw_pixels(d: Drawing, best: Cnhw) -> None:
@@ -220,12 +221,13 @@ def draw(dense: float, direct: list[Nhwc], packed: list[Cnhw], nonzero: Bools) -
          "lies in them."],
     )  # fmt: skip
     draw_pixels(d, cnhw)
-    d.title(f"5. A call of the micro-kernel: left {nhwc.mr}x{nhwc.nr} in NHWC, right CNHW")
+    sizes = f"{nhwc.mr}x{nhwc.nr} in NHWC, {cnhw.heights[0]}x{cnhw.nr} in CNHW"
+    d.title(f"5. What a micro-kernel computes at once, MR x NR: {sizes}")
     draw_output(d, 100, nhwc.mr, nhwc.nr, "pixels", "channels")
     draw_output(d, 480, cnhw.heights[0], cnhw.nr, "channels", "pixels")
     d.y += 18 + 8 * max(nhwc.mr, cnhw.heights[0])
     d.title("6. CNHW, where all columns of a strip exceed 256 KiB: parts, and their segments",
-            [f"Three blocks of a layer with 512 input channels, {kernel} taps: "
+            [f"Three blocks of a layer with {kernel} taps of 512 input channels: "
              f"{layer.TAPS * 512} columns."])  # fmt: skip
     draw_parts(d, cnhw.nr)
     return d.svg()

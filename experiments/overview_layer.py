@@ -105,6 +105,16 @@ def predict_dense(isa: str = ISA) -> float:
     return float(tiles * (COLUMNS + c["tile_columns"]) * column * math.ceil(PIXELS / mr) / PIXELS)
 
 
+def predict_conversions(isa: str = ISA) -> float:
+    """Time for one pixel to bring the input to CNHW and the output back."""
+    c, time = costs(isa), 0.0
+    for channels in (INPUTS, OUTPUTS):
+        large = PIXELS * channels * FLOAT > c["large_image_size"]
+        element = c["large_converted_element" if large else "converted_element"]
+        time += c["conversion"] / PIXELS + element * channels
+    return time
+
+
 def nhwc(nonzero: Bools, isa: str = ISA) -> list[Nhwc]:
     """Return what each micro-kernel of NHWC images would make of the filter."""
     c = costs(isa)

@@ -184,7 +184,7 @@ TEST(NM_COSTS, refuses_what_is_no_cost) {
   graph.AddConvolution(rng, graph.AddInput({1, 5, 5, 8}), 8, 1, 1, 1, /*pruned_tile=*/4, true);
   graph.MarkOutputs();
   const SubgraphPtr subgraph = graph.Build();
-  for (size_t i = 0; i < kNumCosts; i++) {
+  for (const size_t i : {size_t{0}, kNumCosts / 2, kNumCosts - 1}) {
     for (const float wrong : {std::numeric_limits<float>::quiet_NaN(), -1.0f, 1.1e9f,
                               std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
       Costs costs = DefaultCosts();

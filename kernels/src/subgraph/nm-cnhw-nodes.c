@@ -323,7 +323,7 @@ static enum xnn_status setup_concatenate(
   return xnn_status_success;
 }
 
-/*** Choice ***/
+/*** What they read and write ***/
 
 static bool is_f32_image(const struct xnn_value* value)
 {
@@ -352,93 +352,96 @@ static bool supports_binary(const struct xnn_subgraph* subgraph, const struct xn
   return (a_is_image && (b_is_image || is_channelwise(b, channels))) || (b_is_image && is_channelwise(a, channels));
 }
 
-static bool supports_mean(const struct xnn_node* node)
+/*** All of them ***/
+
+typedef bool (*supports_fn)(const struct xnn_subgraph* subgraph, const struct xnn_node* node);
+
+static bool reads_and_writes_images(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
+{
+  return is_f32_image(&subgraph->values[node->inputs[0]]) && is_f32_image(&subgraph->values[node->outputs[0]]);
+}
+
+static bool supports_layer(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
+{
+  return reads_and_writes_images(subgraph, node) && node->nm_choice != NULL;
+}
+
+static bool supports_mean(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
 {
   const int64_t* axes = node->params.reduce.reduction_axes;
-  return node->params.reduce.num_reduction_axes == 2 &&
+  return is_f32_image(&subgraph->values[node->inputs[0]]) &&
+    subgraph->values[node->outputs[0]].datatype == xnn_datatype_fp32 && node->params.reduce.num_reduction_axes == 2 &&
     ((axes[0] == 1 && axes[1] == 2) || (axes[0] == 2 && axes[1] == 1) || (axes[0] == -3 && axes[1] == -2));
 }
 
-bool xnn_node_supports_cnhw(
-  const struct xnn_subgraph* subgraph,
-  const struct xnn_node* node,
-  bool* nhwc_output)
+static bool supports_pad(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
 {
-  *nhwc_output = false;
-  if (node->num_inputs == 0 || node->num_outputs != 1 || !is_f32_image(&subgraph->values[node->inputs[0]])) {
-    // A binary node may have its image second.
-    if (node->type != xnn_node_type_binary_elementwise) {
+  const size_t* before = node->params.static_pad.pre_paddings;
+  const size_t* after = node->params.static_pad.post_paddings;
+  return reads_and_writes_images(subgraph, node) && (before[0] | after[0] | before[3] | after[3]) == 0;
+}
+
+static bool supports_concatenate(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
+{
+  for (uint32_t i = 0; i < node->num_inputs; i++) {
+    if (!is_f32_image(&subgraph->values[node->inputs[i]])) {
       return false;
     }
   }
-  const struct xnn_value* output = &subgraph->values[node->outputs[0]];
-  switch (node->type) {
-    case xnn_node_type_convolution_2d:
-      return is_f32_image(output) && node->nm_choice != NULL;
-    case xnn_node_type_max_pooling_2d:
-    case xnn_node_type_average_pooling_2d:
-    case xnn_node_type_unary_elementwise:
-      return is_f32_image(output);
-    case xnn_node_type_static_mean:
-      *nhwc_output = true;
-      return output->datatype == xnn_datatype_fp32 && supports_mean(node);
-    case xnn_node_type_static_constant_pad: {
-      const size_t* before = node->params.static_pad.pre_paddings;
-      const size_t* after = node->params.static_pad.post_paddings;
-      return is_f32_image(output) && (before[0] | after[0] | before[3] | after[3]) == 0;
+  return is_f32_image(&subgraph->values[node->outputs[0]]) &&
+    (node->params.concatenate.axis == 3 || node->params.concatenate.axis == -1);
+}
+
+static const struct kind {
+  enum xnn_node_type type;
+  supports_fn supports;
+  // NULL where the node is as it is: layers carry their choice, and the order of elements does not matter to operators of
+  // one input.
+  xnn_create_operator_fn create;
+  xnn_reshape_operator_fn reshape;
+  xnn_setup_operator_fn setup;
+} kinds[] = {
+  {xnn_node_type_convolution_2d, supports_layer, NULL, NULL, NULL},
+  {xnn_node_type_unary_elementwise, reads_and_writes_images, NULL, NULL, NULL},
+  {xnn_node_type_binary_elementwise, supports_binary, create_binary, reshape_binary, setup_binary},
+  {xnn_node_type_max_pooling_2d, reads_and_writes_images, create_pooling, reshape_pooling, setup_pooling},
+  {xnn_node_type_average_pooling_2d, reads_and_writes_images, create_pooling, reshape_pooling, setup_pooling},
+  {xnn_node_type_static_mean, supports_mean, create_mean, reshape_mean, setup_mean},
+  {xnn_node_type_static_constant_pad, supports_pad, create_pad, reshape_pad, setup_pad},
+  {xnn_node_type_concatenate2, supports_concatenate, create_concatenate, reshape_concatenate, setup_concatenate},
+  {xnn_node_type_concatenate3, supports_concatenate, create_concatenate, reshape_concatenate, setup_concatenate},
+  {xnn_node_type_concatenate4, supports_concatenate, create_concatenate, reshape_concatenate, setup_concatenate},
+  {xnn_node_type_concatenate5, supports_concatenate, create_concatenate, reshape_concatenate, setup_concatenate},
+};
+
+static const struct kind* find_kind(enum xnn_node_type type)
+{
+  for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+    if (kinds[i].type == type) {
+      return &kinds[i];
     }
-    case xnn_node_type_binary_elementwise:
-      return supports_binary(subgraph, node);
-    case xnn_node_type_concatenate2:
-    case xnn_node_type_concatenate3:
-    case xnn_node_type_concatenate4:
-    case xnn_node_type_concatenate5:
-      for (uint32_t i = 0; i < node->num_inputs; i++) {
-        if (!is_f32_image(&subgraph->values[node->inputs[i]])) {
-          return false;
-        }
-      }
-      return is_f32_image(output) && (node->params.concatenate.axis == 3 || node->params.concatenate.axis == -1);
-    default:
-      return false;
   }
+  return NULL;
+}
+
+bool xnn_node_supports_cnhw(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
+{
+  const struct kind* kind = find_kind(node->type);
+  return kind != NULL && node->num_inputs != 0 && node->num_outputs == 1 && kind->supports(subgraph, node);
+}
+
+bool xnn_node_leaves_cnhw(const struct xnn_node* node)
+{
+  return node->type == xnn_node_type_static_mean;
 }
 
 void xnn_node_run_in_cnhw(struct xnn_node* node)
 {
-  switch (node->type) {
-    case xnn_node_type_max_pooling_2d:
-    case xnn_node_type_average_pooling_2d:
-      node->create = create_pooling;
-      node->reshape = reshape_pooling;
-      node->setup = setup_pooling;
-      break;
-    case xnn_node_type_static_mean:
-      node->create = create_mean;
-      node->reshape = reshape_mean;
-      node->setup = setup_mean;
-      break;
-    case xnn_node_type_static_constant_pad:
-      node->create = create_pad;
-      node->reshape = reshape_pad;
-      node->setup = setup_pad;
-      break;
-    case xnn_node_type_binary_elementwise:
-      node->create = create_binary;
-      node->reshape = reshape_binary;
-      node->setup = setup_binary;
-      break;
-    case xnn_node_type_concatenate2:
-    case xnn_node_type_concatenate3:
-    case xnn_node_type_concatenate4:
-    case xnn_node_type_concatenate5:
-      node->create = create_concatenate;
-      node->reshape = reshape_concatenate;
-      node->setup = setup_concatenate;
-      break;
-    default:
-      // Layers carry their choice. Elementwise with one input: the order in memory does not matter.
-      assert(node->type == xnn_node_type_convolution_2d || node->type == xnn_node_type_unary_elementwise);
-      break;
+  const struct kind* kind = find_kind(node->type);
+  assert(kind != NULL);
+  if (kind->create != NULL) {
+    node->create = kind->create;
+    node->reshape = kind->reshape;
+    node->setup = kind->setup;
   }
 }

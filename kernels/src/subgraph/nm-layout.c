@@ -44,7 +44,6 @@ struct value_use {
 // What is known of each node.
 struct layout_plan {
   bool* supports_cnhw;
-  bool* nhwc_output;
   // The result.
   bool* in_cnhw;
   // Predicted time of each layer, 0 for other nodes; and of all.
@@ -93,16 +92,19 @@ static uint64_t to_cost(double cost)
   return cost < 0.0 ? 0 : (uint64_t) min(cost, 1.0e15);
 }
 
-static bool is_produced_in_nhwc(const struct layout_plan* plan, const struct xnn_value* value)
+static bool is_produced_in_nhwc(
+  const struct xnn_subgraph* subgraph,
+  const struct layout_plan* plan,
+  const struct xnn_value* value)
 {
   return value->producer == XNN_INVALID_NODE_ID || !plan->supports_cnhw[value->producer] ||
-    plan->nhwc_output[value->producer];
+    xnn_node_leaves_cnhw(&subgraph->nodes[value->producer]);
 }
 
 // Whether a conversion of the value would be within the graph, not at a border of what can run in CNHW.
 static bool is_inner(const struct xnn_subgraph* subgraph, const struct layout_plan* plan, uint32_t value_id)
 {
-  if (is_produced_in_nhwc(plan, &subgraph->values[value_id])) {
+  if (is_produced_in_nhwc(subgraph, plan, &subgraph->values[value_id])) {
     return false;
   }
   for (uint32_t u = plan->first_use[value_id]; u < plan->first_use[value_id + 1]; u++) {
@@ -122,7 +124,7 @@ static size_t count_conversions(const struct xnn_subgraph* subgraph, const struc
     if (!xnn_value_is_valid(value) || !xnn_is_nm_image(value)) {
       continue;
     }
-    const bool from_cnhw = !is_produced_in_nhwc(plan, value) && plan->in_cnhw[value->producer];
+    const bool from_cnhw = !is_produced_in_nhwc(subgraph, plan, value) && plan->in_cnhw[value->producer];
     bool is_converted = from_cnhw && (xnn_value_is_external_output(value) || xnn_value_is_persistent(value));
     for (uint32_t u = plan->first_use[v]; u < plan->first_use[v + 1]; u++) {
       const struct value_use* use = &plan->uses[u];
@@ -148,7 +150,7 @@ static void add_value(
   struct xnn_min_cut* cut)
 {
   const struct xnn_value* value = &subgraph->values[value_id];
-  const bool produced_in_nhwc = is_produced_in_nhwc(plan, value);
+  const bool produced_in_nhwc = is_produced_in_nhwc(subgraph, plan, value);
   const size_t producer = produced_in_nhwc ? CUT_NHWC : CUT_NODE(value->producer);
   const double factor = is_inner(subgraph, plan, value_id) ? plan->inner_conversion_factor : 1.0;
   const uint64_t cost = to_cost(factor * predict_conversion(subgraph, value));
@@ -259,7 +261,7 @@ static enum xnn_status fill_plan(
     if (node->type == xnn_node_type_invalid) {
       continue;
     }
-    plan->supports_cnhw[n] = xnn_node_supports_cnhw(subgraph, node, &plan->nhwc_output[n]);
+    plan->supports_cnhw[n] = xnn_node_supports_cnhw(subgraph, node);
     if (plan->supports_cnhw[n] && node->type == xnn_node_type_convolution_2d) {
       bool is_sparse = false;
       plan->supports_cnhw[n] =
@@ -296,16 +298,14 @@ static enum xnn_status fill_plan(
 enum xnn_status xnn_choose_nm_layouts(const struct xnn_subgraph* subgraph, uint32_t flags, bool* in_cnhw)
 {
   const uint32_t num_nodes = subgraph->num_nodes;
-  const size_t memory_size = num_nodes * (2 * sizeof(double) + 2 * sizeof(bool));
+  const size_t memory_size = num_nodes * (2 * sizeof(double) + sizeof(bool));
   double* memory = xnn_allocate_zero_memory(memory_size);
   if (memory == NULL) {
     xnn_log_error("failed to allocate %zu bytes to choose layouts", memory_size);
     return xnn_status_out_of_memory;
   }
-  bool* decisions = (bool*) (memory + 2 * num_nodes);
   struct layout_plan plan = {
-    .supports_cnhw = decisions,
-    .nhwc_output = decisions + num_nodes,
+    .supports_cnhw = (bool*) (memory + 2 * num_nodes),
     .in_cnhw = in_cnhw,
     .nhwc_costs = memory,
     .cnhw_costs = memory + num_nodes,

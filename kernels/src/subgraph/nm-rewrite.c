@@ -142,11 +142,8 @@ static enum xnn_status write_cnhw(struct rewriting* rewriting, uint32_t node_id)
 static enum xnn_status append_node(struct rewriting* rewriting, uint32_t n)
 {
   struct xnn_node* original = &rewriting->nodes[n];
-  const bool in_cnhw = rewriting->in_cnhw[n];
-  bool nhwc_output = false;
-  if (in_cnhw) {
-    xnn_node_supports_cnhw(rewriting->subgraph, original, &nhwc_output);
-  }
+  // What was fused into another node is left behind.
+  const bool in_cnhw = rewriting->in_cnhw[n] && original->type != xnn_node_type_invalid;
   enum xnn_status status = convert_inputs(rewriting, original, in_cnhw);
   if (status != xnn_status_success) {
     return status;
@@ -161,7 +158,8 @@ static enum xnn_status append_node(struct rewriting* rewriting, uint32_t n)
   if (in_cnhw) {
     status = run_in_cnhw(rewriting, node);
   }
-  return status == xnn_status_success && in_cnhw && !nhwc_output ? write_cnhw(rewriting, id) : status;
+  const bool writes_cnhw = in_cnhw && !xnn_node_leaves_cnhw(original);
+  return status == xnn_status_success && writes_cnhw ? write_cnhw(rewriting, id) : status;
 }
 
 static enum xnn_status insert_conversions(struct rewriting* rewriting)

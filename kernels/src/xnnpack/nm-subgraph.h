@@ -70,11 +70,11 @@ XNN_INLINE static bool xnn_needs_nm_conversion(
   return input_in_cnhw != node_in_cnhw && !(node_in_cnhw && xnn_reads_nhwc(subgraph, node, input));
 }
 
-// Whether the node can run in CNHW layout. Its outputs are in that layout, too, unless *nhwc_output is set.
-XNN_INTERNAL bool xnn_node_supports_cnhw(
-    const struct xnn_subgraph* subgraph,
-    const struct xnn_node* node,
-    bool* nhwc_output);
+// Whether the node can run in CNHW layout.
+XNN_INTERNAL bool xnn_node_supports_cnhw(const struct xnn_subgraph* subgraph, const struct xnn_node* node);
+
+// Whether a node that runs in CNHW layout writes something else than an image in it.
+XNN_INTERNAL bool xnn_node_leaves_cnhw(const struct xnn_node* node);
 
 // Makes a node, but for layers, that does run in CNHW layout.
 XNN_INTERNAL void xnn_node_run_in_cnhw(struct xnn_node* node);
