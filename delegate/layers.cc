@@ -5,6 +5,9 @@
 
 #include "tensorflow/lite/builtin_ops.h"
 #include "xnnpack.h"
+#if NMPACK_XNNPACK_HAS_NM
+#include "xnnpack-nm.h"
+#endif
 
 namespace nmpack {
 
@@ -70,15 +73,15 @@ bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, stru
                 const uint32_t* value_ids, PartitionReport* partition) {
   // Every convolution was a node of the model.
   size_t count = static_cast<size_t>(params.nodes_to_replace->size);
-  std::vector<xnn_nm_convolution_info> infos(count);
-  if (xnn_get_runtime_nm_convolution_info(runtime, &count, infos.data()) != xnn_status_success ||
+  std::vector<xnn_nm_layer_info> infos(count);
+  if (xnn_get_runtime_nm_layer_info(runtime, &count, infos.data()) != xnn_status_success ||
       count > infos.size() ||
       xnn_get_runtime_num_layout_conversions(runtime, &partition->layout_conversions) != xnn_status_success) {
     return false;
   }
   infos.resize(count);
   int at = -1;
-  for (const xnn_nm_convolution_info& info : infos) {
+  for (const xnn_nm_layer_info& info : infos) {
     Layer c;
     FindNode(context, params, value_ids, info.filter_id, &at, &c);
     c.groups = info.groups;

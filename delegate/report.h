@@ -9,7 +9,7 @@
 
 namespace nmpack {
 
-// What became of one convolution. Fields are those of XNNPACK's struct xnn_nm_convolution_info.
+// What became of one convolution. Fields are those of XNNPACK's struct xnn_nm_layer_info.
 struct Layer {
   std::string name;  // of the tensor that the convolution writes in the model
   int node = -1;     // index of the model's operator

@@ -6,6 +6,9 @@
 
 #include "tensorflow/lite/builtin_ops.h"
 #include "xnnpack.h"
+#if NMPACK_XNNPACK_HAS_NM
+#include "xnnpack-nm.h"
+#endif
 
 namespace nmpack {
 namespace {

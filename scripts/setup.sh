@@ -390,7 +390,7 @@ main() {
     begin "sanitizer build (build/asan)"
     build build/asan "--native-file scripts/native/clang.ini -Ddelegate=true -Db_sanitize=address,undefined -Db_lundef=false" \
       delegate/libnmpack_delegate.so tests/kernels/convolution-nm-cnhw tests/kernels/convolution-nm-nhwc \
-      tests/kernels/min-cut tests/kernels/nmcheck tests/kernels/rewrite-for-nm \
+      tests/kernels/min-cut tests/kernels/nm-costs tests/kernels/nmcheck tests/kernels/rewrite-for-nm \
       tests/kernels/riscv-vector tests/kernels/runtime-threadpool tests/delegate/delegate-threads
   fi
   echo "set up in $SECONDS s"

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "xnnpack/buffer.h"
 #include "xnnpack/common.h"
 #include "pthreadpool.h"

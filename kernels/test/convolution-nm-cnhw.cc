@@ -16,8 +16,11 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "xnnpack/common.h"
-#include "xnnpack/nmspmm.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-costs.h"
+#include "xnnpack/nm-operator.h"
 #include "nm-convolution-tester.h"
 #include "replicable_random_device.h"
 #include "pthreadpool.h"
@@ -97,7 +100,7 @@ void RunCnhw(const Shape& s, xnn_operator_t op, const std::vector<float>& input,
   size_t workspace_size = 0, workspace_alignment = 0, height = 0, width = 0;
   ASSERT_EQ(xnn_status_success, xnn_reshape_convolution2d_nm_cnhw_f32(
     op, s.batch, s.height, s.width, &workspace_size, &workspace_alignment, &height, &width, threadpool));
-  ASSERT_LE(workspace_size, pthreadpool_get_threads_count(threadpool) * 2 * XNN_NMSPMM_STRIPS_SIZE);
+  ASSERT_LE(workspace_size, pthreadpool_get_threads_count(threadpool) * 2 * static_cast<size_t>(xnn_init_nm_costs()->strips_size));
   if (output->empty()) {
     output->assign(s.batch * height * width * s.groups * s.group_output_channels, kPoison);
   }
@@ -410,11 +413,18 @@ TEST(CONVOLUTION_NM_CNHW_F32, cuts_rows_where_their_columns_change) {
       weights += 1;
     }
   }
-  xnn_filter_rows rows = {};
-  rows.data = filter.data();
+  xnn_nm_layer layer = {};
+  layer.datatype = &xnn_nm_f32;
+  layer.kernel_height = layer.kernel_width = layer.stride_height = layer.stride_width = 1;
+  layer.groups = 1;
+  layer.group_input_channels = kRowSize;
+  layer.group_output_channels = 12;
+  layer.filter.data = filter.data();
+  xnn_nm_zeros zeros;
+  ASSERT_EQ(xnn_status_success, xnn_find_nm_zeros(&layer, &zeros));
+  EXPECT_EQ(weights, zeros.num_nonzeroes);
   xnn_nmspmm_analysis analysis;
-  ASSERT_EQ(xnn_status_success, xnn_analyze_f32_nmspmm_w(1, 12, 1, kRowSize, 0, true, false, &rows, &analysis));
-  EXPECT_EQ(weights, analysis.num_nonzeroes);
+  ASSERT_EQ(xnn_status_success, xnn_analyze_nmspmm(&layer, &zeros, xnn_init_nm_costs(), &analysis));
   EXPECT_EQ(weights, analysis.num_weights);
   EXPECT_EQ(kRowSize, analysis.num_packed);
   EXPECT_FALSE(analysis.dense);
@@ -424,6 +434,7 @@ TEST(CONVOLUTION_NM_CNHW_F32, cuts_rows_where_their_columns_change) {
   }
   EXPECT_EQ(12, num_rows);
   xnn_release_nmspmm_analysis(&analysis);
+  xnn_release_nm_zeros(&zeros);
 }
 
 TEST(CONVOLUTION_NM_CNHW_F32, refuses_images_that_overflow) {

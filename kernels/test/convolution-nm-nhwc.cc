@@ -17,6 +17,7 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "xnnpack/common.h"
 #include "xnnpack/hardware-config.h"
 #include "xnnpack/nm-costs.h"
@@ -342,7 +343,7 @@ TEST(CONVOLUTION_NM_NHWC_F32, refuses_images_that_overflow) {
 namespace {
 
 // A graph of one convolution, and what its runtime says of it. Runs it, too, if there is an input.
-xnn_nm_convolution_info Inspect(const Shape& s, const std::vector<float>& filter, uint32_t runtime_flags,
+xnn_nm_layer_info Inspect(const Shape& s, const std::vector<float>& filter, uint32_t runtime_flags,
                                 const std::vector<float>* input = nullptr, std::vector<float>* output = nullptr) {
   xnn_subgraph_t subgraph = nullptr;
   EXPECT_EQ(xnn_status_success, xnn_create_subgraph(2, 0, &subgraph));
@@ -364,10 +365,10 @@ xnn_nm_convolution_info Inspect(const Shape& s, const std::vector<float>& filter
   xnn_runtime_t runtime = nullptr;
   EXPECT_EQ(xnn_status_success, xnn_create_runtime_v2(subgraph, nullptr, runtime_flags, &runtime));
   size_t count = 0;
-  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_convolution_info(runtime, &count, nullptr));
+  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, nullptr));
   EXPECT_EQ(1, count);
-  xnn_nm_convolution_info info = {};
-  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_convolution_info(runtime, &count, &info));
+  xnn_nm_layer_info info = {};
+  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, &info));
   EXPECT_EQ(filter_id, info.filter_id);
   if (input != nullptr) {
     output->assign(output_dims[0] * output_dims[1] * output_dims[2] * output_dims[3], kPoison);
@@ -399,8 +400,8 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_chooses_by_hint_and_weights) {
   EXPECT_EQ(xnn_nm_reason_disabled, Inspect(s, pruned_filter, 0).reason);
   EXPECT_EQ(xnn_nm_reason_chosen, Inspect(s, dense_filter, XNN_FLAG_FORCE_NM_SPARSE_INFERENCE).reason);
   // An unpruned filter stays dense, unless the IGEMM micro-kernel is known to be slow on this hardware.
-  const xnn_nmconv_config* config = xnn_init_f32_nmconv_config();
-  EXPECT_EQ(config->igemm_cost > 1.2 * config->relative_cost ? xnn_nm_reason_chosen : xnn_nm_reason_too_dense,
+  const xnn_nm_costs* costs = xnn_init_nm_costs();
+  EXPECT_EQ(costs->igemm_percent > 1.2 * costs->nmconv_percent[0] ? xnn_nm_reason_chosen : xnn_nm_reason_too_dense,
             Inspect(s, dense_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE).reason);
   // Channels that fit no dense tile change nothing.
   for (const size_t channels : {1, 8, 17, 33, 40, 65, 256}) {
@@ -410,7 +411,7 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_chooses_by_hint_and_weights) {
     EXPECT_EQ(xnn_nm_reason_too_dense, Inspect(odd, dense_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE).reason)
       << channels << " channels";
   }
-  const xnn_nm_convolution_info info = Inspect(s, pruned_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
+  const xnn_nm_layer_info info = Inspect(s, pruned_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
   EXPECT_EQ(xnn_nm_reason_chosen, info.reason);
   EXPECT_FLOAT_EQ(0.25f, info.element_density);
   EXPECT_FLOAT_EQ(0.25f, info.column_density);
@@ -429,10 +430,10 @@ TEST(CONVOLUTION_NM_NHWC_F32, small_images_gain_less) {
   std::vector<float> filter(s.group_output_channels * s.row_size(), 0.0f);
   for (size_t i = 0; i < filter.size(); i += 4) filter[i] = 0.5f;
   s.height = s.width = 64;
-  const xnn_nm_convolution_info large = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
+  const xnn_nm_layer_info large = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
   EXPECT_EQ(xnn_nm_reason_chosen, large.reason);
   s.height = s.width = 1;
-  const xnn_nm_convolution_info small = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
+  const xnn_nm_layer_info small = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
   EXPECT_LE(small.predicted_speedup, large.predicted_speedup);
   // Where it is known what an operator costs besides its weights, one pixel does not reward it.
   if (xnn_init_nm_costs()->nhwc_operator > 0.0f) {

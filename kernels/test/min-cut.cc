@@ -14,7 +14,7 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
-#include "xnnpack/nm-subgraph.h"
+#include "xnnpack/nm-min-cut.h"
 #include "nm-convolution-tester.h"
 #include "replicable_random_device.h"
 

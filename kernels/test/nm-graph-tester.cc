@@ -20,7 +20,8 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
-#include "xnnpack/nmspmm.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/nm-operator.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/subgraph.h"
 #include "nm-convolution-tester.h"
@@ -302,28 +303,46 @@ std::string Graph::ToString() const {
   return s.str();
 }
 
+void ExpectNear(const std::vector<std::vector<size_t>>& expected_dims, const std::vector<std::vector<float>>& expected,
+                const std::vector<std::vector<size_t>>& dims, const std::vector<std::vector<float>>& outputs) {
+  ASSERT_EQ(expected_dims, dims);
+  for (size_t o = 0; o < expected.size(); o++) {
+    float largest = 0.05f;
+    for (const float value : expected[o]) {
+      largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : largest;
+    }
+    for (size_t i = 0; i < expected[o].size(); i++) {
+      if (expected[o][i] != outputs[o][i]) {
+        ASSERT_NEAR(expected[o][i], outputs[o][i], 4.0e-5f * largest) << "output " << o << " element " << i;
+      }
+    }
+  }
+}
+
 GraphRunner::GraphRunner(const Graph& graph, uint32_t flags, pthreadpool_t threadpool)
     : graph_(graph), subgraph_(graph.Build()), runtime_(nullptr, xnn_delete_runtime) {
-  Create(subgraph_.get(), flags, threadpool);
+  Create(subgraph_.get(), flags, threadpool, nullptr);
 }
 
-GraphRunner::GraphRunner(const Graph& graph, xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool)
+GraphRunner::GraphRunner(const Graph& graph, xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool,
+                         xnn_weights_cache_t weights_cache)
     : graph_(graph), subgraph_(nullptr, xnn_delete_subgraph), runtime_(nullptr, xnn_delete_runtime) {
-  Create(subgraph, flags, threadpool);
+  Create(subgraph, flags, threadpool, weights_cache);
 }
 
-void GraphRunner::Create(xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool) {
+void GraphRunner::Create(xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool,
+                         xnn_weights_cache_t weights_cache) {
   xnn_runtime_t runtime = nullptr;
-  status = xnn_create_runtime_v2(subgraph, threadpool, flags, &runtime);
+  status = xnn_create_runtime_v3(subgraph, weights_cache, threadpool, flags, &runtime);
   runtime_.reset(runtime);
   if (status != xnn_status_success) {
     return;
   }
   size_t count = 0;
-  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_convolution_info(runtime, &count, nullptr));
-  std::vector<xnn_nm_convolution_info> infos(count);
-  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_convolution_info(runtime, &count, infos.data()));
-  for (const xnn_nm_convolution_info& info : infos) {
+  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, nullptr));
+  std::vector<xnn_nm_layer_info> infos(count);
+  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, infos.data()));
+  for (const xnn_nm_layer_info& info : infos) {
     num_cnhw += info.layout == xnn_nm_layout_cnhw;
     num_fused_additions += info.fused_addition;
   }

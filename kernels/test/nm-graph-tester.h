@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "xnnpack/common.h"
 #include "xnnpack/subgraph.h"
 #include "replicable_random_device.h"
@@ -107,7 +108,8 @@ class GraphRunner {
  public:
   // Whether the runtime could be created is in status. Keeps a reference to the graph.
   GraphRunner(const Graph& graph, uint32_t flags, pthreadpool_t threadpool);
-  GraphRunner(const Graph& graph, xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool);
+  GraphRunner(const Graph& graph, xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool,
+              xnn_weights_cache_t weights_cache = nullptr);
 
   // Runs on inputs in the order of the graph's values, which have dims, and stores outputs and their shapes.
   xnn_status Run(const std::vector<std::vector<size_t>>& dims, const std::vector<std::vector<float>>& inputs,
@@ -123,12 +125,16 @@ class GraphRunner {
   size_t num_reading_bands = 0;
 
  private:
-  void Create(xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool);
+  void Create(xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t threadpool, xnn_weights_cache_t weights_cache);
 
   const Graph& graph_;
   SubgraphPtr subgraph_;
   RuntimePtr runtime_;
 };
+
+// Expects the same outputs but for sums in another order: a few roundings of the largest number.
+void ExpectNear(const std::vector<std::vector<size_t>>& expected_dims, const std::vector<std::vector<float>>& expected,
+                const std::vector<std::vector<size_t>>& dims, const std::vector<std::vector<float>>& outputs);
 
 // The dimensions of the inputs of the graph, and numbers in [-1, 1] to fill them.
 std::vector<std::vector<size_t>> InputDims(const Graph& graph);

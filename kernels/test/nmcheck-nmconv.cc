@@ -14,6 +14,7 @@
 
 #include "xnnpack/common.h"
 #include "xnnpack/hardware-config.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nmconv.h"
 #include "nmcheck.h"
 
@@ -124,11 +125,12 @@ void CheckAll(const Conv& k, Random& random, size_t rounds) {
 void CheckConfig(const char* name) {
   const struct xnn_nmconv_config* config = xnn_init_f32_nmconv_config();
   size_t i = 0;
-  for (; config != nullptr && i < XNN_MAX_F32_NMCONV_UKERNELS && config[i].ukernel != nullptr; i++) {
-    Case run(name, Shape({{"entry", i}, {"mr", config[i].mr}, {"nr", config[i].nr}, {"cost", config[i].relative_cost}}));
+  for (; config != nullptr && i < XNN_MAX_NMCONV_KERNELS && config[i].ukernel != nullptr; i++) {
+    const size_t percent = static_cast<size_t>(xnn_init_nm_costs()->nmconv_percent[i]);
+    Case run(name, Shape({{"entry", i}, {"mr", config[i].mr}, {"nr", config[i].nr}, {"percent", percent}}));
     if (config[i].mr < 1 || config[i].mr > XNN_MAX_NMCONV_MR) run.Fail("mr is out of bounds");
     if (config[i].nr < 1) run.Fail("nr is 0");
-    if (config[i].relative_cost < 50) run.Fail("costs less than half of the dense micro-kernel");
+    if (percent < 50) run.Fail("costs less than half of the dense micro-kernel");
   }
   if (i == 0) Case(name, "").Fail("offers no micro-kernel");
 }

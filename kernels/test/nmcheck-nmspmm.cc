@@ -187,7 +187,7 @@ void AddNMSpMM(std::vector<Ukernel>& ukernels) {
                         [k] { return TimeSpMM(k); }});
   };
 #define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, dense) \
-  static_assert((mr) <= XNN_MAX_NMSPMM_MR, #ukernel);                \
+  static_assert((mr) <= XNN_MAX_NMSPMM_ROWS, #ukernel);                \
   add(arch_flags, {#ukernel, ukernel, mr, (nr) * (nr_scale), dense});
 #include "f32-nmspmm/f32-nmspmm-minmax.h"
 #undef XNN_UKERNEL

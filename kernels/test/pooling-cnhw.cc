@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
-#include "xnnpack/cnhw.h"
+#include "xnnpack/nm-pooling.h"
 #include "xnnpack/common.h"
 #include "xnnpack/operator-type.h"
 #include "nm-convolution-tester.h"

@@ -26,6 +26,7 @@
 
 using xnnpack::DrawGraph;
 using xnnpack::DrawInputs;
+using xnnpack::ExpectNear;
 using xnnpack::Graph;
 using xnnpack::GraphNode;
 using xnnpack::GraphOp;
@@ -46,22 +47,6 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 using Dims = std::vector<std::vector<size_t>>;
 using Tensors = std::vector<std::vector<float>>;
-
-// Sums are in another order: errors are a few roundings of the largest number.
-void ExpectNear(const Dims& expected_dims, const Tensors& expected, const Dims& dims, const Tensors& outputs) {
-  ASSERT_EQ(expected_dims, dims);
-  for (size_t o = 0; o < expected.size(); o++) {
-    float largest = 0.05f;
-    for (const float value : expected[o]) {
-      largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : largest;
-    }
-    for (size_t i = 0; i < expected[o].size(); i++) {
-      if (expected[o][i] != outputs[o][i]) {
-        ASSERT_NEAR(expected[o][i], outputs[o][i], 4.0e-5f * largest) << "output " << o << " element " << i;
-      }
-    }
-  }
-}
 
 // Runs the graph without flags, and a runner that was created with some.
 void ExpectSame(ReplicableRandomDevice& rng, const Graph& graph, GraphRunner& runner) {

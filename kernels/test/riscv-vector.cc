@@ -14,7 +14,7 @@
 #include "xnnpack.h"
 #include "xnnpack/common.h"
 #include "xnnpack/hardware-config.h"
-#include "xnnpack/riscv-vector.h"
+#include "xnnpack/nm-riscv-vector.h"
 
 #if XNN_ARCH_RISCV
 #include <csignal>

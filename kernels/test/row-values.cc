@@ -15,6 +15,7 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "nm-graph-tester.h"
 #include "replicable_random_device.h"
 

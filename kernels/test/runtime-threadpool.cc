@@ -14,6 +14,7 @@
 
 #include <gtest/gtest.h>
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "nm-convolution-tester.h"
 #include "nm-graph-tester.h"
 #include "replicable_random_device.h"

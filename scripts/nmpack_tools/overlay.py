@@ -8,10 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from .console import ToolError
+from .kernelfiles import Kernel, kernels, texts
+from .kernelspec import Spec
+from .specrows import SPEC
 
 # XNNPACK's own tool leaves these out: no microkernels live there.
 _NOT_KERNELS = {"configs", "enums", "operators", "reference", "subgraph", "tables", "xnnpack"}
@@ -55,52 +58,34 @@ def copy_overlay(overlay: Path, tree: Path) -> list[PurePosixPath]:
     return files
 
 
-def generate(tree: Path, files: list[PurePosixPath]) -> list[PurePosixPath]:
-    """Runs the overlay's generate scripts in the tree; returns the files they made."""
-    outputs: list[PurePosixPath] = []
-    with tempfile.TemporaryDirectory() as tools:
-        # XNNPACK's tools ask for "python", which not every machine has under that name.
-        python = Path(tools) / "python"
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -B "$@"\n')
-        python.chmod(0o755)
-        environment = os.environ | {"PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}"}
-        for script in (f for f in files if f.match("scripts/generate-*.sh")):
-            outputs += _run_script(tree, script, environment)
-    return outputs
-
-
-def _run_script(
-    tree: Path, script: PurePosixPath, environment: dict[str, str]
-) -> list[PurePosixPath]:
-    promised = _promised_outputs((tree / script).read_text(encoding="utf-8"))
-    if not promised:
-        raise ToolError(f"kernels/{script} generates nothing: no '-o FILE' was found in it")
-    taken = [path for path in promised if (tree / path).exists()]
-    if taken:
-        raise ToolError(f"kernels/{script} would overwrite {taken[0]}, a file of the tree")
-    for path in promised:
+def generate(tree: Path, spec: Spec) -> list[PurePosixPath]:
+    """Writes in the tree what kernels.toml stands for; returns the files."""
+    outputs = texts(spec)
+    expanded = kernels(spec)
+    made = [*outputs, *(kernel.path for kernel in expanded)]
+    for path in made:
+        if (tree / path).exists():
+            raise ToolError(f"kernels/{SPEC} would overwrite {path}, a file of the tree")
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        ["sh", str(script)], cwd=tree, env=environment, capture_output=True, text=True, check=False
-    )
-    # Such scripts run their steps in the background, so their exit status says little.
-    missing = [path for path in promised if not _has_text(tree / path)]
-    if done.returncode != 0 or missing:
+    for path, text in outputs.items():
+        (tree / path).write_text(text, encoding="utf-8")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda kernel: _expand(tree, kernel), expanded))
+    return made
+
+
+def _expand(tree: Path, kernel: Kernel) -> None:
+    if not (tree / kernel.template).is_file():
+        raise ToolError(f"kernels/{kernel.template} is missing: {SPEC} has {kernel.name}")
+    command = [sys.executable, "-B", "tools/xngen", str(kernel.template), "-o", str(kernel.path)]
+    for key, value in kernel.defines.items():
+        command += ["-D", f"{key}={value}"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    made = tree / kernel.path
+    if done.returncode != 0 or not made.is_file() or made.stat().st_size == 0:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        what = f"{missing[0]} was not made" if missing else f"status {done.returncode}"
-        raise ToolError(f"kernels/{script} failed: {what} ({lines[-1] if lines else 'no message'})")
-    return promised
-
-
-def _promised_outputs(text: str) -> list[PurePosixPath]:
-    joined = text.replace("\\\n", " ")
-    lines = [line for line in joined.splitlines() if not line.lstrip().startswith("#")]
-    names = [name for line in lines for name in re.findall(r"\s(?:-o|--output)[ =]+(\S+)", line)]
-    return [PurePosixPath(name.strip("\"'")) for name in dict.fromkeys(names)]
-
-
-def _has_text(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+        reason = lines[-1] if lines else "no message"
+        raise ToolError(f"kernels/{kernel.template} does not expand to {kernel.name}: {reason}")
 
 
 def update_lists(tree: Path) -> None:
@@ -121,9 +106,9 @@ def update_lists(tree: Path) -> None:
 def check_lists(tree: Path, files: list[PurePosixPath], generated: list[PurePosixPath]) -> int:
     """Fails unless every kernel of ours is in XNNPACK's lists; returns how many there are.
 
-    Ours are: each file that the overlay's scripts generated, each hand-written kernel file of the
-    overlay, and each name in an X-macro list (``src/<kind>/*.h``) of the overlay. The two must
-    agree: each listed name is defined by one of those files, each file has a listed name.
+    Ours are: each expanded template, each hand-written kernel file of the overlay, and each name
+    in an X-macro list (``src/<kind>/*.h``). The two must agree: each listed name is defined by one
+    of those files, each file has a listed name.
     """
     ours = [path for path in [*generated, *files] if _is_kernel(path)]
     for suffix, pattern in (("cmake", "cmake/gen/*.cmake"), ("bzl", "gen/*.bzl")):
@@ -139,16 +124,17 @@ def check_lists(tree: Path, files: list[PurePosixPath], generated: list[PurePosi
     defined = {kernel: _ukernels(tree / kernel) for kernel in ours}
     known = {name for names in defined.values() for name in names}
     rows: dict[str, set[str]] = {}
-    for header in (f for f in files if f.match("src/*/*.h") and f.parts[1] not in _NOT_KERNELS):
+    headers = [f for f in [*generated, *files] if f.match("src/*/*.h")]
+    for header in (f for f in headers if f.parts[1] not in _NOT_KERNELS):
         names = _ukernels(tree / header)
         rows[header.parts[1]] = rows.get(header.parts[1], set()) | names
         if missing := names - known:
-            raise ToolError(f"kernels/{header} lists {min(missing)}, but no kernel file defines it")
+            raise ToolError(f"{header} lists {min(missing)}, but no kernel file defines it")
     for kernel, names in defined.items():
         if not names:
             raise ToolError(f"{kernel} defines no microkernel (no xnn_..._ukernel_...__... in it)")
         if not names & rows.get(kernel.parts[1], names):
-            raise ToolError(f"{kernel} is in no X-macro list of kernels/src/{kernel.parts[1]}")
+            raise ToolError(f"{kernel} is in no X-macro list of src/{kernel.parts[1]}")
     return len(ours)
 
 

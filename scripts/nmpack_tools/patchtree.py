@@ -13,11 +13,12 @@ import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .console import ToolError, say
 from .githash import fingerprint
 from .gitrepo import BASE, GENERATED_TRAILER, TOP, Repo
+from .kernelspec import load_spec
 from .overlay import check_lists, copy_overlay, generate, overlay_files, update_lists
 from .pins import Pin
 from .series import (
@@ -29,10 +30,20 @@ from .series import (
     patch_subject,
     write_series,
 )
+from .specrows import SPEC
 
 _STAMP = "nmpack-stamp.json"
 # The code that decides what a tree holds: when it changes, trees are built again.
-_TOOLS = ("gitrepo.py", "overlay.py", "patchtree.py", "series.py")
+_TOOLS = (
+    "gitrepo.py",
+    "kernelcosts.py",
+    "kernelfiles.py",
+    "kernelspec.py",
+    "overlay.py",
+    "patchtree.py",
+    "series.py",
+    "specrows.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,8 @@ def inputs(layout: Layout, series: Series) -> dict[str, str]:
     """Digests of all that decides the tree's content: source, patches, overlay, these tools."""
     files: list[tuple[str, bytes]] = []
     if layout.overlay is not None:
-        for relative in overlay_files(layout.overlay):
+        spec = [PurePosixPath(SPEC)] if (layout.overlay / SPEC).is_file() else []
+        for relative in [*spec, *overlay_files(layout.overlay)]:
             path = layout.overlay / relative
             files.append((f"{relative} {path.stat().st_mode & 0o100}", path.read_bytes()))
     here = [Path(__file__).with_name(name) for name in _TOOLS]
@@ -111,12 +123,12 @@ def build(layout: Layout, series: Series, tree: Path) -> Repo:
 
 def add_overlay(overlay: Path, repo: Repo) -> None:
     """Copies the overlay, expands its templates, enters the kernels in the lists, and commits."""
+    spec = load_spec(overlay)
     files = copy_overlay(overlay, repo.path)
-    if files:
-        made = generate(repo.path, files)
-        update_lists(repo.path)
-        count = check_lists(repo.path, files, made)
-        say(f"  {len(files)} overlay files, {len(made)} generated, {count} kernels in the lists")
+    made = generate(repo.path, spec)
+    update_lists(repo.path)
+    count = check_lists(repo.path, files, made)
+    say(f"  {len(files)} overlay files, {len(made)} generated, {count} kernels in the lists")
     repo.commit_all(f"Overlay and generated files\n\n{GENERATED_TRAILER}")
 
 

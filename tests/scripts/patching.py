@@ -10,13 +10,20 @@ from pathlib import Path
 
 from nmpack_tools.githash import file_blob_id, tree_id
 
-# Copies its input, replacing ${NAME} by the value of -D NAME=value; fails on an unset name.
+# Copies its input, replacing ${NAME} by the value of -D NAME=value, or by what templates make of
+# that; fails on an unset name. A line "pause FILE" makes the file and waits.
 XNGEN = """\
 #!/usr/bin/env python
-import re, sys
+import pathlib, re, sys, time
 args = sys.argv[1:]
 values = dict(args[i + 1].split("=") for i, a in enumerate(args) if a == "-D")
+values["SUFFIX"] = "_dense" if values.get("DENSE") == "1" else ""
+names = {"COPY": "x32_packim2col", "MAX": "f32_maxpool_cnhw", "ADD": "f32_avgpool_cnhw"}
+values["NAME"] = names.get(values.get("OP"), "")
 text = open(args[0]).read()
+for name in re.findall(r"pause (.*)", text):
+    pathlib.Path(name).touch()
+    time.sleep(60)
 out = re.sub(r"\\$\\{(\\w+)\\}", lambda m: values[m[1]], text)
 open(args[args.index("-o") + 1], "w").write(out)
 """
@@ -26,34 +33,64 @@ UPDATE = """\
 import pathlib, re
 root = pathlib.Path(__file__).resolve().parent.parent
 for isa in ("rvv", "scalar"):
-    found = sorted(root.glob(f"src/*/gen/*-{isa}.c"))
+    found = sorted(p for p in root.glob("src/**/*.c") if isa in p.stem.split("-"))
     names = "".join(f"  {path.relative_to(root)}\\n" for path in found)
     (root / f"cmake/gen/{isa}_microkernels.cmake").write_text(f"SET(X\\n{names})\\n")
     (root / f"gen/{isa}_microkernels.bzl").write_text(f"X = [\\n{names}]\\n")
 seen = {}
-for path in sorted(root.glob("src/*/gen/*.c")):
+for path in sorted(root.glob("src/**/*-*.c")):
     name = path.relative_to(root)
     for kernel in re.findall(r"xnn_\\w+__\\w+", path.read_text()):
         if kernel in seen:
             print(f"Duplicate microkernel definition: {seen[kernel]} and {name} (1th function)")
         seen[kernel] = name
-    if not path.stem.endswith(("rvv", "scalar")):
+    if not {"rvv", "scalar"} & set(path.stem.split("-")):
         print("Unknown ISA for C microkernel", path.relative_to(root))
 """
 
-TEMPLATE = "void xnn_f32_nm_minmax_ukernel_${N}x__${ISA}(void) {}\n"
-LIST = (
-    "// xnn_f32_nm_minmax_ukernel_0x__scalar in a comment does not count\n"
-    "XNN_UKERNEL(0, xnn_f32_nm_minmax_ukernel_1x__scalar, 1)\n"
-    "XNN_UKERNEL(0, xnn_f32_nm_minmax_ukernel_4x__rvv, 4)\n"
-)
-GENERATE = (
-    "#!/bin/sh\n"
-    "# tools/xngen x -o src/f32-nm/gen/commented-out-scalar.c\n"
-    "tools/xngen src/f32-nm/k.c.in -D N=1 -D ISA=scalar -o src/f32-nm/gen/f32-nm-1x-scalar.c &\n"
-    "tools/xngen src/f32-nm/k.c.in -D N=4 -D ISA=rvv -o src/f32-nm/gen/f32-nm-4x-rvv.c &\n"
-    "wait\n"
-)
+HEADER = """\
+#define XNN_MAX_NMCONV_KERNELS 2
+#define XNN_MAX_NMSPMM_KERNELS 2
+#define XNN_MAX_NMSPMM_ROWS 8
+// A comment with a struct xnn_nm_costs in it.
+struct xnn_nm_costs {
+  /// What there is to be predicted.
+  float addition;
+  float nmconv_percent[XNN_MAX_NMCONV_KERNELS];
+  float nmspmm_percent[XNN_MAX_NMSPMM_KERNELS][XNN_MAX_NMSPMM_ROWS];
+  float pack_percent[XNN_MAX_NMSPMM_KERNELS];
+};
+"""
+SPEC = """\
+[isa]
+rvv = { guard = "XNN_ARCH_RISCV", flags = "xnn_arch_riscv_vector" }
+scalar = { flags = "0" }
+
+[x32-packim2col]
+scalar = { strip = "64" }
+
+[f32-nmspmm]
+scalar = { pack = "scalar" }
+
+[costs.scalar]
+addition = 20
+nmconv_percent = [{ 1x4 = 110 }]
+nmspmm_percent = [{ 1x8 = 150, 4x8 = 110.5 }]
+pack_percent = [100]
+measured = ["Not measured."]
+
+[costs.rvv]
+nmconv_percent = [{ 7x4v = 118 }, { 14x2v = 120 }]
+measured = ["By a model.", "Of what?"]
+"""
+TEMPLATE = "void xnn_f32_nmconv_minmax_ukernel_${MR}x${LMUL}v__rvv(void) {}\n"
+TEMPLATES = {
+    "f32-nmconv/rvv.c.in": TEMPLATE,
+    "f32-nmconv/scalar.c.in": "void xnn_f32_nmconv_minmax_ukernel_${MR}x${NR}__scalar(void) {}\n",
+    "f32-nmspmm/scalar.c.in": "void xnn_f32_nmspmm_minmax_ukernel_"
+    "${MR}x${NR}__scalar${SUFFIX}(void) {}\n",
+    "x32-packim2col/scalar.c.in": "void xnn_${NAME}_ukernel__scalar(void) {}\n",
+}
 TRAILERS = "Why-a-patch: no hook exists\nOrigin: vendor\nForwarded: no\nLast-Update: 2026-11-20"
 MAIN_C = "".join(f"line {n}\n" for n in range(1, 41))
 
@@ -106,10 +143,11 @@ class Project:
         self.write("third_party/pins.toml", text)
 
     def overlay(self) -> None:
-        self.write("kernels/src/f32-nm/k.c.in", TEMPLATE)
-        self.write("kernels/src/f32-nm/f32-nm-minmax.h", LIST)
+        self.write("kernels/kernels.toml", SPEC)
+        self.write("kernels/include/xnnpack-nm.h", HEADER)
+        for name, text in TEMPLATES.items():
+            self.write(f"kernels/src/{name}", text)
         self.write("kernels/src/operators/nm.c", "int operator_nm;\n")
-        self.write("kernels/scripts/generate-f32-nm.sh", GENERATE)
 
     def git(self, *args: str, tree: Path | None = None) -> str:
         done = subprocess.run(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from nmpack_tools.series import file_name, patch_subject
-from patching import GENERATE, MAIN_C, TEMPLATE, Project
+from patching import MAIN_C, SPEC, TEMPLATE, Project
 
 Run = Callable[..., Any]
 
@@ -51,13 +51,12 @@ def test_the_tree_holds_patches_overlay_and_generated_files(patched: Project) ->
         "Overlay and generated files",
     ]
     assert "line five\n" in (patched.tree / "src" / "main.c").read_text()
-    kernel = "src/f32-nm/gen/f32-nm-4x-rvv.c"
-    assert (
-        patched.tree / kernel
-    ).read_text() == "void xnn_f32_nm_minmax_ukernel_4x__rvv(void) {}\n"
+    kernel = "src/f32-nmconv/gen/f32-nmconv-7x4v-minmax-rvv.c"
+    text = (patched.tree / kernel).read_text()
+    assert text == "void xnn_f32_nmconv_minmax_ukernel_7x4v__rvv(void) {}\n"
     assert kernel in (patched.tree / "cmake" / "gen" / "rvv_microkernels.cmake").read_text()
     assert kernel in (patched.tree / "gen" / "rvv_microkernels.bzl").read_text()
-    assert not (patched.tree / "src" / "f32-nm" / "gen" / "commented-out-scalar.c").exists()
+    assert not (patched.tree / "kernels.toml").exists()
     assert patched.git("status", "--porcelain") == ""
     assert patched.leftovers() == []
 
@@ -81,14 +80,22 @@ def test_only_what_changed_gets_a_new_time(patched: Project, run: Run) -> None:
     # A template changes what it expands to, nothing else.
     patched.age()
     old = patched.times()
-    patched.write("kernels/src/f32-nm/k.c.in", TEMPLATE + "// more\n")
+    patched.write("kernels/src/f32-nmconv/rvv.c.in", TEMPLATE + "// more\n")
     run(TOOL, *patched.args).ok()
     new = patched.times()
     assert {name for name in new if new[name] > old[name]} == {
-        "src/f32-nm/k.c.in",
-        "src/f32-nm/gen/f32-nm-1x-scalar.c",
-        "src/f32-nm/gen/f32-nm-4x-rvv.c",
+        "src/f32-nmconv/rvv.c.in",
+        "src/f32-nmconv/gen/f32-nmconv-7x4v-minmax-rvv.c",
+        "src/f32-nmconv/gen/f32-nmconv-14x2v-minmax-rvv.c",
     }
+
+    # A cost changes the table that holds it.
+    patched.age()
+    old = patched.times()
+    patched.write("kernels/kernels.toml", SPEC.replace("118", "119"))
+    run(TOOL, *patched.args).ok()
+    new = patched.times()
+    assert {name for name in new if new[name] > old[name]} == {"src/configs/nm-tables.h"}
 
 
 def test_a_file_that_turns_back_to_pristine_counts_as_changed(patched: Project, run: Run) -> None:
@@ -111,7 +118,7 @@ def test_a_killed_run_leaves_the_old_tree_and_is_redone(
 ) -> None:
     head = patched.git("rev-parse", "HEAD")
     flag = tmp_path / "reached"
-    patched.write("kernels/scripts/generate-f32-nm.sh", f"touch {flag}; sleep 60\n{GENERATE}")
+    patched.write("kernels/src/f32-nmconv/rvv.c.in", f"{TEMPLATE}// pause {flag}\n")
     process = subprocess.Popen(
         [sys.executable, ROOT / "scripts" / TOOL, *patched.args],
         env=environment,
@@ -127,7 +134,7 @@ def test_a_killed_run_leaves_the_old_tree_and_is_redone(
     assert patched.leftovers() != []
     assert patched.git("rev-parse", "HEAD") == head
     assert patched.git("status", "--porcelain") == ""
-    patched.write("kernels/scripts/generate-f32-nm.sh", f"# again\n{GENERATE}")
+    patched.write("kernels/src/f32-nmconv/rvv.c.in", f"{TEMPLATE}// again\n")
     assert "done" in run(TOOL, *patched.args).ok()
     assert patched.leftovers() == []
 

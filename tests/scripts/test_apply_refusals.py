@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from patching import GENERATE, TEMPLATE, Project
+from patching import SPEC, TEMPLATE, Project
 
 Run = Callable[..., Any]
 
@@ -133,40 +132,61 @@ def test_git_is_missing(project: Project, run: Run, tmp_path: Path) -> None:
 
 def test_a_kernel_that_the_list_tool_does_not_know(patched: Project, run: Run) -> None:
     head = patched.git("rev-parse", "HEAD")
-    script = GENERATE.replace("4x-rvv.c", "4x-rvw.c")
-    patched.write("kernels/scripts/generate-f32-nm.sh", script)
+    patched.write("kernels/kernels.toml", SPEC.replace("rvv", "rvw"))
+    patched.write("kernels/src/f32-nmconv/rvw.c.in", TEMPLATE.replace("rvv", "rvw"))
     error = run(TOOL, *patched.args).error()
-    assert "src/f32-nm/gen/f32-nm-4x-rvw.c is in none of XNNPACK's cmake" in error
+    kernel = "src/f32-nmconv/gen/f32-nmconv-7x4v-minmax-rvw.c"
+    assert f"{kernel} is in none of XNNPACK's cmake" in error
     assert patched.git("rev-parse", "HEAD") == head
 
 
-def test_a_listed_kernel_that_no_file_defines(patched: Project, run: Run) -> None:
-    with (patched.root / "kernels/src/f32-nm/f32-nm-minmax.h").open("a") as rows:
-        rows.write("XNN_UKERNEL(0, xnn_f32_nm_minmax_ukernel_8x__rvv, 8)\n")
+def test_a_template_that_names_its_kernel_otherwise(patched: Project, run: Run) -> None:
+    patched.write("kernels/src/f32-nmconv/rvv.c.in", TEMPLATE.replace("${MR}x", "${MR}y"))
     error = run(TOOL, *patched.args).error()
-    assert "lists xnn_f32_nm_minmax_ukernel_8x__rvv, but no kernel file defines it" in error
+    assert "src/f32-nmconv/f32-nmconv-minmax.h lists xnn_f32_nmconv_minmax_ukernel_" in error
+    assert "v__rvv, but no kernel file defines it" in error
 
 
 def test_a_kernel_without_a_row(patched: Project, run: Run) -> None:
-    header = patched.root / "kernels/src/f32-nm/f32-nm-minmax.h"
-    header.write_text(re.sub(r".*4x__rvv.*\n", "", header.read_text()))
+    text = "void xnn_f32_nmconv_minmax_ukernel_3x3__scalar(void) {}\n"
+    patched.write("kernels/src/f32-nmconv/by-hand-scalar.c", text)
     error = run(TOOL, *patched.args).error()
-    assert "f32-nm-4x-rvv.c is in no X-macro list of kernels/src/f32-nm" in error
+    assert "src/f32-nmconv/by-hand-scalar.c is in no X-macro list of src/f32-nmconv" in error
 
 
 def test_two_files_with_the_same_kernel(patched: Project, run: Run) -> None:
-    again = "tools/xngen src/f32-nm/k.c.in -D N=4 -D ISA=rvv -o src/f32-nm/gen/f32-nm-4xx-rvv.c\n"
-    patched.write("kernels/scripts/generate-f32-nm.sh", GENERATE + again)
+    text = "void xnn_f32_nmconv_minmax_ukernel_1x4__scalar(void) {}\n"
+    patched.write("kernels/src/f32-nmconv/by-hand-scalar.c", text)
     error = run(TOOL, *patched.args).error()
-    assert "two files define the same microkernel: src/f32-nm/gen/f32-nm-4x-rvv.c and" in error
+    assert "two files define the same microkernel: src/f32-nmconv/by-hand-scalar.c and" in error
 
 
 def test_a_template_that_does_not_expand(patched: Project, run: Run) -> None:
-    # The failing step runs in the background: the script itself ends with status 0.
-    patched.write("kernels/src/f32-nm/k.c.in", TEMPLATE + "${UNSET}\n")
+    patched.write("kernels/src/f32-nmconv/rvv.c.in", TEMPLATE + "${UNSET}\n")
     error = run(TOOL, *patched.args).error()
-    assert "kernels/scripts/generate-f32-nm.sh failed" in error
+    assert "kernels/src/f32-nmconv/rvv.c.in does not expand to xnn_f32_nmconv_minmax_" in error
     assert "UNSET" in error
+
+
+def test_a_kernel_without_a_template(patched: Project, run: Run) -> None:
+    (patched.root / "kernels/src/f32-nmconv/rvv.c.in").unlink()
+    error = run(TOOL, *patched.args).error()
+    assert "kernels/src/f32-nmconv/rvv.c.in is missing: kernels.toml has xnn_f32_nmconv_" in error
+
+
+def test_kernels_toml_is_missing_or_wrong(patched: Project, run: Run) -> None:
+    spec = patched.root / "kernels/kernels.toml"
+    spec.write_text(SPEC.replace("118", "-1"))
+    error = run(TOOL, *patched.args).error()
+    assert "kernels/kernels.toml: costs.rvv.nmconv_percent.7x4v: expected a number from 0" in error
+    spec.unlink()
+    assert "kernels/kernels.toml is missing" in run(TOOL, *patched.args).error()
+
+
+def test_the_overlay_holds_no_list(patched: Project, run: Run) -> None:
+    patched.write("kernels/src/f32-nmconv/f32-nmconv-minmax.h", "// mine\n")
+    error = run(TOOL, *patched.args).error()
+    assert "kernels.toml would overwrite src/f32-nmconv/f32-nmconv-minmax.h, a file of" in error
 
 
 def test_the_overlay_only_adds_files(patched: Project, run: Run) -> None:
@@ -175,7 +195,7 @@ def test_the_overlay_only_adds_files(patched: Project, run: Run) -> None:
 
 
 def test_the_overlay_holds_no_generated_files(patched: Project, run: Run) -> None:
-    patched.write("kernels/src/f32-nm/gen/f32-nm-1x-scalar.c", "mine\n")
+    patched.write("kernels/src/f32-nmconv/gen/f32-nmconv-1x4-minmax-scalar.c", "mine\n")
     assert "lies in a gen folder" in run(TOOL, *patched.args).error()
 
 

@@ -5,7 +5,10 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <string.h>
 
+#include "configs/nm-tables.h"
+#include "xnnpack-nm.h"
 #include "xnnpack/common.h"
 #include "xnnpack/config.h"
 #include "xnnpack/hardware-config.h"
@@ -16,38 +19,38 @@ static struct xnn_nm_costs nm_costs = {0};
 
 XNN_INIT_ONCE_GUARD(nm_costs);
 
+#if XNN_ARCH_X86 || XNN_ARCH_X86_64
+// The costs of micro-kernels of CNHW images, which are scalar ones: see nmspmm-config.c.
+static void take_scalar_nmspmm_costs(void) {
+  memcpy(nm_costs.nmspmm_percent, nm_costs_scalar.nmspmm_percent, sizeof(nm_costs.nmspmm_percent));
+  memcpy(nm_costs.pack_percent, nm_costs_scalar.pack_percent, sizeof(nm_costs.pack_percent));
+  memcpy(nm_costs.strided_pack_percent, nm_costs_scalar.strided_pack_percent, sizeof(nm_costs.strided_pack_percent));
+  nm_costs.cache_size = nm_costs_scalar.cache_size;
+}
+#endif
+
 static void init_nm_costs_config(void) {
-  // Where nothing was measured only weights and conversions count.
-  nm_costs.dense_weight = 1.0f;
-  nm_costs.converted_element = 16.0f;
-  nm_costs.large_converted_element = 16.0f;
+  // Scalar first, as for the micro-kernels.
+  nm_costs = nm_costs_scalar;
 
   #if XNN_ARCH_X86 || XNN_ARCH_X86_64
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (!XNN_PLATFORM_MOBILE && hardware_config->use_x86_avx512f) {
-      // Not measured: the times of FMA3, whose unit is 1.7 times as long.
-      nm_costs.nhwc_operator = 3400.0f;
-      nm_costs.padding = 4200.0f;
-      nm_costs.padded_element = 12.0f;
-      nm_costs.cnhw_operator = 2600.0f;
-      nm_costs.cnhw_tap = 270.0f;
-      nm_costs.conversion = 5000.0f;
+      nm_costs = nm_costs_avx512f;
     } else if (hardware_config->use_x86_fma3) {
-      // Fitted to 400 drawn layers of up to 60 million multiply-adds on an AMD EPYC (Zen 3), where the unit is 27 ps. What
-      // N:M operators cost is raised by 15 % (NHWC) and 25 % (CNHW) over the fit: they are taken when they gain for sure.
-      nm_costs.dense_column = 45.0f;
-      nm_costs.dense_weight = 0.37f;
-      nm_costs.nhwc_operator = 2000.0f;
-      nm_costs.nhwc_tile = 270.0f;
-      nm_costs.padding = 2500.0f;
-      nm_costs.padded_element = 7.0f;
-      nm_costs.cnhw_operator = 1500.0f;
-      nm_costs.cnhw_block = 520.0f;
-      nm_costs.cnhw_tap = 160.0f;
-      nm_costs.conversion = 2900.0f;
-      nm_costs.converted_element = 6.0f;
-      nm_costs.large_converted_element = 60.0f;
+      nm_costs = nm_costs_fma3;
+      if (!hardware_config->use_x86_avx2) {
+        take_scalar_nmspmm_costs();
+      }
+    }
+  #elif XNN_ARCH_ARM64
+    nm_costs = nm_costs_neonfma;
+  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (hardware_config->use_riscv_vector) {
+      nm_costs = nm_costs_rvv;
     }
   #endif
 }

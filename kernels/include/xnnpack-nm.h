@@ -1,0 +1,321 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Column-wise N:M sparse inference: flags, costs, and what became of each layer.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Let layers with column-wise N:M sparse static weights run on the N:M operator where that is predicted to be faster
+/// than the dense one.
+///
+/// Note: this flag is a hint to XNNPACK. @ref xnn_get_runtime_nm_layer_info tells what became of it.
+#define XNN_FLAG_HINT_NM_SPARSE_INFERENCE 0x00000200
+
+/// Let layers run on the N:M operator wherever it supports them, faster or not.
+#define XNN_FLAG_FORCE_NM_SPARSE_INFERENCE 0x00000400
+
+/// Together with @ref XNN_FLAG_HINT_NM_SPARSE_INFERENCE: keep all of the graph in NHWC layout, or bring all that can be
+/// to CNHW layout, rather than choosing by predicted time.
+#define XNN_FLAG_FORCE_NM_NHWC 0x00000800
+#define XNN_FLAG_FORCE_NM_CNHW 0x00001000
+
+/// Upper bounds on the micro-kernels of NHWC images, on those of CNHW images (each of one strip width), and on the rows
+/// that one of these computes at once.
+#define XNN_MAX_NMCONV_KERNELS 4
+#define XNN_MAX_NMSPMM_KERNELS 4
+#define XNN_MAX_NMSPMM_ROWS 31
+
+/// What layers are predicted to cost on some hardware: numbers of type float, and nothing else.
+///
+/// The unit is the time of one weight and pixel in the dense operator's GEMM micro-kernel on large images. Costs of layers
+/// are for one output pixel; what an operator costs however many pixels it has is spread over them. Micro-kernels have the
+/// indices of XNNPACK's configurations; entries without a micro-kernel do not count.
+struct xnn_nm_costs {
+  /// The dense operator: a column of a tile of MR pixels and NR channels costs dense_column + MR * NR * dense_weight,
+  /// times so many percent for either kind of micro-kernel.
+  float dense_column;
+  float dense_weight;
+  float gemm_percent;
+  float igemm_percent;
+  /// What a tile of NHWC images costs beside its columns, dense or not, in columns: biases, clamping, stores.
+  float tile_columns;
+  /// An addition of its own for one element.
+  float addition;
+  /// The N:M operator is chosen where it is predicted to be so many times as fast as the dense one: below, the prediction
+  /// may be wrong about which is faster.
+  float min_speedup;
+
+  /// NHWC images. A weight of a kept column, in percent; a call of the micro-kernel for one tile.
+  float nmconv_percent[XNN_MAX_NMCONV_KERNELS];
+  float nmconv_call;
+  /// The operator itself; padding an image, and an element of it.
+  float nhwc_operator;
+  float padding;
+  float padded_element;
+  /// Weights that one task walks through for every block of pixels, in bytes; tasks that each thread should get.
+  float nhwc_task_size;
+  float nhwc_tasks;
+
+  /// CNHW images. A weight of a kept column in a block of 1, 2, ... rows, in percent; a call of the micro-kernel for one
+  /// block; what a block costs beside its columns, in columns.
+  float nmspmm_percent[XNN_MAX_NMSPMM_KERNELS][XNN_MAX_NMSPMM_ROWS];
+  float nmspmm_call;
+  float block_columns;
+  /// Packing one column, in percent; the same where the pixels of a strip are not together in memory; and a tap of as many
+  /// pixels as there are in a vector.
+  float pack_percent[XNN_MAX_NMSPMM_KERNELS];
+  float strided_pack_percent[XNN_MAX_NMSPMM_KERNELS];
+  float packed_tap;
+  /// The operator itself.
+  float cnhw_operator;
+  /// Packing a column, for the division into tasks, in weights that pass over it; tasks that each thread should get.
+  float packed_column;
+  float cnhw_tasks;
+  /// Bytes that an input may take to stay in a core's own second cache while the rows pass over it, 0 if that is not
+  /// known; and bytes of packed strips that the rows pass over.
+  float cache_size;
+  float strips_size;
+
+  /// Bringing an image from one layout to the other: itself, an element, an element of an image of more than so many bytes.
+  float conversion;
+  float converted_element;
+  float large_converted_element;
+  float large_image_size;
+};
+
+/// Query the costs that layers are predicted with on this hardware.
+enum xnn_status xnn_get_nm_costs(struct xnn_nm_costs* costs);
+
+/// Let Runtimes that are created from a Subgraph be planned with other costs. Whatever they are, results stay the same.
+///
+/// @param subgraph - a Subgraph object.
+/// @param costs - copied; or NULL for those of this hardware. Each must be a number from 0 to 1e9; else
+///                xnn_status_invalid_parameter is returned and the Subgraph stays as it is.
+enum xnn_status xnn_subgraph_set_nm_costs(
+  xnn_subgraph_t subgraph,
+  const struct xnn_nm_costs* costs);
+
+/// Why a layer runs on the N:M operator or does not.
+enum xnn_nm_reason {
+  /// It does: N:M inference is predicted to be faster, or forced.
+  xnn_nm_reason_chosen = 0,
+  /// The runtime was created without @ref XNN_FLAG_HINT_NM_SPARSE_INFERENCE.
+  xnn_nm_reason_disabled,
+  /// Only f32 with static weights is supported.
+  xnn_nm_reason_datatype,
+  /// The graph runs in NCHW layout, which has no N:M operator.
+  xnn_nm_reason_layout,
+  /// Depthwise filters have no columns to share.
+  xnn_nm_reason_depthwise,
+  /// Too few columns are zero in every row of a tile.
+  xnn_nm_reason_too_dense,
+  /// No micro-kernel supports this shape on this hardware.
+  xnn_nm_reason_no_kernel,
+  /// Zero columns would save less than what the N:M operator costs besides on images of this size.
+  xnn_nm_reason_too_small,
+};
+
+/// In which order a layer reads and writes images.
+enum xnn_nm_layout {
+  xnn_nm_layout_nhwc = 0,
+  xnn_nm_layout_cnhw,
+};
+
+/// What is known of a layer in a Runtime.
+struct xnn_nm_layer_info {
+  /// Identifiers of the Node, of its filter and of its output in the Subgraph.
+  uint32_t node_id;
+  uint32_t filter_id;
+  uint32_t output_id;
+  uint32_t groups;
+  uint32_t group_input_channels;
+  uint32_t group_output_channels;
+  uint32_t kernel_height;
+  uint32_t kernel_width;
+  /// Non-zero weights out of all; 0 where the filter was not examined.
+  float element_density;
+  /// Columns with a non-zero out of all, summed over the tiles; 1 where the filter was not examined.
+  float column_density;
+  /// Output channels of a tile of the best N:M micro-kernel, the most it can take if there are several, and pixels that it
+  /// computes at once; 0 where not examined.
+  uint32_t tile_height;
+  uint32_t pixel_tile;
+  /// Time of the dense operator out of the N:M operator's, as predicted; 0 where not examined.
+  float predicted_speedup;
+  enum xnn_nm_reason reason;
+  /// CNHW: on the N:M operator of that layout, whatever the reason says of the filter.
+  enum xnn_nm_layout layout;
+  /// The operator adds a second image to its output, and clamps after that.
+  bool fused_addition;
+};
+
+/// Describe a reason in a few words.
+const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason);
+
+/// Query which operator each layer of a Runtime uses, and why.
+///
+/// @param runtime - a Runtime object.
+/// @param count - in: number of elements in infos. out: number of layers in the Runtime.
+/// @param infos - array to be filled, in order of execution; NULL to query the number alone. If it is too small,
+///                xnn_status_out_of_memory is returned.
+enum xnn_status xnn_get_runtime_nm_layer_info(
+  xnn_runtime_t runtime,
+  size_t* count,
+  struct xnn_nm_layer_info* infos);
+
+/// Query how many images are brought from one layout to the other in a Runtime, because N:M layers gain by it.
+///
+/// @param runtime - a Runtime object.
+/// @param count - pointer to the variable that will be initialized with the number of conversions.
+enum xnn_status xnn_get_runtime_num_layout_conversions(
+  xnn_runtime_t runtime,
+  size_t* count);
+
+/// Makes one row of a static Value: the elements whose index in dimension 0 is `row`, in the usual order.
+typedef void (*xnn_read_row_fn)(const void* context, size_t row, void* elements);
+
+/// Define a static tensor-type Value whose elements are made row by row when XNNPACK needs them, so that a filter that is
+/// stored in another form is nowhere as a whole.
+///
+/// Only filters of xnn_define_convolution_2d for f32 can be such Values; creating a Runtime fails where another Node
+/// reads one, or where f16 inference is forced.
+///
+/// @param subgraph - a Subgraph object that will own the created Value.
+/// @param datatype - type of the tensor elements; xnn_datatype_fp32.
+/// @param num_dims - number of dimensions in the shape; 4.
+/// @param dims - pointer to an array of num_dims shape dimensions.
+/// @param read_row - function that makes a row. It is called while a Runtime is created, more than once for each row,
+///                   and must make the same elements each time.
+/// @param context - first argument of that function, not NULL. It tells this filter from others in a weights cache, and
+///                  must live until all Runtimes are created.
+/// @param external_id - external ID for the Value, or XNN_INVALID_VALUE_ID for an internal one.
+/// @param id_out - pointer to the variable that will be initialized with the Value ID upon successful return.
+enum xnn_status xnn_define_row_tensor_value(
+  xnn_subgraph_t subgraph,
+  enum xnn_datatype datatype,
+  size_t num_dims,
+  const size_t* dims,
+  xnn_read_row_fn read_row,
+  const void* context,
+  uint32_t external_id,
+  uint32_t* id_out);
+
+/// Create a Convolution operator for a column-wise N:M sparse filter.
+///
+/// The arguments are those of @ref xnn_create_convolution2d_nhwc_f32, the filter is dense. The operator cuts its rows
+/// into tiles of consecutive output channels and computes only with the columns that hold a non-zero in a tile. The
+/// result is that of the dense operator for every filter, as long as the input is finite.
+///
+/// @param tile_height - number of output channels that share their columns, if known: the micro-kernel is chosen among
+///                      those whose tile divides it. 0 to choose among all.
+enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
+  uint32_t input_padding_top,
+  uint32_t input_padding_right,
+  uint32_t input_padding_bottom,
+  uint32_t input_padding_left,
+  uint32_t kernel_height,
+  uint32_t kernel_width,
+  uint32_t subsampling_height,
+  uint32_t subsampling_width,
+  uint32_t dilation_height,
+  uint32_t dilation_width,
+  uint32_t groups,
+  size_t group_input_channels,
+  size_t group_output_channels,
+  size_t input_channel_stride,
+  size_t output_channel_stride,
+  size_t tile_height,
+  const float* kernel,
+  const float* bias,
+  float output_min,
+  float output_max,
+  uint32_t flags,
+  xnn_code_cache_t code_cache,
+  xnn_weights_cache_t weights_cache,
+  xnn_operator_t* convolution_op_out);
+
+enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
+  xnn_operator_t convolution_op,
+  size_t batch_size,
+  size_t input_height,
+  size_t input_width,
+  size_t* workspace_size,
+  size_t* workspace_alignment,
+  size_t* output_height_out,
+  size_t* output_width_out,
+  pthreadpool_t threadpool);
+
+/// @param residual - an image of the output's shape and channel stride that is added before clamping, or NULL. It must
+///                   not be the output.
+enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
+  xnn_operator_t convolution_op,
+  void* workspace,
+  const float* input,
+  const float* residual,
+  float* output);
+
+/// Create a Convolution operator for a column-wise N:M sparse filter and images in CNHW layout.
+///
+/// The arguments are those of @ref xnn_create_convolution2d_nhwc_f32 but for the channel strides: each channel is a plane
+/// of all images of the batch. The filter is dense. The operator cuts its rows into blocks of consecutive output channels
+/// so that computing only with the columns that hold a non-zero in a block costs least. The result is that of the dense
+/// operator for every filter, as long as the input is finite.
+///
+/// @param flags - XNN_FLAG_TENSORFLOW_SAME_PADDING, and XNN_FLAG_INPUT_NHWC if the input is in NHWC layout.
+enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
+  uint32_t input_padding_top,
+  uint32_t input_padding_right,
+  uint32_t input_padding_bottom,
+  uint32_t input_padding_left,
+  uint32_t kernel_height,
+  uint32_t kernel_width,
+  uint32_t subsampling_height,
+  uint32_t subsampling_width,
+  uint32_t dilation_height,
+  uint32_t dilation_width,
+  uint32_t groups,
+  size_t group_input_channels,
+  size_t group_output_channels,
+  const float* kernel,
+  const float* bias,
+  float output_min,
+  float output_max,
+  uint32_t flags,
+  xnn_code_cache_t code_cache,
+  xnn_weights_cache_t weights_cache,
+  xnn_operator_t* convolution_op_out);
+
+enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
+  xnn_operator_t convolution_op,
+  size_t batch_size,
+  size_t input_height,
+  size_t input_width,
+  size_t* workspace_size,
+  size_t* workspace_alignment,
+  size_t* output_height_out,
+  size_t* output_width_out,
+  pthreadpool_t threadpool);
+
+/// @param residual - an image of the output's shape and layout that is added before clamping, or NULL. May be output.
+enum xnn_status xnn_setup_convolution2d_nm_cnhw_f32(
+  xnn_operator_t convolution_op,
+  void* workspace,
+  const float* input,
+  const float* residual,
+  float* output);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif

@@ -1,0 +1,281 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Which micro-kernels run a filter fastest, and in which tiles or blocks of rows.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "xnnpack.h"
+#include "xnnpack/allocator.h"
+#include "xnnpack/common.h"
+#include "xnnpack/log.h"
+#include "xnnpack/math.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-layer.h"
+#include "xnnpack/nmconv.h"
+#include "xnnpack/nmspmm.h"
+
+static bool fits(const struct xnn_nmconv_config* config, size_t tile_height)
+{
+  return tile_height != 0 && tile_height % config->nr == 0;
+}
+
+enum xnn_status xnn_analyze_nmconv(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nm_costs* costs,
+  size_t tile_height,
+  struct xnn_nmconv_analysis* analysis)
+{
+  memset(analysis, 0, sizeof(*analysis));
+  const struct xnn_nmconv_config* configs = layer->datatype->init_nmconv_config();
+  if (configs == NULL || configs[0].ukernel == NULL) {
+    return xnn_status_unsupported_hardware;
+  }
+  bool any_fits = false;
+  for (size_t i = 0; i < XNN_MAX_NMCONV_KERNELS && configs[i].ukernel != NULL; i++) {
+    any_fits |= fits(&configs[i], tile_height);
+  }
+  uint64_t* kept = xnn_allocate_memory(zeros->row_words * sizeof(uint64_t));
+  if (kept == NULL) {
+    xnn_log_error("failed to allocate %zu bytes to find the kept columns", zeros->row_words * sizeof(uint64_t));
+    return xnn_status_out_of_memory;
+  }
+  const size_t channels = layer->group_output_channels;
+  // Blocks that the pixels of an image do not fill cost the more.
+  const size_t pixels = xnn_get_nm_image_pixels(layer);
+  double best_cost = 0.0;
+  for (size_t i = 0; i < XNN_MAX_NMCONV_KERNELS && configs[i].ukernel != NULL; i++) {
+    if (any_fits && !fits(&configs[i], tile_height)) {
+      continue;
+    }
+    const size_t mr = configs[i].mr;
+    const size_t nr = configs[i].nr;
+    size_t num_tiles = 0;
+    size_t num_columns = 0;
+    for (size_t group = 0; group < layer->groups; group++) {
+      for (size_t oc = 0; oc < channels; oc += nr) {
+        num_columns += xnn_find_nm_kept_columns(zeros, group * channels + oc, min(nr, channels - oc), kept);
+        num_tiles += 1;
+      }
+    }
+    const double rounding = pixels == 0 ? 1.0 : (double) round_up(pixels, mr) / (double) pixels;
+    const double columns = (double) num_columns + (double) num_tiles * costs->tile_columns;
+    const double cost = rounding *
+      ((double) nr * columns * costs->nmconv_percent[i] / 100.0 +
+       (double) num_tiles * costs->nmconv_call / (double) mr);
+    if (analysis->config == NULL || cost < best_cost) {
+      best_cost = cost;
+      analysis->config = &configs[i];
+      analysis->num_tiles = num_tiles;
+      analysis->num_columns = num_columns;
+      analysis->cost = (float) cost;
+      analysis->percent = costs->nmconv_percent[i];
+    }
+  }
+  xnn_release_memory(kept);
+  return xnn_status_success;
+}
+
+// What cutting rows into blocks works on.
+struct cutting {
+  const struct xnn_nm_zeros* zeros;
+  // Of the rows in a group.
+  size_t num_rows;
+  // Columns of one block.
+  uint64_t* kept;
+  // The least for the first 0, 1, ... rows.
+  float* costs;
+  // For each configuration and group: row i + 1 ends a block of last_rows[i + 1] rows, if any.
+  uint8_t* last_rows;
+};
+
+// Adds the columns of one more row to kept, and counts them all.
+static size_t add_row(const struct xnn_nm_zeros* zeros, size_t row, uint64_t* kept)
+{
+  const uint64_t* bits = zeros->bits + row * zeros->row_words;
+  size_t count = 0;
+  for (size_t i = 0; i < zeros->row_words; i++) {
+    kept[i] |= bits[i];
+    count += math_popcount_u32((uint32_t) kept[i]) + math_popcount_u32((uint32_t) (kept[i] >> 32));
+  }
+  return count;
+}
+
+// Cuts the rows of a group into the blocks that cost least, and returns what they cost.
+static float cut_into_blocks(
+  const struct cutting* cutting,
+  const struct xnn_nmspmm_config* config,
+  const float* percent,
+  float call_cost,
+  float block_columns,
+  size_t first_row,
+  uint8_t* last_rows)
+{
+  float* costs = cutting->costs;
+  costs[0] = 0.0f;
+  for (size_t end = 1; end <= cutting->num_rows; end++) {
+    memset(cutting->kept, 0, cutting->zeros->row_words * sizeof(uint64_t));
+    for (size_t rows = 1; rows <= min(config->mr, end); rows++) {
+      const size_t columns = add_row(cutting->zeros, first_row + end - rows, cutting->kept);
+      if (config->ukernel[rows - 1] == NULL) {
+        continue;
+      }
+      const float cost = costs[end - rows] + call_cost +
+        (float) rows * ((float) columns + block_columns) * percent[rows - 1] * 0.01f;
+      if (rows == 1 || cost < costs[end]) {
+        costs[end] = cost;
+        last_rows[end] = (uint8_t) rows;
+      }
+    }
+  }
+  return costs[cutting->num_rows];
+}
+
+// Copies the heights of the blocks of a group, first to last, and counts what they hold.
+static void collect_blocks(
+  const struct cutting* cutting,
+  size_t first_row,
+  size_t row_size,
+  const uint8_t* last_rows,
+  struct xnn_nmspmm_analysis* analysis)
+{
+  size_t num_blocks = 0;
+  for (size_t end = cutting->num_rows; end != 0; end -= last_rows[end]) {
+    num_blocks += 1;
+  }
+  uint8_t* block_rows = analysis->block_rows + analysis->num_blocks + num_blocks;
+  analysis->num_blocks += num_blocks;
+  for (size_t end = cutting->num_rows; end != 0; end -= last_rows[end]) {
+    const size_t rows = last_rows[end];
+    *--block_rows = (uint8_t) rows;
+    const size_t columns =
+      xnn_find_nm_kept_columns(cutting->zeros, first_row + end - rows, rows, cutting->kept);
+    analysis->num_columns += columns;
+    analysis->num_weights += rows * columns;
+    analysis->dense &= columns == row_size;
+  }
+}
+
+// Taps of the kernel with a column that is kept.
+static size_t count_taps(const uint64_t* kept, size_t kernel_size, size_t input_channels)
+{
+  size_t count = 0;
+  for (size_t tap = 0; tap < kernel_size; tap++) {
+    size_t k = tap * input_channels;
+    while (k < (tap + 1) * input_channels && !xnn_is_nm_kept(kept, k)) {
+      k++;
+    }
+    count += k < (tap + 1) * input_channels;
+  }
+  return count;
+}
+
+// Time of all groups in strips of one width.
+static float cut_groups(
+  const struct cutting* cutting,
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_costs* costs,
+  const struct xnn_nmspmm_config* config,
+  size_t index,
+  size_t num_taps,
+  const struct xnn_nmspmm_analysis* analysis,
+  uint8_t* last_rows)
+{
+  // The pixels that a strip reads are not together in memory.
+  const bool strided = layer->stride_width != 1 || (layer->flags & XNN_FLAG_INPUT_NHWC) != 0;
+  const float pack_percent = strided ? costs->strided_pack_percent[index] : costs->pack_percent[index];
+  const size_t num_rows = cutting->num_rows;
+  float cost = analysis->in_place ? 0.0f : (float) analysis->num_packed * pack_percent * 0.01f +
+    (float) num_taps * costs->packed_tap / (float) config->granularity;
+  for (size_t group = 0; group < layer->groups; group++) {
+    cost += cut_into_blocks(
+      cutting, config, costs->nmspmm_percent[index], costs->nmspmm_call / (float) config->nr, costs->block_columns,
+      group * num_rows, last_rows + group * (num_rows + 1));
+  }
+  const size_t pixels = xnn_get_nm_pixels(layer);
+  if (pixels != 0) {
+    // Sums wait for each other where there are fewer vectors than a strip has.
+    cost *= (float) max(round_up(pixels, config->granularity), config->nr) / (float) pixels;
+    cost += costs->cnhw_operator / (float) pixels;
+  }
+  return cost;
+}
+
+static void find_best(
+  struct cutting* cutting,
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_costs* costs,
+  const struct xnn_nmspmm_config* configs,
+  struct xnn_nmspmm_analysis* analysis)
+{
+  const size_t num_rows = cutting->num_rows;
+  const size_t row_size = xnn_get_nm_row_size(layer);
+  const size_t ends = layer->groups * (num_rows + 1);
+  size_t num_taps = 0;
+  for (size_t group = 0; group < layer->groups; group++) {
+    analysis->num_packed += xnn_find_nm_kept_columns(cutting->zeros, group * num_rows, num_rows, cutting->kept);
+    num_taps += count_taps(cutting->kept, xnn_get_nm_kernel_size(layer), layer->group_input_channels);
+  }
+  size_t best = 0;
+  for (size_t i = 0; i < XNN_MAX_NMSPMM_KERNELS && configs[i].mr != 0; i++) {
+    const float cost =
+      cut_groups(cutting, layer, costs, &configs[i], i, num_taps, analysis, cutting->last_rows + i * ends);
+    if (i == 0 || cost < analysis->cost) {
+      analysis->cost = cost;
+      best = i;
+    }
+  }
+  analysis->config = &configs[best];
+  analysis->dense = true;
+  for (size_t group = 0; group < layer->groups; group++) {
+    collect_blocks(
+      cutting, group * num_rows, row_size, cutting->last_rows + best * ends + group * (num_rows + 1), analysis);
+  }
+}
+
+enum xnn_status xnn_analyze_nmspmm(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nm_costs* costs,
+  struct xnn_nmspmm_analysis* analysis)
+{
+  memset(analysis, 0, sizeof(*analysis));
+  const struct xnn_nmspmm_config* configs = layer->datatype->init_nmspmm_config();
+  if (configs == NULL || configs[0].mr == 0) {
+    return xnn_status_unsupported_hardware;
+  }
+  const size_t num_rows = layer->group_output_channels;
+  struct cutting cutting = {
+    .zeros = zeros,
+    .num_rows = num_rows,
+    .kept = xnn_allocate_memory(zeros->row_words * sizeof(uint64_t)),
+    .costs = xnn_allocate_memory((num_rows + 1) * sizeof(float)),
+    .last_rows = xnn_allocate_memory(XNN_MAX_NMSPMM_KERNELS * layer->groups * (num_rows + 1) * sizeof(uint8_t)),
+  };
+  analysis->in_place = xnn_is_nm_pointwise(layer) && (layer->flags & XNN_FLAG_INPUT_NHWC) == 0;
+  analysis->block_rows = xnn_allocate_memory(layer->groups * num_rows * sizeof(uint8_t));
+  enum xnn_status status = xnn_status_success;
+  if (cutting.kept == NULL || cutting.costs == NULL || cutting.last_rows == NULL || analysis->block_rows == NULL) {
+    xnn_log_error("failed to allocate memory to cut %zu rows into blocks", layer->groups * num_rows);
+    xnn_release_nmspmm_analysis(analysis);
+    status = xnn_status_out_of_memory;
+  } else {
+    find_best(&cutting, layer, costs, configs, analysis);
+  }
+  xnn_release_memory(cutting.kept);
+  xnn_release_memory(cutting.costs);
+  xnn_release_memory(cutting.last_rows);
+  return status;
+}
+
+void xnn_release_nmspmm_analysis(struct xnn_nmspmm_analysis* analysis)
+{
+  xnn_release_memory(analysis->block_rows);
+  analysis->block_rows = NULL;
+}

@@ -1,0 +1,254 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Maximum and average pooling of CNHW images: taps are brought into the output one after another and reduced there,
+// strip by strip, so that the output stays in cache.
+
+#include <assert.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "xnnpack.h"
+#include "xnnpack/allocator.h"
+#include "xnnpack/common.h"
+#include "xnnpack/compute.h"
+#include "xnnpack/log.h"
+#include "xnnpack/math.h"
+#include "xnnpack/nm-operator.h"
+#include "xnnpack/nm-pooling.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator.h"
+#include "xnnpack/params.h"
+#include "pthreadpool.h"
+
+// Channels of one task.
+#define TASK_CHANNELS 16
+
+enum xnn_status xnn_create_pooling2d_cnhw_f32(
+    const struct xnn_pooling2d* pooling,
+    enum xnn_operator_type type,
+    xnn_operator_t* pooling_op_out)
+{
+  const char* name = xnn_operator_type_to_string(type);
+  if ((xnn_params.init_flags & XNN_INIT_FLAG_XNNPACK) == 0) {
+    xnn_log_error("failed to create %s operator: XNNPACK is not initialized", name);
+    return xnn_status_uninitialized;
+  }
+  if (isnan(pooling->output_min) || isnan(pooling->output_max) || pooling->output_min > pooling->output_max) {
+    xnn_log_error(
+      "failed to create %s operator with [%.7g, %.7g] output range: bounds must be numbers in ascending order",
+      name, pooling->output_min, pooling->output_max);
+    return xnn_status_invalid_parameter;
+  }
+  if (pooling->pooling_height == 0 || pooling->pooling_width == 0 || pooling->stride_height == 0 ||
+      pooling->stride_width == 0 || pooling->dilation_height == 0 || pooling->dilation_width == 0) {
+    xnn_log_error("failed to create %s operator: pooling size, stride and dilation must be non-zero", name);
+    return xnn_status_invalid_parameter;
+  }
+  size_t taps;
+  if (!xnn_multiply_sizes(pooling->pooling_height, pooling->pooling_width, &taps) || taps > UINT32_MAX) {
+    xnn_log_error("failed to create %s operator: pooling size overflows memory", name);
+    return xnn_status_unsupported_parameter;
+  }
+  xnn_operator_t op = xnn_allocate_zero_simd_memory(sizeof(struct xnn_operator));
+  if (op == NULL) {
+    xnn_log_error("failed to allocate %zu bytes for %s operator descriptor", sizeof(struct xnn_operator), name);
+    return xnn_status_out_of_memory;
+  }
+  op->padding_top = pooling->padding_top;
+  op->padding_right = pooling->padding_right;
+  op->padding_bottom = pooling->padding_bottom;
+  op->padding_left = pooling->padding_left;
+  op->kernel_height = pooling->pooling_height;
+  op->kernel_width = pooling->pooling_width;
+  op->stride_height = pooling->stride_height;
+  op->stride_width = pooling->stride_width;
+  op->dilation_height = pooling->dilation_height;
+  op->dilation_width = pooling->dilation_width;
+  op->params.f32_minmax.scalar.min = pooling->output_min;
+  op->params.f32_minmax.scalar.max = pooling->output_max;
+  op->type = type;
+  op->flags = pooling->flags;
+  op->state = xnn_run_state_invalid;
+  *pooling_op_out = op;
+  return xnn_status_success;
+}
+
+// Stores 1 / the number of taps inside of the image for each pixel.
+static void compute_scale(const xnn_operator_t op, const struct xnn_im2col_strips* strips,
+                          const struct xnn_im2col_tap* taps, size_t num_taps, float* scale)
+{
+  for (size_t pixel = 0; pixel < strips->num_pixels; pixel++) {
+    size_t inside = 0;
+    for (size_t tap = 0; tap < num_taps; tap++) {
+      // Unsigned: what lies above or left of the image wraps around.
+      inside += (uint32_t) (strips->pixels.y[pixel] + taps[tap].dy) < op->input_height &&
+        (uint32_t) (strips->pixels.x[pixel] + taps[tap].dx) < op->input_width;
+    }
+    scale[pixel] = 1.0f / (float) inside;
+  }
+}
+
+enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
+    xnn_operator_t op,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t channels,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool)
+{
+  op->state = xnn_run_state_invalid;
+  const char* name = xnn_operator_type_to_string(op->type);
+  if (input_width == 0 || input_height == 0 || channels == 0) {
+    xnn_log_error("failed to reshape %s operator with %zux%zux%zu input: dimensions must be non-zero",
+      name, input_height, input_width, channels);
+    return xnn_status_invalid_parameter;
+  }
+  if (batch_size == 0) {
+    op->state = xnn_run_state_skip;
+    return xnn_status_success;
+  }
+  op->batch_size = batch_size;
+  op->input_height = input_height;
+  op->input_width = input_width;
+  op->group_input_channels = channels;
+  enum xnn_status status = xnn_resolve_nm_output_size(op);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const struct xnn_cnhw_pooling_config* config = xnn_init_f32_cnhw_pooling_config();
+  if (config == NULL) {
+    return xnn_status_unsupported_hardware;
+  }
+  size_t channel_stride = sizeof(float);
+  if (!xnn_multiply_sizes(channel_stride, batch_size, &channel_stride) ||
+      !xnn_multiply_sizes(channel_stride, input_height, &channel_stride) ||
+      !xnn_multiply_sizes(channel_stride, input_width, &channel_stride)) {
+    channel_stride = SIZE_MAX;
+  }
+  struct xnn_im2col_strips strips;
+  status = xnn_reshape_im2col_strips(
+    op, sizeof(float), sizeof(float), channel_stride, config->nr, /*input_band_pixels=*/0, /*band_pixels=*/0, &strips);
+  if (status != xnn_status_success) {
+    return status;
+  }
+
+  const bool is_average = op->type == xnn_operator_type_average_pooling_cnhw_f32;
+  const size_t num_taps = (size_t) op->kernel_height * op->kernel_width;
+  const size_t size = num_taps * sizeof(struct xnn_im2col_tap) + TASK_CHANNELS * sizeof(int32_t) +
+    (is_average ? strips.num_pixels : 0) * sizeof(float);
+  struct xnn_im2col_tap* taps = xnn_reallocate_memory((void*) op->indirection_buffer, size);
+  if (taps == NULL) {
+    xnn_log_error("failed to allocate %zu bytes for %s operator taps", size, name);
+    return xnn_status_out_of_memory;
+  }
+  op->indirection_buffer = (const void**) taps;
+  int32_t* channel_distances = (int32_t*) (taps + num_taps);
+  float* scale = (float*) (channel_distances + TASK_CHANNELS);
+  for (size_t tap = 0; tap < num_taps; tap++) {
+    taps[tap] = xnn_get_im2col_tap(op, sizeof(float), tap);
+  }
+  for (size_t c = 0; c < TASK_CHANNELS; c++) {
+    // Those beyond the last channel are never followed.
+    channel_distances[c] = (int32_t) (min(c, channels - 1) * channel_stride);
+  }
+  if (is_average) {
+    compute_scale(op, &strips, taps, num_taps, scale);
+  }
+
+  op->context.cnhw_pooling = (struct cnhw_pooling_context) {
+    .input_channel_stride = channel_stride,
+    .output_channel_stride = strips.num_pixels * sizeof(float),
+    .pixels = strips.pixels,
+    .strip_strides = strips.strides,
+    .channels = channel_distances,
+    .taps = taps,
+    .num_taps = num_taps,
+    .scale = is_average ? scale : NULL,
+    .input_height = (uint32_t) input_height,
+    .input_width = (uint32_t) input_width,
+    .num_pixels = strips.num_pixels,
+    .nr = config->nr,
+    .padding = float_as_uint32(is_average ? 0.0f : -INFINITY),
+    .copy = config->copy,
+    .reduce = is_average ? config->add : config->max,
+    .output_min = op->params.f32_minmax.scalar.min,
+    .output_max = op->params.f32_minmax.scalar.max,
+  };
+  memset(op->compute, 0, sizeof(op->compute));
+  op->compute[0].type = xnn_parallelization_type_2d_tile_1d;
+  op->compute[0].task_2d_tile_1d = (pthreadpool_task_2d_tile_1d_t) xnn_compute_cnhw_pooling;
+  op->compute[0].range[0] = strips.num_strips;
+  op->compute[0].range[1] = channels;
+  op->compute[0].tile[0] = TASK_CHANNELS;
+  *output_height_out = op->output_height;
+  *output_width_out = op->output_width;
+  op->state = xnn_run_state_needs_setup;
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_setup_pooling2d_cnhw_f32(
+    xnn_operator_t op,
+    const float* input,
+    float* output)
+{
+  switch (op->state) {
+    case xnn_run_state_skip:
+      return xnn_status_success;
+    case xnn_run_state_invalid:
+      xnn_log_error("failed to setup %s operator: operator has not been reshaped yet",
+        xnn_operator_type_to_string(op->type));
+      return xnn_status_invalid_state;
+    case xnn_run_state_needs_setup:
+    case xnn_run_state_ready:
+      break;
+  }
+  op->context.cnhw_pooling.input = input;
+  op->context.cnhw_pooling.output = output;
+  op->state = xnn_run_state_ready;
+  return xnn_status_success;
+}
+
+void xnn_compute_cnhw_pooling(
+    const struct cnhw_pooling_context* context,
+    size_t strip,
+    size_t channel_start,
+    size_t num_channels)
+{
+  const size_t first_pixel = strip * context->nr;
+  const size_t num_pixels = min(context->nr, context->num_pixels - first_pixel);
+  const void* input = (const void*) ((uintptr_t) context->input + channel_start * context->input_channel_stride);
+  float* output = (float*) ((uintptr_t) context->output + channel_start * context->output_channel_stride) + first_pixel;
+  const struct xnn_im2col_strip pixels = {
+    .y = context->pixels.y + first_pixel,
+    .x = context->pixels.x + first_pixel,
+    .base = context->pixels.base + first_pixel,
+    .stride = context->strip_strides[strip],
+  };
+  for (size_t tap = 0; tap < context->num_taps; tap++) {
+    (tap == 0 ? context->copy : context->reduce)(
+      num_pixels, num_channels, input, context->channels, &pixels, &context->taps[tap],
+      context->input_height, context->input_width, context->padding, output, context->output_channel_stride);
+  }
+
+  const float min = context->output_min;
+  const float max = context->output_max;
+  const float* scale = context->scale;
+  if (scale == NULL && min == -INFINITY && max == INFINITY) {
+    return;
+  }
+  for (size_t c = 0; c < num_channels; c++) {
+    for (size_t i = 0; i < num_pixels; i++) {
+      const float value = scale == NULL ? output[i] : output[i] * scale[first_pixel + i];
+      output[i] = math_min_f32(math_max_f32(value, min), max);
+    }
+    output = (float*) ((uintptr_t) output + context->output_channel_stride);
+  }
+}

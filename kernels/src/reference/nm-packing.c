@@ -1,0 +1,297 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Packing of filters for N:M micro-kernels.
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "xnnpack.h"
+#include "xnnpack/allocator.h"
+#include "xnnpack/common.h"
+#include "xnnpack/log.h"
+#include "xnnpack/math.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-pack.h"
+
+// What packing works on.
+struct scratch {
+  // Columns of a tile or a block.
+  uint64_t* kept;
+  // A row that is made; and, for blocks, the columns of one as a list.
+  void* row;
+  uint32_t* columns;
+};
+
+static enum xnn_status allocate_scratch(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  struct scratch* scratch)
+{
+  const size_t kept_size = zeros->row_words * sizeof(uint64_t);
+  const size_t columns_size = xnn_get_nm_row_size(layer) * sizeof(uint32_t);
+  const size_t size = kept_size + columns_size + xnn_get_nm_row_bytes(layer);
+  scratch->kept = xnn_allocate_memory(size);
+  if (scratch->kept == NULL) {
+    xnn_log_error("failed to allocate %zu bytes to pack N:M weights", size);
+    return xnn_status_out_of_memory;
+  }
+  scratch->columns = (uint32_t*) (scratch->kept + zeros->row_words);
+  scratch->row = (void*) ((uintptr_t) scratch->columns + columns_size);
+  return xnn_status_success;
+}
+
+// Copies element i of one array to element j of another.
+static void copy_element(void* to, size_t j, const void* from, size_t i, uint8_t log2_size)
+{
+  switch (log2_size) {
+    case 0:
+      ((uint8_t*) to)[j] = ((const uint8_t*) from)[i];
+      break;
+    case 1:
+      ((uint16_t*) to)[j] = ((const uint16_t*) from)[i];
+      break;
+    default:
+      assert(log2_size == 2);
+      ((uint32_t*) to)[j] = ((const uint32_t*) from)[i];
+      break;
+  }
+}
+
+// Writes biases of some of nr rows, zero for the others and without any, and then their weights column by column.
+// Returns where they end.
+static void* pack_rows(
+  const struct xnn_nm_layer* layer,
+  size_t first_row,
+  size_t num_rows,
+  size_t nr,
+  size_t num_columns,
+  const uint32_t* columns,
+  bool with_bias,
+  void* row_buffer,
+  void* memory)
+{
+  const uint8_t log2_size = layer->datatype->log2_element_size;
+  const uint8_t log2_bias_size = layer->datatype->log2_bias_size;
+  void* weights = (void*) ((uintptr_t) memory + (nr << log2_bias_size));
+  void* end = (void*) ((uintptr_t) weights + ((nr * num_columns) << log2_size));
+  memset(memory, 0, (uintptr_t) end - (uintptr_t) memory);
+  const size_t row_bytes = xnn_get_nm_row_bytes(layer);
+  for (size_t i = 0; i < num_rows; i++) {
+    const void* row = xnn_get_nm_row(&layer->filter, first_row + i, row_bytes, row_buffer);
+    if (with_bias && layer->bias != NULL) {
+      copy_element(memory, i, layer->bias, first_row + i, log2_bias_size);
+    }
+    for (size_t j = 0; j < num_columns; j++) {
+      copy_element(weights, nr * j + i, row, columns[j], log2_size);
+    }
+  }
+  return end;
+}
+
+// Takes count elements of the given size from *memory.
+static void* take(uintptr_t* memory, size_t count, size_t element_size)
+{
+  *memory = round_up_po2(*memory, 8);
+  void* start = (void*) *memory;
+  *memory += count * element_size;
+  return start;
+}
+
+/*** NHWC images ***/
+
+struct xnn_nmconv_filter xnn_layout_nmconv_filter(
+  const struct xnn_nm_datatype* datatype,
+  size_t nr,
+  size_t num_tiles,
+  size_t num_columns,
+  void* memory)
+{
+  struct xnn_nmconv_filter filter = {0};
+  size_t num_weights;
+  if (!xnn_multiply_sizes(nr, num_tiles + num_columns, &num_weights) || num_weights > SIZE_MAX / 16) {
+    return filter;
+  }
+  uintptr_t end = (uintptr_t) memory;
+  filter.weights = take(
+    &end, nr * ((num_tiles << datatype->log2_bias_size) + (num_columns << datatype->log2_element_size)), 1);
+  filter.columns = take(&end, num_columns, sizeof(uint32_t));
+  filter.column_starts = take(&end, num_tiles + 1, sizeof(uint32_t));
+  filter.size = end - (uintptr_t) memory;
+  return filter;
+}
+
+enum xnn_status xnn_pack_nmconv_filter(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  size_t nr,
+  const struct xnn_nmconv_filter* filter)
+{
+  assert(nr != 0);
+  struct scratch scratch;
+  const enum xnn_status status = allocate_scratch(layer, zeros, &scratch);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const size_t row_size = xnn_get_nm_row_size(layer);
+  const size_t channels = layer->group_output_channels;
+  uint32_t* column_starts = filter->column_starts;
+  void* weights = filter->weights;
+  uint32_t num_columns = 0;
+  *column_starts++ = 0;
+  for (size_t group = 0; group < layer->groups; group++) {
+    for (size_t oc = 0; oc < channels; oc += nr) {
+      const size_t first_row = group * channels + oc;
+      const size_t num_rows = min(nr, channels - oc);
+      const uint32_t first_column = num_columns;
+      xnn_find_nm_kept_columns(zeros, first_row, num_rows, scratch.kept);
+      for (size_t k = 0; k < row_size; k++) {
+        if (xnn_is_nm_kept(scratch.kept, k)) {
+          filter->columns[num_columns++] = (uint32_t) k;
+        }
+      }
+      weights = pack_rows(
+        layer, first_row, num_rows, nr, num_columns - first_column, filter->columns + first_column,
+        /*with_bias=*/true, scratch.row, weights);
+      *column_starts++ = num_columns;
+    }
+  }
+  xnn_release_memory(scratch.kept);
+  return xnn_status_success;
+}
+
+/*** CNHW images ***/
+
+struct xnn_nmspmm_sizes xnn_get_nmspmm_sizes(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nmspmm_analysis* analysis,
+  size_t part_columns)
+{
+  // Columns may keep fewer parts than this busy; those that are left are empty.
+  const size_t group_parts =
+    part_columns == 0 ? 1 : divide_round_up(xnn_get_nm_row_size(layer), part_columns);
+  const size_t num_biases = layer->groups * layer->group_output_channels * group_parts;
+  return (struct xnn_nmspmm_sizes) {
+    .num_parts = layer->groups * group_parts,
+    .num_segments = analysis->num_blocks * group_parts,
+    .num_columns = analysis->num_columns,
+    .weights_size = (analysis->num_weights << layer->datatype->log2_element_size) +
+      (num_biases << layer->datatype->log2_bias_size),
+    .num_packed = analysis->num_packed,
+    .num_blocks = analysis->num_blocks,
+    .num_weights = analysis->num_weights,
+    .dense = analysis->dense,
+  };
+}
+
+struct xnn_nmspmm_filter xnn_layout_nmspmm_filter(const struct xnn_nmspmm_sizes* sizes, void* memory)
+{
+  struct xnn_nmspmm_filter filter;
+  uintptr_t end = (uintptr_t) memory;
+  filter.sizes = take(&end, 1, sizeof(struct xnn_nmspmm_sizes));
+  filter.weights = take(&end, sizes->weights_size, 1);
+  filter.segments = take(&end, sizes->num_segments, sizeof(struct xnn_nmspmm_segment));
+  filter.parts = take(&end, sizes->num_parts, sizeof(struct xnn_nmspmm_part));
+  filter.columns = take(&end, sizes->dense ? 0 : sizes->num_columns, sizeof(uint32_t));
+  filter.packed = take(&end, sizes->num_packed, sizeof(uint32_t));
+  filter.size = end - (uintptr_t) memory;
+  return filter;
+}
+
+// Where packing a filter has come to.
+struct position {
+  uint32_t num_segments;
+  uint32_t num_columns;
+  void* weights;
+};
+
+// Packs the columns of a block of rows that are in one part.
+static void pack_segment(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nmspmm_filter* filter,
+  const struct xnn_nmspmm_part* part,
+  size_t first_row,
+  size_t num_rows,
+  const struct scratch* scratch,
+  struct position* position)
+{
+  struct xnn_nmspmm_segment* segment = &filter->segments[position->num_segments++];
+  segment->channel = (uint32_t) first_row;
+  segment->rows = (uint32_t) num_rows;
+  segment->first_column = position->num_columns;
+  segment->num_columns = 0;
+  segment->first_weight = (uintptr_t) position->weights - (uintptr_t) filter->weights;
+  xnn_find_nm_kept_columns(zeros, first_row, num_rows, scratch->kept);
+  for (uint32_t j = 0; j < part->num_packed; j++) {
+    const uint32_t k = filter->packed[part->first_packed + j];
+    if (xnn_is_nm_kept(scratch->kept, k)) {
+      if (!filter->sizes->dense) {
+        filter->columns[position->num_columns++] = j;
+      }
+      scratch->columns[segment->num_columns++] = k;
+    }
+  }
+  position->weights = pack_rows(
+    layer, first_row, num_rows, num_rows, segment->num_columns, scratch->columns, part->is_first, scratch->row,
+    position->weights);
+}
+
+enum xnn_status xnn_pack_nmspmm_filter(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nmspmm_analysis* analysis,
+  const struct xnn_nmspmm_sizes* sizes,
+  size_t part_columns,
+  void* memory)
+{
+  const struct xnn_nmspmm_filter filter = xnn_layout_nmspmm_filter(sizes, memory);
+  *filter.sizes = *sizes;
+  struct scratch scratch;
+  const enum xnn_status status = allocate_scratch(layer, zeros, &scratch);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const size_t row_size = xnn_get_nm_row_size(layer);
+  const size_t channels = layer->group_output_channels;
+  const size_t max_columns = part_columns == 0 ? row_size : part_columns;
+  const size_t group_parts = sizes->num_parts / layer->groups;
+  struct position position = {.weights = filter.weights};
+  const uint8_t* block_rows = analysis->block_rows;
+  uint32_t num_packed = 0;
+  for (size_t group = 0; group < layer->groups; group++) {
+    const size_t first_channel = group * channels;
+    const uint32_t group_packed = num_packed;
+    xnn_find_nm_kept_columns(zeros, first_channel, channels, scratch.kept);
+    for (size_t k = 0; k < row_size; k++) {
+      if (xnn_is_nm_kept(scratch.kept, k)) {
+        filter.packed[num_packed++] = (uint32_t) k;
+      }
+    }
+    size_t num_blocks = 0;
+    for (size_t p = 0; p < group_parts; p++) {
+      struct xnn_nmspmm_part* part = &filter.parts[group * group_parts + p];
+      part->first_segment = position.num_segments;
+      part->first_packed = (uint32_t) min(group_packed + p * max_columns, num_packed);
+      part->num_packed = (uint32_t) min(part->first_packed + max_columns, num_packed) - part->first_packed;
+      part->is_first = p == 0;
+      part->is_last = p + 1 == group_parts;
+      num_blocks = 0;
+      for (size_t row = 0; row < channels; row += block_rows[num_blocks++]) {
+        pack_segment(
+          layer, zeros, &filter, part, first_channel + row, block_rows[num_blocks], &scratch, &position);
+      }
+      part->num_segments = position.num_segments - part->first_segment;
+    }
+    block_rows += num_blocks;
+  }
+  assert(num_packed == sizes->num_packed);
+  xnn_release_memory(scratch.kept);
+  return xnn_status_success;
+}

@@ -1,0 +1,340 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Nodes of layers that carry a choice: their arguments, and how their operators are created, reshaped and set up.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/allocator.h"
+#include "xnnpack/common.h"
+#include "xnnpack/log.h"
+#include "xnnpack/nm-choice.h"
+#include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-operator.h"
+#include "xnnpack/nm-subgraph.h"
+#include "xnnpack/node-type.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator.h"
+#include "xnnpack/subgraph.h"
+#include "pthreadpool.h"
+
+// Stores the sizes of the images, where they are known.
+static void set_image_sizes(
+  struct xnn_nm_layer* layer,
+  const struct xnn_shape* input,
+  const struct xnn_shape* output)
+{
+  if (input->num_dims != 4 || output->num_dims != 4) {
+    return;
+  }
+  layer->batch_size = input->dim[0];
+  layer->input_height = input->dim[1];
+  layer->input_width = input->dim[2];
+  layer->output_height = output->dim[1];
+  layer->output_width = output->dim[2];
+}
+
+// Where a static value's rows come from.
+static struct xnn_nm_rows get_rows(const struct xnn_value* value)
+{
+  struct xnn_nm_rows rows;
+  rows.data = value->read_row == NULL ? value->data : NULL;
+  rows.read = value->read_row;
+  rows.context = value->data;
+  return rows;
+}
+
+bool xnn_node_get_nm_layer(
+    const struct xnn_value* values,
+    const struct xnn_node* node,
+    struct xnn_nm_layer* layer)
+{
+  if (node->type != xnn_node_type_convolution_2d || (node->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
+    return false;
+  }
+  const bool adds = (node->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
+  const uint32_t num_inputs = node->num_inputs - (adds ? 1 : 0);
+  const struct xnn_value* filter = &values[node->inputs[1]];
+  const struct xnn_value* bias = num_inputs > 2 ? &values[node->inputs[2]] : NULL;
+  if (values[node->inputs[0]].datatype != xnn_datatype_fp32 || filter->datatype != xnn_datatype_fp32 ||
+      values[node->outputs[0]].datatype != xnn_datatype_fp32 || !xnn_value_is_static(filter) || filter->data == NULL ||
+      (bias != NULL && (bias->datatype != xnn_datatype_fp32 || bias->data == NULL))) {
+    return false;
+  }
+  const size_t groups = node->params.convolution_2d.groups;
+  *layer = (struct xnn_nm_layer) {
+    .datatype = &xnn_nm_f32,
+    .padding_top = node->params.convolution_2d.input_padding_top,
+    .padding_right = node->params.convolution_2d.input_padding_right,
+    .padding_bottom = node->params.convolution_2d.input_padding_bottom,
+    .padding_left = node->params.convolution_2d.input_padding_left,
+    .kernel_height = node->params.convolution_2d.kernel_height,
+    .kernel_width = node->params.convolution_2d.kernel_width,
+    .stride_height = node->params.convolution_2d.subsampling_height,
+    .stride_width = node->params.convolution_2d.subsampling_width,
+    .dilation_height = node->params.convolution_2d.dilation_height,
+    .dilation_width = node->params.convolution_2d.dilation_width,
+    .groups = node->params.convolution_2d.groups,
+    .group_input_channels = node->params.convolution_2d.group_input_channels,
+    .group_output_channels = node->params.convolution_2d.group_output_channels,
+    .input_channel_stride = groups * node->params.convolution_2d.group_input_channels,
+    .output_channel_stride = groups * node->params.convolution_2d.group_output_channels,
+    .filter = get_rows(filter),
+    .bias = bias == NULL ? NULL : bias->data,
+    .output_min = node->activation.output_min,
+    .output_max = node->activation.output_max,
+    .flags = node->flags & ~XNN_FLAG_ADD_LAST_INPUT,
+  };
+  set_image_sizes(layer, &values[node->inputs[0]].shape, &values[node->outputs[0]].shape);
+  return true;
+}
+
+/*** The dense operator ***/
+
+// Returns all weights in new memory, or NULL.
+static float* make_all_rows(const struct xnn_nm_layer* layer)
+{
+  const size_t row_bytes = xnn_get_nm_row_bytes(layer);
+  const size_t num_rows = layer->groups * layer->group_output_channels;
+  uint8_t* rows = xnn_allocate_memory(num_rows * row_bytes);
+  if (rows == NULL) {
+    xnn_log_error("failed to allocate %zu bytes for the weights of a dense convolution", num_rows * row_bytes);
+    return NULL;
+  }
+  for (size_t row = 0; row < num_rows; row++) {
+    layer->filter.read(layer->filter.context, row, rows + row * row_bytes);
+  }
+  return (float*) rows;
+}
+
+// Creates the operator of a filter that is made row by row: it gets all rows at once.
+static enum xnn_status create_from_rows(
+  const struct xnn_nm_layer* layer,
+  struct xnn_code_cache* code_cache,
+  xnn_operator_t* convolution_op_out)
+{
+  float* rows = make_all_rows(layer);
+  if (rows == NULL) {
+    return xnn_status_out_of_memory;
+  }
+  // A weights cache would find them by an address that is soon another's.
+  const enum xnn_status status = xnn_create_convolution2d_nhwc_f32(
+    layer->padding_top, layer->padding_right, layer->padding_bottom, layer->padding_left, layer->kernel_height,
+    layer->kernel_width, layer->stride_height, layer->stride_width, layer->dilation_height, layer->dilation_width,
+    layer->groups, layer->group_input_channels, layer->group_output_channels, layer->input_channel_stride,
+    layer->output_channel_stride, rows, layer->bias, layer->output_min, layer->output_max, layer->flags, code_cache,
+    /*weights_cache=*/NULL, convolution_op_out);
+  xnn_release_memory(rows);
+  return status;
+}
+
+static enum xnn_status create_dense(
+  const struct xnn_node* node,
+  const struct xnn_value* values,
+  size_t num_values,
+  struct xnn_operator_data* opdata,
+  struct xnn_code_cache* code_cache,
+  xnn_weights_cache_t weights_cache)
+{
+  struct xnn_nm_layer layer;
+  if (!xnn_node_get_nm_layer(values, node, &layer)) {
+    return xnn_status_invalid_parameter;
+  }
+  xnn_describe_nm_choice(node->nm_choice, &layer, &opdata->nm_info);
+  if (layer.filter.data == NULL) {
+    return create_from_rows(&layer, code_cache, &opdata->operator_objects[0]);
+  }
+  return node->nm_choice->create(node, values, num_values, opdata, code_cache, weights_cache);
+}
+
+/*** N:M operators ***/
+
+static enum xnn_status create_nm(
+  const struct xnn_node* node,
+  const struct xnn_value* values,
+  size_t num_values,
+  struct xnn_operator_data* opdata,
+  struct xnn_code_cache* code_cache,
+  xnn_weights_cache_t weights_cache)
+{
+  struct xnn_nm_layer layer;
+  if (!xnn_node_get_nm_layer(values, node, &layer)) {
+    return xnn_status_invalid_parameter;
+  }
+  const struct xnn_nm_choice* choice = node->nm_choice;
+  const bool in_cnhw = choice->layout == xnn_nm_layout_cnhw;
+  if (in_cnhw ? choice->cnhw.config == NULL : choice->nhwc.config == NULL) {
+    xnn_log_error("failed to create convolution: no micro-kernel supports what was fused into it");
+    return xnn_status_invalid_state;
+  }
+  const enum xnn_status status = xnn_check_nm_layer(
+    &layer, in_cnhw ? xnn_operator_type_convolution_nm_cnhw_f32 : xnn_operator_type_convolution_nm_nhwc_f32);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  xnn_describe_nm_choice(choice, &layer, &opdata->nm_info);
+  return in_cnhw ?
+    xnn_create_analyzed_nm_cnhw(
+      &layer, &choice->zeros, choice->costs, &choice->cnhw, weights_cache, &opdata->operator_objects[0]) :
+    xnn_create_analyzed_nm_nhwc(
+      &layer, &choice->zeros, choice->costs, &choice->nhwc, weights_cache, &opdata->operator_objects[0]);
+}
+
+// Stores the shape of an output, and tells whether it needs more memory than it has.
+enum xnn_status xnn_set_image_shape(
+  struct xnn_value* output,
+  size_t batch_size,
+  size_t height,
+  size_t width,
+  size_t channels,
+  bool workspace_grew)
+{
+  output->shape.num_dims = 4;
+  output->shape.dim[0] = batch_size;
+  output->shape.dim[1] = height;
+  output->shape.dim[2] = width;
+  output->shape.dim[3] = channels;
+  const size_t size = xnn_tensor_get_size(output);
+  if (size > output->size || workspace_grew) {
+    output->size = size;
+    return xnn_status_reallocation_required;
+  }
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_grow_value(struct xnn_value* value, size_t size, enum xnn_status status)
+{
+  if (size <= value->size || (status != xnn_status_success && status != xnn_status_reallocation_required)) {
+    return status;
+  }
+  value->size = size;
+  return xnn_status_reallocation_required;
+}
+
+// Stores the output's shape of a convolution, which may add an image: one of that shape.
+static enum xnn_status set_convolution_shape(
+  const struct xnn_operator_data* opdata,
+  struct xnn_value* values,
+  size_t batch_size,
+  size_t height,
+  size_t width,
+  bool workspace_grew)
+{
+  const struct xnn_operator* op = opdata->operator_objects[0];
+  const size_t channels = op->groups * op->group_output_channels;
+  if ((opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0) {
+    const size_t* dims = values[opdata->inputs[opdata->num_inputs - 1]].shape.dim;
+    if (dims[0] != batch_size || dims[1] != height || dims[2] != width || dims[3] != channels) {
+      xnn_log_error(
+        "failed to reshape %s operator: expected to add a tensor of its output's shape %zux%zux%zux%zu, got "
+        "%zux%zux%zux%zu",
+        xnn_operator_type_to_string(op->type), batch_size, height, width, channels, dims[0], dims[1], dims[2], dims[3]);
+      return xnn_status_unsupported_parameter;
+    }
+  }
+  return xnn_set_image_shape(
+    &values[opdata->outputs[0]], batch_size, height, width, channels, workspace_grew);
+}
+
+static enum xnn_status reshape_nm(
+  struct xnn_operator_data* opdata,
+  struct xnn_value* values,
+  size_t num_values,
+  pthreadpool_t threadpool)
+{
+  xnn_operator_t op = opdata->operator_objects[0];
+  const bool in_cnhw = op->type == xnn_operator_type_convolution_nm_cnhw_f32;
+  const size_t* dims = values[opdata->inputs[0]].shape.dim;
+  const size_t old_workspace_size = opdata->workspace_size;
+  size_t height = 0;
+  size_t width = 0;
+  enum xnn_status status =
+    (in_cnhw ? xnn_reshape_convolution2d_nm_cnhw_f32 : xnn_reshape_convolution2d_nm_nhwc_f32)(
+      op, dims[0], dims[1], dims[2], &opdata->workspace_size, &opdata->workspace_alignment, &height, &width, threadpool);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  status = set_convolution_shape(
+    opdata, values, dims[0], height, width, opdata->workspace_size > old_workspace_size);
+  return in_cnhw ? xnn_grow_value(&values[opdata->outputs[0]], op->nm.output_size, status) : status;
+}
+
+static enum xnn_status setup_nm(
+  const struct xnn_operator_data* opdata,
+  const struct xnn_value* values,
+  size_t num_values,
+  pthreadpool_t threadpool)
+{
+  xnn_operator_t op = opdata->operator_objects[0];
+  const bool adds = (opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
+  const void* residual = adds ? values[opdata->inputs[opdata->num_inputs - 1]].data : NULL;
+  return (op->type == xnn_operator_type_convolution_nm_cnhw_f32 ?
+    xnn_setup_convolution2d_nm_cnhw_f32 : xnn_setup_convolution2d_nm_nhwc_f32)(
+      op, opdata->workspace, values[opdata->inputs[0]].data, residual, values[opdata->outputs[0]].data);
+}
+
+void xnn_node_carry_nm_choice(struct xnn_node* node, struct xnn_nm_choice* choice)
+{
+  if (node->nm_choice == NULL) {
+    choice->create = node->create;
+    choice->reshape = node->reshape;
+    choice->setup = node->setup;
+  }
+  node->nm_choice = choice;
+  node->create = choice->is_nm ? create_nm : create_dense;
+  node->reshape = choice->is_nm ? reshape_nm : choice->reshape;
+  node->setup = choice->is_nm ? setup_nm : choice->setup;
+}
+
+/*** What users are told ***/
+
+// The reason of nodes that carry no choice follows from the operator alone.
+static enum xnn_nm_reason get_reason(const struct xnn_operator_data* opdata, enum xnn_operator_type type)
+{
+  if (opdata->type == xnn_node_type_depthwise_convolution_2d ||
+      (opdata->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
+    return xnn_nm_reason_depthwise;
+  }
+  const bool in_nchw =
+    type == xnn_operator_type_convolution_nchw_f16 || type == xnn_operator_type_convolution_nchw_f32;
+  return in_nchw ? xnn_nm_reason_layout : opdata->nm_info.reason;
+}
+
+enum xnn_status xnn_get_runtime_nm_layer_info(
+  xnn_runtime_t runtime,
+  size_t* count,
+  struct xnn_nm_layer_info* infos)
+{
+  const size_t capacity = infos == NULL ? 0 : *count;
+  size_t num_layers = 0;
+  for (size_t i = 0; i < runtime->num_ops; i++) {
+    const struct xnn_operator_data* opdata = &runtime->opdata[i];
+    const struct xnn_operator* op = opdata->operator_objects[0];
+    if (op == NULL || (opdata->type != xnn_node_type_convolution_2d &&
+                       opdata->type != xnn_node_type_depthwise_convolution_2d)) {
+      continue;
+    }
+    if (num_layers < capacity) {
+      struct xnn_nm_layer_info* info = &infos[num_layers];
+      *info = opdata->nm_info;
+      info->node_id = opdata->id;
+      info->filter_id = opdata->inputs[1];
+      info->output_id = opdata->outputs[0];
+      info->groups = op->groups;
+      info->group_input_channels = (uint32_t) op->group_input_channels;
+      info->group_output_channels = (uint32_t) op->group_output_channels;
+      info->kernel_height = op->kernel_height;
+      info->kernel_width = op->kernel_width;
+      info->reason = get_reason(opdata, op->type);
+    }
+    num_layers += 1;
+  }
+  *count = num_layers;
+  return infos != NULL && num_layers > capacity ? xnn_status_out_of_memory : xnn_status_success;
+}

@@ -1,0 +1,111 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Where the zeros of a filter are, and how micro-kernels run it fastest.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/common.h"
+#include "xnnpack/nm-layer.h"
+#include "xnnpack/nmconv.h"
+#include "xnnpack/nmspmm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Of each row of a filter row_words words: bit k % 64 of word k / 64 is set where column k holds a non-zero.
+struct xnn_nm_zeros {
+  // Owned: release with xnn_release_nm_zeros.
+  uint64_t* bits;
+  size_t row_words;
+  size_t num_nonzeroes;
+};
+
+// Looks at every row of a filter.
+//
+// Returns xnn_status_unsupported_parameter when its columns can't be indexed with 32 bits.
+XNN_INTERNAL enum xnn_status xnn_find_nm_zeros(const struct xnn_nm_layer* layer, struct xnn_nm_zeros* zeros);
+
+XNN_INTERNAL void xnn_release_nm_zeros(struct xnn_nm_zeros* zeros);
+
+// Whether column k is set in a row of bits.
+XNN_INLINE static bool xnn_is_nm_kept(const uint64_t* bits, size_t k)
+{
+  return ((bits[k / 64] >> (k % 64)) & 1) != 0;
+}
+
+// Sets the row_words words of kept to the columns that any of the rows keeps, and returns their number.
+XNN_INTERNAL size_t xnn_find_nm_kept_columns(
+    const struct xnn_nm_zeros* zeros,
+    size_t first_row,
+    size_t num_rows,
+    uint64_t* kept);
+
+// How a filter runs on micro-kernels of NHWC images.
+struct xnn_nmconv_analysis {
+  // The best one; NULL if nothing is known.
+  const struct xnn_nmconv_config* config;
+  // Tiles in all groups.
+  size_t num_tiles;
+  // Kept columns, summed over all tiles.
+  size_t num_columns;
+  // Time of the micro-kernel for one pixel.
+  float cost;
+  // Of one of its weights, in percent.
+  float percent;
+};
+
+// Finds the micro-kernel that runs a filter fastest.
+//
+// tile_height limits the choice to micro-kernels whose tile divides it, if there is any such; 0 allows all.
+// Returns xnn_status_unsupported_hardware without any micro-kernel.
+XNN_INTERNAL enum xnn_status xnn_analyze_nmconv(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_zeros* zeros,
+    const struct xnn_nm_costs* costs,
+    size_t tile_height,
+    struct xnn_nmconv_analysis* analysis);
+
+// How a filter's rows are cut into blocks for micro-kernels of CNHW images, so that its kept columns cost least.
+struct xnn_nmspmm_analysis {
+  // Of the best strip width; NULL if nothing is known.
+  const struct xnn_nmspmm_config* config;
+  // Rows of each block, group after group. Owned: release with xnn_release_nmspmm_analysis.
+  uint8_t* block_rows;
+  // In all groups.
+  size_t num_blocks;
+  // Kept columns summed over all blocks, weights in them, and columns that any block of their group keeps.
+  size_t num_columns;
+  size_t num_weights;
+  size_t num_packed;
+  // Every block keeps every column.
+  bool dense;
+  // Columns need no packing.
+  bool in_place;
+  // Time for one pixel.
+  float cost;
+};
+
+// Finds the micro-kernels and the blocks that run a filter fastest on the layer's images.
+//
+// Returns xnn_status_unsupported_hardware without any micro-kernel.
+XNN_INTERNAL enum xnn_status xnn_analyze_nmspmm(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_zeros* zeros,
+    const struct xnn_nm_costs* costs,
+    struct xnn_nmspmm_analysis* analysis);
+
+XNN_INTERNAL void xnn_release_nmspmm_analysis(struct xnn_nmspmm_analysis* analysis);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif

@@ -1,0 +1,156 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// A layer with static weights, as N:M operators see it.
+//
+// Its filter is a matrix of one row for each output channel and one column for each weight of it: K = kernel height *
+// kernel width * input channels, in the order of a GOKI (group, output channel, tap, input channel) filter.
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/common.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct xnn_nmconv_config;
+struct xnn_nmspmm_config;
+
+// An element type: what analysis and packing need to know of it.
+struct xnn_nm_datatype {
+  enum xnn_datatype datatype;
+  // Sizes of an element of images and filters, and of a bias.
+  uint8_t log2_element_size;
+  uint8_t log2_bias_size;
+  // Sets bit k % 64 of word k / 64 for each element k of a row that is not zero (a NaN is not), and returns their number.
+  // All bits are zero before.
+  size_t (*find_nonzeroes)(size_t row_size, const void* row, uint64_t* bits);
+  // The micro-kernels for this hardware.
+  const struct xnn_nmconv_config* (*init_nmconv_config)();
+  const struct xnn_nmspmm_config* (*init_nmspmm_config)();
+};
+
+XNN_INTERNAL extern const struct xnn_nm_datatype xnn_nm_f32;
+
+// Where the weights of a filter come from, a row an output channel.
+struct xnn_nm_rows {
+  // All rows; or NULL, then read makes one after the other.
+  const void* data;
+  xnn_read_row_fn read;
+  const void* context;
+};
+
+// Weights of an output channel, of so many bytes: where they are, or made in the buffer.
+XNN_INLINE static const void* xnn_get_nm_row(
+    const struct xnn_nm_rows* rows,
+    size_t row,
+    size_t size,
+    void* buffer)
+{
+  if (rows->data != NULL) {
+    return (const void*) ((uintptr_t) rows->data + row * size);
+  }
+  rows->read(rows->context, row, buffer);
+  return buffer;
+}
+
+// What tells this filter from others in a weights cache.
+XNN_INLINE static const void* xnn_get_nm_rows_key(const struct xnn_nm_rows* rows)
+{
+  return rows->data != NULL ? rows->data : rows->context;
+}
+
+// The arguments of a convolution.
+struct xnn_nm_layer {
+  const struct xnn_nm_datatype* datatype;
+  uint32_t padding_top;
+  uint32_t padding_right;
+  uint32_t padding_bottom;
+  uint32_t padding_left;
+  uint32_t kernel_height;
+  uint32_t kernel_width;
+  uint32_t stride_height;
+  uint32_t stride_width;
+  uint32_t dilation_height;
+  uint32_t dilation_width;
+  uint32_t groups;
+  size_t group_input_channels;
+  size_t group_output_channels;
+  size_t input_channel_stride;
+  size_t output_channel_stride;
+  struct xnn_nm_rows filter;
+  const void* bias;
+  float output_min;
+  float output_max;
+  uint32_t flags;
+  // The images, all 0 where they are not known: only predictions read them.
+  size_t batch_size;
+  size_t input_height;
+  size_t input_width;
+  size_t output_height;
+  size_t output_width;
+};
+
+XNN_INLINE static size_t xnn_get_nm_kernel_size(const struct xnn_nm_layer* layer)
+{
+  return (size_t) layer->kernel_height * layer->kernel_width;
+}
+
+// Columns of the filter.
+XNN_INLINE static size_t xnn_get_nm_row_size(const struct xnn_nm_layer* layer)
+{
+  return xnn_get_nm_kernel_size(layer) * layer->group_input_channels;
+}
+
+// Output pixels of one image, 0 if not known.
+XNN_INLINE static size_t xnn_get_nm_image_pixels(const struct xnn_nm_layer* layer)
+{
+  return layer->output_height * layer->output_width;
+}
+
+// Output pixels of all images, 0 if not known.
+XNN_INLINE static size_t xnn_get_nm_pixels(const struct xnn_nm_layer* layer)
+{
+  return layer->batch_size * xnn_get_nm_image_pixels(layer);
+}
+
+// Bytes of a row of the filter.
+XNN_INLINE static size_t xnn_get_nm_row_bytes(const struct xnn_nm_layer* layer)
+{
+  return xnn_get_nm_row_size(layer) << layer->datatype->log2_element_size;
+}
+
+XNN_INLINE static bool xnn_is_nm_padded(const struct xnn_nm_layer* layer)
+{
+  return (layer->padding_top | layer->padding_right | layer->padding_bottom | layer->padding_left) != 0;
+}
+
+// Whether each output pixel depends on the input pixel at its place and no other.
+XNN_INLINE static bool xnn_is_nm_pointwise(const struct xnn_nm_layer* layer)
+{
+  return layer->kernel_height == 1 && layer->kernel_width == 1 && layer->stride_height == 1 &&
+    layer->stride_width == 1 && !xnn_is_nm_padded(layer);
+}
+
+// *product = a * b, or false where it does not fit.
+XNN_INLINE static bool xnn_multiply_sizes(size_t a, size_t b, size_t* product)
+{
+  if (a != 0 && b > SIZE_MAX / a) {
+    return false;
+  }
+  *product = a * b;
+  return true;
+}
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The [costs] of kernels/kernels.toml, checked against struct xnn_nm_costs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .console import ToolError
+from .specrows import bad, check_keys, text
+
+HEADER = "include/xnnpack-nm.h"
+# The costs that others fall back on.
+BASE = "scalar"
+_MAX_COST = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    """Elements; or vector registers, however long they are."""
+
+    count: int
+    vectors: bool
+
+    def __str__(self) -> str:
+        return f"{self.count}{'v' if self.vectors else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    mr: int
+    nr: Width
+
+    def __str__(self) -> str:
+        return f"{self.mr}x{self.nr}"
+
+
+# The kernels of one entry of a configuration, with their costs.
+Slot = dict[Tile, float]
+Cost = float | list[float] | list[Slot]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Every member of struct xnn_nm_costs, and the kernels that are this table's own, by slot."""
+
+    measured: tuple[str, ...]
+    members: dict[str, Cost]
+    nmconv: list[Slot]
+    nmspmm: list[Slot]
+
+
+def load_bounds(path: Path) -> dict[str, list[int]]:
+    """Of each member of struct xnn_nm_costs; none for a plain number."""
+    try:
+        header = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ToolError(f"kernels/{HEADER} is missing: it says what costs there are") from None
+    limits = {name: int(n) for name, n in re.findall(r"#define (XNN_MAX_\w+) (\d+)\b", header)}
+    body = re.search(r"^struct xnn_nm_costs \{(.*?)^\};", header, re.M | re.S)
+    members = re.findall(r"^ *float (\w+)((?:\[\w+\])*);", body[1] if body else "", re.M)
+    try:
+        bounds = {name: [limits[x] for x in re.findall(r"\w+", sizes)] for name, sizes in members}
+    except KeyError as error:
+        raise ToolError(f"kernels/{HEADER}: expected a #define of {error.args[0]}") from None
+    if [len(bounds.get(name, [])) for name in ("nmconv_percent", "nmspmm_percent")] != [1, 2]:
+        raise ToolError(
+            f"kernels/{HEADER}: expected a struct xnn_nm_costs with nmconv_percent[] and "
+            f"nmspmm_percent[][], got members {', '.join(bounds) or 'none'}"
+        )
+    return bounds
+
+
+def width(where: str, value: object) -> Width:
+    match = re.match(r"([1-9]\d*)(v?)\Z", value) if isinstance(value, str) else None
+    if match is None:
+        bad(where, "a number of elements as '64' or of vector registers as '4v'", value)
+    return Width(int(match[1]), match[2] == "v")
+
+
+def read_costs(where: str, row: dict[str, Any], bounds: dict[str, list[int]]) -> Costs:
+    check_keys(where, row, ("measured",), bounds)
+    if not isinstance(row["measured"], list):
+        bad(f"{where}.measured", "a list of lines of text", row["measured"])
+    measured = tuple(text(f"{where}.measured", line) for line in row["measured"])
+    members: dict[str, Cost] = {}
+    nmconv: list[Slot] = []
+    nmspmm: list[Slot] = []
+    for name, value in row.items():
+        here, limits = f"{where}.{name}", bounds.get(name)
+        if limits is None:  # measured
+            continue
+        if not limits:
+            members[name] = _number(here, value)
+        elif name == "nmconv_percent":
+            nmconv = _slots(here, value, limits)
+            members[name] = [cost for slot in nmconv for cost in slot.values()]
+        elif name == "nmspmm_percent":
+            members[name] = nmspmm = _slots(here, value, limits)
+        else:
+            members[name] = [_number(here, item) for item in _list(here, value, limits)]
+    return Costs(measured, members, nmconv, nmspmm)
+
+
+def _number(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        bad(where, "a number", value)
+    if not 0 <= value <= _MAX_COST:
+        bad(where, f"a number from 0 to {_MAX_COST:g}", value)
+    return float(value)
+
+
+def _list(where: str, value: object, limits: list[int]) -> list[object]:
+    if not isinstance(value, list) or not 1 <= len(value) <= limits[0]:
+        bad(where, f"a list of 1 to {limits[0]} entries, one a slot", value)
+    return value
+
+
+def _slots(where: str, value: object, limits: list[int]) -> list[Slot]:
+    """Slots of nmconv, which has one limit, or nmspmm."""
+    one = len(limits) == 1
+    slots = [_slot(where, item) for item in _list(where, value, limits)]
+    for slot in slots:
+        tiles = list(map(str, slot))
+        if one and len(slot) != 1:
+            bad(where, "one micro-kernel a slot", tiles)
+        if len({tile.nr for tile in slot}) != 1:
+            bad(where, "micro-kernels of one width in a slot", tiles)
+        rows = {tile.mr for tile in slot}
+        if not one and (1 not in rows or max(rows) > limits[1]):
+            bad(where, f"micro-kernels of 1 to {limits[1]} rows in a slot, 1 among them", tiles)
+    keys = [str(next(iter(slot)) if one else next(iter(slot)).nr) for slot in slots]
+    if len(set(keys)) != len(keys):
+        bad(where, "slots that differ", keys)
+    return slots
+
+
+def _slot(where: str, value: object) -> Slot:
+    if not isinstance(value, dict):
+        bad(where, "a table of micro-kernels as { 6x16 = 100 }", value)
+    return {_tile(where, name): _number(f"{where}.{name}", cost) for name, cost in value.items()}
+
+
+def _tile(where: str, name: str) -> Tile:
+    match = re.match(r"([1-9]\d*)x([1-9]\d*v?)\Z", name)
+    if match is None:
+        bad(where, "a tile as '6x16' or '7x4v'", name)
+    return Tile(int(match[1]), width(where, match[2]))
+
+
+def complete(tables: dict[str, Costs], bounds: dict[str, list[int]]) -> dict[str, Costs]:
+    """With the base's costs where a table has none of its own; checks that slots match."""
+    if BASE not in tables:
+        bad("costs", f"a table {BASE}, which others fall back on", list(tables))
+    base = tables[BASE].members
+    for name in bounds:
+        if name not in base:
+            bad(f"costs.{BASE}", f"every member of struct xnn_nm_costs, {name} too", list(base))
+    result = {}
+    for isa, costs in tables.items():
+        members = {name: costs.members.get(name, base[name]) for name in bounds}
+        lengths = {name: len(value) for name, value in members.items() if isinstance(value, list)}
+        slots = lengths["nmspmm_percent"]
+        for name, length in lengths.items():
+            if name != "nmconv_percent" and length != slots:
+                bad(f"costs.{isa}.{name}", f"{slots} entries, as nmspmm_percent has", members[name])
+        result[isa] = replace(costs, members=members)
+    return result

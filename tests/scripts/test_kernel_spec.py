@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""kernels/kernels.toml: what is made from it, and how its mistakes are said."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+from nmpack_tools.console import ToolError
+from nmpack_tools.kernelfiles import TABLES, kernels, texts
+from nmpack_tools.kernelspec import load_spec
+from patching import HEADER, SPEC
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include/xnnpack-nm.h").write_text(HEADER)
+    (tmp_path / "kernels.toml").write_text(SPEC)
+    return tmp_path
+
+
+def change(overlay: Path, old: str, new: str, name: str = "kernels.toml") -> None:
+    text = (overlay / name).read_text()
+    assert old in text
+    (overlay / name).write_text(text.replace(old, new))
+
+
+def rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(("#", "XNN_UKERNEL"))]
+
+
+# What is made
+
+
+def test_an_entry_is_all_that_a_kernel_takes(overlay: Path) -> None:
+    change(overlay, "4x8 = 110.5", "4x8 = 110.5, 7x8 = 99")
+    spec = load_spec(overlay)
+    new = [kernel for kernel in kernels(spec) if "_7x8__" in kernel.name]
+    assert [str(kernel.path) for kernel in new] == [
+        "src/f32-nmspmm/gen/f32-nmspmm-7x8-minmax-scalar.c",
+        "src/f32-nmspmm/gen/f32-nmspmm-7x8-minmax-scalar-dense.c",
+    ]
+    assert new[1].defines == {"MR": 7, "NR": 8, "DENSE": 1}
+    made = texts(spec)
+    for kernel in new:
+        listed = made[PurePosixPath("src/f32-nmspmm/f32-nmspmm-minmax.h")]
+        assert f"XNN_UKERNEL(0, {kernel.name}, 7, 8, 1, " in listed
+        assert f"[6] = (xnn_nmspmm_ukernel_fn) {kernel.name},\n" in made[TABLES]
+    assert "{[0] = 150.0f, [3] = 110.5f, [6] = 99.0f}" in made[TABLES]
+    assert ".mr = 7,\n    .nr = 8,\n    .granularity = 8,\n" in made[TABLES]
+
+
+def test_lists_say_where_kernels_are_compiled(overlay: Path) -> None:
+    scale = "xnn_init_hardware_config()->vlenb / sizeof(float)"
+    made = texts(load_spec(overlay))
+    assert rows(made[PurePosixPath("src/f32-nmconv/f32-nmconv-minmax.h")]) == [
+        "#if XNN_ARCH_RISCV",
+        "XNN_UKERNEL(xnn_arch_riscv_vector, xnn_f32_nmconv_minmax_ukernel_7x4v__rvv, 7, 4, "
+        f"{scale})",
+        "XNN_UKERNEL(xnn_arch_riscv_vector, xnn_f32_nmconv_minmax_ukernel_14x2v__rvv, 14, 2, "
+        f"{scale})",
+        "#endif  // XNN_ARCH_RISCV",
+        "XNN_UKERNEL(0, xnn_f32_nmconv_minmax_ukernel_1x4__scalar, 1, 4, 1)",
+    ]
+    assert rows(made[PurePosixPath("src/x32-packim2col/x32-packim2col.h")]) == [
+        "XNN_UKERNEL(0, xnn_x32_packim2col_ukernel__scalar, COPY)",
+        "XNN_UKERNEL(0, xnn_f32_maxpool_cnhw_ukernel__scalar, MAX)",
+        "XNN_UKERNEL(0, xnn_f32_avgpool_cnhw_ukernel__scalar, ADD)",
+    ]
+
+
+def test_costs_that_are_not_said_are_those_of_scalar(overlay: Path) -> None:
+    members = load_spec(overlay).costs["rvv"].members
+    assert members["addition"] == 20
+    assert members["nmconv_percent"] == [118, 120]
+    text = texts(load_spec(overlay))[TABLES]
+    table = text[text.index("// By a model.\n// Of what?\n") : text.index("#endif")]
+    assert ".addition = 20.0f,\n  .nmconv_percent = {118.0f, 120.0f},\n" in table
+    assert "nmspmm_rvv" not in text
+
+
+def test_a_new_cost_takes_the_struct_and_a_number(overlay: Path) -> None:
+    change(overlay, "  float addition;", "  float addition;\n  float luck;", "include/xnnpack-nm.h")
+    change(overlay, "addition = 20", "addition = 20\nluck = 0.1")
+    assert texts(load_spec(overlay))[TABLES].count(".luck = 0.1f,\n") == 2
+
+
+def test_no_two_kernels_of_the_project_have_one_name_and_each_has_a_template() -> None:
+    names = [kernel.name for kernel in kernels(load_spec(ROOT / "kernels"))]
+    assert len(set(names)) == len(names) > 0
+    for kernel in kernels(load_spec(ROOT / "kernels")):
+        assert (ROOT / "kernels" / kernel.template).is_file()
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[isa]", "[isa", "kernels.toml is not valid TOML: "),
+        ("[isa]", "[isas]", "the file: expected a key 'isa', got ['isas', "),
+        ("[isa]", "a = 1\n[isa]", "the file: expected only the keys isa, x32-packim2col, "),
+        ("[costs.rvv]", "[costs.avx]", "costs.avx: expected an instruction set of [isa] (rvv, "),
+        ('flags = "0"', 'flags = ""', "isa.scalar.flags: expected a line of text, got ''"),
+        ('flags = "0"', "", "isa.scalar: expected a key 'flags', got []"),
+        ('scalar = { flags = "0" }', "scalar = 0", "isa.scalar: expected a table, got 0"),
+        ('"64"', '"v4"', "x32-packim2col.scalar.strip: expected a number of elements as '64' or"),
+        ('"64"', "64", "vector registers as '4v', got 64"),
+        ('pack = "scalar"', 'pack = "rvv"', "f32-nmspmm.scalar.pack: expected a table of [x32-"),
+        ('"scalar" }', '"scalar", granularity = 0 }', "expected a number of pixels, at least 1"),
+        ("[costs.scalar]", "[costs.scalar]\nadition = 1", "expected only the keys measured, addi"),
+        ("addition = 20", "addition = true", "costs.scalar.addition: expected a number, got True"),
+        ("addition = 20", "addition = inf", "expected a number from 0 to 1e+09, got inf"),
+        ("addition = 20", "addition = nan", "expected a number from 0 to 1e+09, got nan"),
+        ("addition = 20\n", "", "every member of struct xnn_nm_costs, addition too, got ['nmc"),
+        ("[100]", "[100, 100]", "costs.scalar.pack_percent: expected 1 entries, as nmspmm_percent"),
+        ("[100]", "100", "pack_percent: expected a list of 1 to 2 entries, one a slot, got 100"),
+        ("1x4 = 110", "1x = 110", "nmconv_percent: expected a tile as '6x16' or '7x4v', got '1x'"),
+        ("1x4 = 110", "0x4 = 110", "expected a tile as '6x16' or '7x4v', got '0x4'"),
+        ("1x4 = 110", "1x4 = 110, 2x4 = 1", "one micro-kernel a slot, got ['1x4', '2x4']"),
+        ("{ 1x4 = 110 }", "110", "expected a table of micro-kernels as { 6x16 = 100 }, got 110"),
+        ("14x2v", "7x4v", "nmconv_percent: expected slots that differ, got ['7x4v', '7x4v']"),
+        ("4x8 = ", "4x16 = ", "expected micro-kernels of one width in a slot, got ['1x8', '4x16']"),
+        ("1x8 = ", "2x8 = ", "expected micro-kernels of 1 to 8 rows in a slot, 1 among them, got"),
+        ("4x8 = ", "9x8 = ", "expected micro-kernels of 1 to 8 rows in a slot, 1 among them, got"),
+        ('["Not measured."]', '"Nowhere."', "costs.scalar.measured: expected a list of lines of"),
+        ('measured = ["Not', 'm = ["Not', "costs.scalar: expected a key 'measured', got ['add"),
+        (
+            "[costs.rvv]",
+            "[costs.rvv]\nnmspmm_percent = [{ 1x2v = 1 }]",
+            "f32-nmspmm: expected a table rvv, as costs.rvv has nmspmm_percent, got ['scalar']",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence(overlay: Path, old: str, new: str, said: str) -> None:
+    change(overlay, old, new)
+    with pytest.raises(ToolError) as caught:
+        load_spec(overlay)
+    message = str(caught.value)
+    assert message.startswith("kernels/kernels.toml")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_scalar_has_every_cost(overlay: Path) -> None:
+    text = SPEC[: SPEC.index("[costs.scalar]")] + SPEC[SPEC.index("[costs.rvv]") :]
+    (overlay / "kernels.toml").write_text(text)
+    with pytest.raises(ToolError, match="a table scalar, which others fall back on, got"):
+        load_spec(overlay)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("struct xnn_nm_costs {", "struct costs {", "got members none"),
+        ("  float nmconv_percent[XNN_MAX_NMCONV_KERNELS];\n", "", "got members addition, nmspmm_"),
+        ("#define XNN_MAX_NMSPMM_ROWS 8", "", "expected a #define of XNN_MAX_NMSPMM_ROWS"),
+    ],
+)
+def test_the_header_is_not_as_expected(overlay: Path, old: str, new: str, said: str) -> None:
+    change(overlay, old, new, "include/xnnpack-nm.h")
+    with pytest.raises(ToolError, match=r"kernels/include/xnnpack-nm\.h: expected") as caught:
+        load_spec(overlay)
+    assert said in str(caught.value)
+
+
+def test_the_header_is_missing(overlay: Path) -> None:
+    (overlay / "include/xnnpack-nm.h").unlink()
+    with pytest.raises(ToolError, match=r"kernels/include/xnnpack-nm\.h is missing"):
+        load_spec(overlay)
