@@ -14,8 +14,8 @@ from nmpack.files import write_arrays, written_whole
 from nmpack.keras.pruning import KERAS
 from nmpack.quiet import import_keras
 from nmpack.sparsity.mask import Evidence
-from nmpack.sparsity.pruning import ScheduledMasks
 from nmpack.sparsity.schedule import Schedule
+from nmpack.sparsity.scheduled import ScheduledMasks
 from nmpack.sparsity.selection import Patterns, Select
 
 keras = import_keras()

@@ -11,8 +11,8 @@ from torch import nn
 
 from nmpack.errors import PatternError
 from nmpack.sparsity.mask import Evidence
-from nmpack.sparsity.pruning import ScheduledMasks
 from nmpack.sparsity.schedule import Schedule
+from nmpack.sparsity.scheduled import ScheduledMasks
 from nmpack.sparsity.selection import Layer, Patterns, Select
 from nmpack.torch.holding import original
 from nmpack.torch.layers import to_array

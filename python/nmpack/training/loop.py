@@ -4,14 +4,9 @@
 from __future__ import annotations
 
 import copy
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -21,13 +16,13 @@ from torch import nn
 from nmpack import checkpointing
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
-from nmpack.modes import evaluating
 from nmpack.progress import Progress, silent
 from nmpack.quiet import import_module
 from nmpack.torch import Pruner, collect, finalize_, inspect, permute_, reestimate_batch_norm_
 from nmpack.training import state
 from nmpack.training.data import Images, batches, order_of
 from nmpack.training.norm import desynchronise_, synchronise_
+from nmpack.training.parts import count_right, distance, logs, make_optimizer, stopping
 from nmpack.training.recipe import Recipe
 
 _LOOK = 4  # batches for the scores that look at data
@@ -102,7 +97,7 @@ def fine_tune(
 
 def accuracy(model: nn.Module, images: Images, *, batch: int = 500) -> float:
     """Return the share of ``images`` whose largest logit is their label's."""
-    return _right(model, images, batch, 0, 1)[0] / len(images)
+    return count_right(model, images, batch, 0, 1)[0] / len(images)
 
 
 class _Run:
@@ -153,7 +148,7 @@ class _Run:
         last = state.load(self.folder / "last.pt", self.key)
         if last is not None:
             self._restore(last)
-        with self._logs() as log, _stopping() as asked:
+        with logs(self.folder, self.step, self.rank) as log, stopping() as asked:
             if not self._train(stop_after, progress, log, asked):
                 return None
         return self._finish()
@@ -190,7 +185,7 @@ class _Run:
             share = self.recipe.batch // self.world
             images = self.train.batch(range(share), None)[0].to(self.accelerator.device)
             checkpointing.fit_(model, images, self.memory)
-        plain = _optimizer(model, recipe)
+        plain = make_optimizer(model, recipe)
         if self.pruner is not None:
             self.pruner.attach(plain)
         self.average = state.Average(model, recipe.ema) if recipe.ema else None
@@ -243,7 +238,7 @@ class _Run:
             if self.teacher is not None:
                 with torch.no_grad():
                     target = self.teacher(images)
-                loss = (1.0 - recipe.distill) * loss + recipe.distill * _distance(
+                loss = (1.0 - recipe.distill) * loss + recipe.distill * distance(
                     outputs.float(), target.float(), recipe.temperature
                 )
         self.accelerator.backward(loss)
@@ -333,78 +328,7 @@ class _Run:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _accuracy(self, model: nn.Module) -> float:
-        right, seen = _right(model, self.test, 500, self.rank, self.world)
+        right, seen = count_right(model, self.test, 500, self.rank, self.world)
         both = torch.tensor([right, seen], dtype=torch.int64, device=self.accelerator.device)
         right, seen = self.accelerator.reduce(both, "sum").tolist()
         return float(right / seen)
-
-    @contextmanager
-    def _logs(self) -> Iterator[Any]:
-        """Yield a function that writes numbers at a step to TensorBoard."""
-        if self.rank:
-            yield lambda *_, **__: None
-            return
-        # Without it tensorboard imports TensorFlow, where that is installed.
-        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
-        tensorboard = import_module("torch.utils.tensorboard", "train")
-        with tensorboard.SummaryWriter(str(self.folder / "logs"), purge_step=self.step) as writer:
-
-            def log(step: int, **values: float) -> None:
-                for name, value in values.items():
-                    writer.add_scalar(name, value, step)
-
-            yield log
-
-
-def _right(model: nn.Module, images: Images, batch: int, rank: int, world: int) -> tuple[int, int]:
-    """Count the right guesses among every ``world``-th batch from ``rank`` on."""
-    device = next(model.parameters()).device
-    starts = list(range(0, len(images), batch))[rank::world]
-    right = seen = 0
-    with evaluating(model), torch.no_grad():
-        for start in starts:
-            x, labels = images.batch(range(start, min(start + batch, len(images))), None)
-            x = x.to(device).contiguous(memory_format=torch.channels_last)
-            right += int((model(x).argmax(1) == labels.to(device)).sum())
-            seen += len(labels)
-    return right, seen
-
-
-def _distance(outputs: torch.Tensor, target: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return the loss of Hinton et al. 2015: KL at ``temperature``, times its square."""
-    log = F.log_softmax(outputs / temperature, 1)
-    return F.kl_div(log, F.softmax(target / temperature, 1), reduction="batchmean") * temperature**2
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Decay filters and matrices alone, not batch norm and biases."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in model.parameters() if p.ndim > 1]},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        groups,
-        lr=recipe.rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
-
-
-@contextmanager
-def _stopping() -> Iterator[list[int]]:
-    """Yield a list that gets the number of each SIGINT or SIGTERM, instead of dying of it."""
-    asked: list[int] = []
-    kept = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            kept[number] = signal.signal(number, lambda signum, _: asked.append(signum))
-        except ValueError:  # not the main thread: leave signals alone
-            break
-    try:
-        yield asked
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
