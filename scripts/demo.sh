@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'END'
-usage: scripts/demo.sh [--output FOLDER] [--data FOLDER]
+usage: scripts/demo.sh [--quick] [--output FOLDER] [--data FOLDER]
 
 Sets up what is missing (scripts/setup.sh), and shows the whole path on this machine:
   time ResNet-50 dense against 50 % and 75 % pruned, as soon as the delegate is built; then train a small
@@ -28,19 +28,32 @@ scripts/setup.sh --help lists the environment variables.
 END
 }
 
-for word; do
-  case $word in
+bad() {
+  echo "demo.sh: expected $1; see --help" >&2
+  exit 2
+}
+
+words=("$@")
+while [ $# -gt 0 ]; do
+  case $1 in
     -h | --help)
       usage
       exit 0
       ;;
+    --quick) ;;
+    --output | --data)
+      [ $# -gt 1 ] || bad "a folder after $1, got nothing"
+      shift
+      ;;
+    *) bad "--quick, --output FOLDER or --data FOLDER, got $1" ;;
   esac
+  shift
 done
 
 echo "On two cores with AVX2 this takes, from nothing; what an earlier run has done takes no time:"
 awk '!/^#/ { all += $2; seconds = $2; $1 = $2 = ""; printf "  %4d s %s\n", seconds, $0 }
      END { printf "  %4d s, %.0f minutes, in all\n", all, all / 60 }' scripts/demo_plan.txt
 scripts/setup.sh --first
-.venv/bin/python -m nmpack.demo --first "$@"
+.venv/bin/python -m nmpack.demo --first "${words[@]}"
 scripts/setup.sh --demo
-exec .venv/bin/python -m nmpack.demo "$@"
+exec .venv/bin/python -m nmpack.demo "${words[@]}"

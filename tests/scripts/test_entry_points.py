@@ -44,12 +44,24 @@ def test_help_needs_nothing_and_does_nothing(name: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["scripts", name]
 
 
-@pytest.mark.parametrize("arguments", [["--fast"], ["--only"], ["--only", "everything"]])
-def test_test_sh_refuses_before_it_sets_up(arguments: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("test.sh", ["--fast"]),
+        ("test.sh", ["--only"]),
+        ("test.sh", ["--only", "everything"]),
+        ("demo.sh", ["--fast"]),
+        ("demo.sh", ["--quick", "--output"]),
+    ],
+)
+def test_options_are_refused_before_anything_is_set_up(
+    name: str, arguments: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts/test.sh", tmp_path / "scripts")
-    said = _run(tmp_path / "scripts/test.sh", *arguments).error(2)
-    assert f"got {arguments[-1] if arguments != ['--only'] else 'nothing'}" in said
+    shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
+    said = _run(tmp_path / "scripts" / name, *arguments).error(2)
+    missing = arguments[-1] in ("--only", "--output")
+    assert f"got {'nothing' if missing else arguments[-1]}" in said
 
 
 def test_test_sh_knows_the_stages() -> None:
