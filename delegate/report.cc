@@ -122,7 +122,7 @@ std::string Describe(const Layer& c) {
 }
 
 std::string ToJson(const Report& report) {
-  std::string result = "{\"schema\":2,\"threads\":" + std::to_string(report.threads);
+  std::string result = "{\"schema\":3,\"threads\":" + std::to_string(report.threads);
   if (!report.riscv_vector.empty()) result += ",\"riscv_vector\":" + JsonString(report.riscv_vector);
   result += ",\"partitions\":[";
   const char* separator = "\n";
@@ -131,7 +131,7 @@ std::string ToJson(const Report& report) {
     for (size_t i = 0; i < partition.nodes.size(); i++) {
       result += (i == 0 ? "" : ",") + std::to_string(partition.nodes[i]);
     }
-    result += "],\"layout_conversions\":" + std::to_string(partition.layout_conversions) + ",\"convolutions\":[";
+    result += "],\"layout_conversions\":" + std::to_string(partition.layout_conversions) + ",\"layers\":[";
     for (size_t i = 0; i < partition.layers.size(); i++) {
       result += (i == 0 ? "\n" : ",\n") + ToJson(partition.layers[i]);
     }

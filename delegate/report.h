@@ -9,7 +9,7 @@
 
 namespace nmpack {
 
-// What became of one convolution. Fields are those of XNNPACK's struct xnn_nm_layer_info.
+// What became of one layer. Fields are those of XNNPACK's struct xnn_nm_layer_info.
 struct Layer {
   std::string name;  // of the tensor that the convolution writes in the model
   int node = -1;     // index of the model's operator
@@ -24,7 +24,7 @@ struct Layer {
   uint32_t tile_height = 0;
   uint32_t pixel_tile = 0;
   float predicted_speedup = 1.0f;
-  bool sparse = false;  // the N:M operator was chosen
+  bool sparse = false;  // on the N:M operator
   std::string reason;
   std::string layout = "NHWC";
   bool fused_addition = false;

@@ -161,7 +161,7 @@ class World:
             return
         self.counts.reported += 1
         partitions = json.loads(report.read_text())["partitions"]
-        layers = [p["convolutions"] for p in partitions if p["subgraph"] == subgraph]
+        layers = [p["layers"] for p in partitions if p["subgraph"] == subgraph]
         self.counts.delegated += bool(layers)
         self.counts.pruned += any(one["operator"] == "nm" for some in layers for one in some)
 

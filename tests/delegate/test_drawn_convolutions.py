@@ -54,7 +54,7 @@ def test_drawn_convolution_equals_the_reference(
             assert not convolution.legal, f"nobody runs it: {what}"
             continue
         session, outputs = ours
-        taken = [c for p in session.partitions() for c in p["convolutions"]]
+        taken = [c for p in session.partitions() for c in p["layers"]]
         assert len(taken) == convolution.delegable, f"taken: {taken}, {what}"
         if nm == "force" and convolution.sparse_when_forced:
             assert [c["operator"] for c in taken] == ["nm"], f"not N:M: {taken}, {what}"

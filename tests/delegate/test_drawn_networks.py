@@ -62,7 +62,7 @@ def test_drawn_network_is_one_partition_and_can_be_resized(seed: list[int], tmp_
         )
         (partition,) = session.partitions()
         assert partition["nodes"] == list(range(drawn.nodes))
-        operators = [c["operator"] for c in partition["convolutions"]]
+        operators = [c["operator"] for c in partition["layers"]]
         assert len(operators) == drawn.convolutions + drawn.dense_convolutions
         if nm == "force":
             assert operators.count("nm") == drawn.convolutions
@@ -89,7 +89,7 @@ def test_drawn_network_is_the_same_in_every_layout(seed: list[int], tmp_path: Pa
                 report=tmp_path / "report.json",
             )
             (partition,) = session.partitions()
-            layouts = {c["layout"] for c in partition["convolutions"] if c["reason"] == "chosen"}
+            layouts = {c["layout"] for c in partition["layers"] if c["reason"] == "chosen"}
             assert layout == "auto" or layouts <= {layout.upper()}
             for number, (image, outputs) in enumerate(expected):
                 if number > 0:

@@ -55,6 +55,6 @@ def test_drawn_convolution_on_riscv64_equals_the_reference(
         )
         assert not worse, f"{worse}: {what}"
         (partition,) = json.loads(report.read_text())["partitions"]
-        operators = [c["operator"] for c in partition["convolutions"]]
+        operators = [c["operator"] for c in partition["layers"]]
         assert len(operators) == 1, what
         assert nm != "force" or (operators == ["nm"]) == convolution.sparse_when_forced, what

@@ -235,7 +235,7 @@ def test_placeholder_images_are_planned_at_their_size(resolver: Any, tmp_path: P
     for size in ((1, 9, 7, 16), (2, 30, 31, 16), (1, 3, 3, 16)):
         assert_same(plain(mine, image(1, size)), plain(theirs, image(1, size)))
         (partition,) = json.loads(report.read_text())["partitions"]
-        assert [layer["operator"] for layer in partition["convolutions"]] == ["nm"]
+        assert [layer["operator"] for layer in partition["layers"]] == ["nm"]
 
 
 def test_what_xnnpack_refuses_runs_on_the_interpreters_kernels(tmp_path: Path) -> None:

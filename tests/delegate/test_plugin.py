@@ -140,7 +140,7 @@ def prepare(model: bytes, **settings: str) -> Interpreter:
 def partitions(report: Path) -> list[dict[str, object]]:
     """What a report says of each partition."""
     value = json.loads(report.read_text(encoding="utf-8"))
-    assert value["schema"] == 2
+    assert value["schema"] == 3
     return list(value["partitions"])
 
 
@@ -164,7 +164,7 @@ def test_report_names_tensors_in_any_bytes(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     prepare(graph.model([x], [y]), report=str(report))
     (partition,) = partitions(report)
-    (convolution,) = partition["convolutions"]  # type: ignore[misc, attr-defined]
+    (convolution,) = partition["layers"]  # type: ignore[misc, attr-defined]
     assert convolution["name"] == '"\\\n\x01é���.'
     assert convolution["operator"] in ("dense", "nm")
     assert convolution["reason"]

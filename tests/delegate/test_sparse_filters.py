@@ -82,7 +82,7 @@ def test_a_stored_filter_equals_the_reference(reader: str, seed: int, tmp_path: 
         ours = parity.attempt(model, [image], nm=nm, layout=layout, report=report)
         assert ours is not None, what
         session, outputs = ours
-        taken = [c for p in session.partitions() for c in p["convolutions"]]
+        taken = [c for p in session.partitions() for c in p["layers"]]
         # A filter that the model hands out is unpacked by the interpreter.
         assert bool(taken) == (reader != "output"), f"nm={nm}: delegated {taken}: {what}"
         assert all(c["operator"] == "nm" for c in taken) or nm != "force", what

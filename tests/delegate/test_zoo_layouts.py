@@ -53,7 +53,7 @@ def _convert(name: str, tile: int, batch: int, folder: Path) -> bytes:
 def _check_resnet(name: str, layout: str, partitions: list[dict[str, Any]]) -> None:
     """One partition; in CNHW all convolutions with all additions: only the ends are converted."""
     (partition,) = partitions
-    convolutions = partition["convolutions"]
+    convolutions = partition["layers"]
     assert partition["layout_conversions"] <= (0 if layout == "nhwc" else 2)
     blocks, count = RESNETS[name]
     assert len(convolutions) == count
@@ -102,7 +102,7 @@ def test_outputs_are_the_same_in_every_layout(
             partitions = session.partitions()
             if name in RESNETS:
                 _check_resnet(name, layout, partitions)
-            layouts = {c["layout"] for part in partitions for c in part["convolutions"]}
+            layouts = {c["layout"] for part in partitions for c in part["layers"]}
             assert layout == "auto" or layout.upper() in layouts
             assert layout != "nhwc" or layouts == {"NHWC"}
             for image, outputs in zip(images, expected, strict=True):

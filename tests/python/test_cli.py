@@ -64,7 +64,7 @@ def test_prune_convert_inspect_run(tmp_path: Path, nmpack_command: Command) -> N
     done = nmpack_command("inspect", model, "--no-delegate", "--json", tmp_path / "i.json")
     assert done.returncode == 0, done.stderr
     assert "2:4 kept, tile 8" in done.stdout
-    assert json.loads((tmp_path / "i.json").read_text())["schema"] == 2
+    assert json.loads((tmp_path / "i.json").read_text())["schema"] == 3
 
     np.save(tmp_path / "x.npy", np.ones((2, 28, 28, 1), np.float32))
     done = nmpack_command(

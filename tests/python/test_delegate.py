@@ -77,7 +77,7 @@ def test_load_delegate_in_this_process(models: Models, tmp_path: Path) -> None:
     interpreter.allocate_tensors()
     interpreter.invoke()
     value = json.loads(report.read_text())
-    assert value["schema"] == 2
+    assert value["schema"] == 3
     assert len(value["partitions"]) == 1
     assert [item.name for item in tmp_path.iterdir()] == ["report.json"]
 
@@ -87,7 +87,7 @@ def test_inspect_tells_the_operator_and_the_reason(models: Models, kind: str) ->
     report = inspect(models(kind))
     assert report.partitions == 1
     assert report.delegated == report.operators
-    for row in report.convolutions:
+    for row in report.layers:
         assert row.operator in ("nm", "dense"), row
         assert row.reason, row
         if row.operator == "nm":
@@ -95,10 +95,10 @@ def test_inspect_tells_the_operator_and_the_reason(models: Models, kind: str) ->
             assert row.tile_height > 0
             assert row.column_density is not None
             assert row.column_density >= row.fit.element_density
-    chosen = [row.operator for row in report.convolutions if not row.depthwise]
+    chosen = [row.operator for row in report.layers if not row.depthwise]
     if kind == "dense":
         # Unpruned filters change only where the dense operator is known to be slower.
-        assert all(row.column_density == 1.0 for row in report.convolutions if not row.depthwise)
+        assert all(row.column_density == 1.0 for row in report.layers if not row.depthwise)
     elif kind == "pruned":
         assert set(chosen) == {"nm"}
 
@@ -106,7 +106,7 @@ def test_inspect_tells_the_operator_and_the_reason(models: Models, kind: str) ->
 def test_off_and_force(models: Models) -> None:
     def operators(nm: str) -> set[str | None]:
         rows = inspect(models("nm"), engine=nmpack_engine(options={"nm": nm}, alone=True))
-        return {row.operator for row in rows.convolutions if not row.depthwise}
+        return {row.operator for row in rows.layers if not row.depthwise}
 
     assert operators("off") == {"dense"}
     assert operators("force") == {"nm"}
@@ -127,7 +127,7 @@ def test_verbose_logs_every_convolution(models: Models) -> None:
         log = child.log()
     report = inspect(models("pruned"))
     assert sum("chosen" in line for line in log.splitlines()) == sum(
-        row.operator == "nm" for row in report.convolutions
+        row.operator == "nm" for row in report.layers
     )
 
 

@@ -46,7 +46,7 @@ def partition(subgraph: int, nodes: list[int], *choices: dict[str, Any]) -> dict
         "subgraph": subgraph,
         "nodes": nodes,
         "layout_conversions": 2,
-        "convolutions": list(choices),
+        "layers": list(choices),
     }
 
 
@@ -57,7 +57,7 @@ def left(subgraph: int, node: int, operator: int, reason: str) -> dict[str, Any]
 
 def report(partitions: list[Any], left: list[Any]) -> dict[str, Any]:
     """Return a whole report."""
-    return {"schema": 2, "threads": 1, "partitions": partitions, "left": left}
+    return {"schema": 3, "threads": 1, "partitions": partitions, "left": left}
 
 
 def explained(folder: Path, model: Model, content: Any) -> ModelReport:
@@ -87,7 +87,7 @@ TWO = report(
 def test_operators_are_matched_by_subgraph_and_number(tmp_path: Path) -> None:
     """Both subgraphs have outputs of the same names, and the report another order."""
     found = explained(tmp_path, two_signatures(), TWO)
-    rows = {(row.subgraph, row.node): row for row in found.convolutions}
+    rows = {(row.subgraph, row.node): row for row in found.layers}
     assert [*rows] == [(0, 0), (0, 2), (1, 0), (1, 1)]
     assert {place: (row.operator, row.reason) for place, row in rows.items()} == {
         (0, 0): ("nm", "reason 0"),
@@ -95,9 +95,9 @@ def test_operators_are_matched_by_subgraph_and_number(tmp_path: Path) -> None:
         (1, 0): ("interpreter", "its image is odd"),
         (1, 1): ("dense", "not pruned"),
     }
-    assert [row.name for row in found.convolutions] == ["same", "same#2"] * 2
-    assert [row.layout for row in found.convolutions] == ["CNHW", "CNHW", None, "NHWC"]
-    assert [str(row.fit) for row in found.convolutions] == [
+    assert [row.name for row in found.layers] == ["same", "same#2"] * 2
+    assert [row.layout for row in found.layers] == ["CNHW", "CNHW", None, "NHWC"]
+    assert [str(row.fit) for row in found.layers] == [
         "1:4 kept, tile 32", "1:4 kept, tile 32", "1:4 kept, tile 32", "dense",
     ]  # fmt: skip
     assert (found.operators, found.partitions, found.delegated, found.conversions) == (5, 2, 3, 4)
@@ -109,14 +109,14 @@ def test_operators_are_matched_by_subgraph_and_number(tmp_path: Path) -> None:
 
 def test_json_names_every_subgraph(tmp_path: Path) -> None:
     value = json.loads(json.dumps(explained(tmp_path, two_signatures(), TWO).to_dict()))
-    assert value["schema"] == 2
+    assert value["schema"] == 3
     assert value["subgraphs"] == [
         {"index": 0, "name": "main", "signatures": ["encode"], "operators": 3,
          "partitions": 1, "delegated": 2},
         {"index": 1, "name": "other", "signatures": ["decode"], "operators": 2,
          "partitions": 1, "delegated": 1},
     ]  # fmt: skip
-    assert [(row["subgraph"], row["node"]) for row in value["convolutions"]] == [
+    assert [(row["subgraph"], row["node"]) for row in value["layers"]] == [
         (0, 0), (0, 2), (1, 0), (1, 1),
     ]  # fmt: skip
     assert value["left"][0] == {
@@ -126,9 +126,9 @@ def test_json_names_every_subgraph(tmp_path: Path) -> None:
 
 def test_the_table_marks_subgraphs_only_where_there_are_several(tmp_path: Path) -> None:
     text = printed(explained(tmp_path, two_signatures(), TWO))
-    assert "│ subgraph │ convolution" in text.replace("┃", "│")
+    assert "│ subgraph │ layer" in text.replace("┃", "│")
     assert text.count("0 encode") == text.count("1 decode") == 2
-    assert "4 convolutions among 5 operators of 2 subgraphs; the delegate takes 3 operators" in text
+    assert "4 layers among 5 operators of 2 subgraphs; the delegate takes 3 operators" in text
     assert "left to the interpreter: 1 ABS: not today" in text
     one = two_signatures()
     del one.parts[1], one.signatures[1]
@@ -141,12 +141,12 @@ def test_the_table_marks_subgraphs_only_where_there_are_several(tmp_path: Path) 
 def test_bodies_are_rows_and_one_that_was_not_prepared_says_so(tmp_path: Path) -> None:
     content = report([partition(2, [0, 1], choice(1))], [left(0, 0, IF, "no dimensions")])
     found = explained(tmp_path, branches(), content)
-    assert [(row.subgraph, row.node, row.operator) for row in found.convolutions] == [
+    assert [(row.subgraph, row.node, row.operator) for row in found.layers] == [
         (1, 0, "interpreter"),
         (2, 1, "nm"),
     ]
     silent = "the interpreter does not prepare it"
-    assert found.convolutions[0].reason == silent
+    assert found.layers[0].reason == silent
     assert found.left is not None
     assert [item.reason for item in found.left] == ["no dimensions", silent]
     assert found.operators == 4 == found.delegated + len(found.left)
@@ -204,12 +204,12 @@ def changed(path: list[Any], value: Any) -> dict[str, Any]:
 CASES: list[tuple[Any, str]] = [
     ("", "cannot be read"),
     ("[" * 100_000, "cannot be read"),
-    ('{"schema": 2, "partitions": ' + "9" * 5000 + "}", "cannot be read"),
-    ("[]", r"schema 2, got \[\]"),
-    ("null", "schema 2, got None"),
-    ({"schema": 1, "partitions": []}, "schema 2, got {'schema': 1"),
-    ({"schema": True}, "schema 2"),
-    ({"schema": 2}, "expected a list as 'partitions', got None"),
+    ('{"schema": 3, "partitions": ' + "9" * 5000 + "}", "cannot be read"),
+    ("[]", r"schema 3, got \[\]"),
+    ("null", "schema 3, got None"),
+    ({"schema": 1, "partitions": []}, "schema 3, got {'schema': 1"),
+    ({"schema": True}, "schema 3"),
+    ({"schema": 3}, "expected a list as 'partitions', got None"),
     (changed(["partitions"], {"0": 1}), "expected a list as 'partitions', got {'0': 1}"),
     (changed(["left"], None), "expected a list as 'left'"),
     (changed(["left"], [3]), "expected a whole number as 'subgraph', got None in 3"),
@@ -227,14 +227,14 @@ CASES: list[tuple[Any, str]] = [
     (changed(["partitions", 0, "nodes"], [0, 1]), "operator 2 of subgraph 0 is not in the"),
     (changed(["partitions", 0, "subgraph"], -1), "names subgraph -1, the file has 2"),
     (changed(["partitions", 0, "layout_conversions"], "2"), "'layout_conversions', got '2'"),
-    (changed(["partitions", 0, "convolutions", 0, "node"], 3), "operator 3 .* is not in the part"),
-    (changed(["partitions", 0, "convolutions", 0, "operator"], None), "a string as 'operator'"),
-    (changed(["partitions", 0, "convolutions", 0, "fused_addition"], 1), "true or false as"),
-    (changed(["partitions", 0, "convolutions", 0, "tile_height"], 1.5), "whole number as 'tile"),
-    (changed(["partitions", 0, "convolutions", 0, "column_density"], "x"), "a number or null as"),
-    (json.dumps(changed(["partitions", 0, "convolutions", 0, "column_density"], float("nan"))),
+    (changed(["partitions", 0, "layers", 0, "node"], 3), "operator 3 .* is not in the part"),
+    (changed(["partitions", 0, "layers", 0, "operator"], None), "a string as 'operator'"),
+    (changed(["partitions", 0, "layers", 0, "fused_addition"], 1), "true or false as"),
+    (changed(["partitions", 0, "layers", 0, "tile_height"], 1.5), "whole number as 'tile"),
+    (changed(["partitions", 0, "layers", 0, "column_density"], "x"), "a number or null as"),
+    (json.dumps(changed(["partitions", 0, "layers", 0, "column_density"], float("nan"))),
      "a number or null as 'column_density', got nan"),
-    (changed(["partitions", 0, "convolutions", 0, "predicted_speedup"], 10**400), "cannot be read"),
+    (changed(["partitions", 0, "layers", 0, "predicted_speedup"], 10**400), "cannot be read"),
 ]  # fmt: skip
 
 
@@ -251,7 +251,7 @@ def test_an_absent_report_took_nothing(tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(two_signatures().packed())
     found = explain(TFLiteFile(tmp_path / "model.tflite"), read_report(tmp_path / "absent.json"))
     assert (found.partitions, found.delegated) == (0, 0)
-    assert {row.operator for row in found.convolutions} == {"interpreter"}
+    assert {row.operator for row in found.layers} == {"interpreter"}
 
 
 def test_operators_are_named_as_the_schema_names_them() -> None:

@@ -45,7 +45,7 @@ def test_riscv64_equals_the_host(models: Models, kind: str, vlen: int, tmp_path:
     assert choices["riscv_vector"].startswith(
         "vector kernels run: " if vlen else "scalar kernels run: the processor has no vector"
     )
-    kinds = {row["operator"] for part in choices["partitions"] for row in part["convolutions"]}
+    kinds = {row["operator"] for part in choices["partitions"] for row in part["layers"]}
     assert kind == "dense" or "nm" in kinds
 
 

@@ -143,7 +143,7 @@ def test_every_interpreter_gives_the_same_outputs(
 def test_the_delegate_chooses_the_same_operators(
     models: Callable[[str], Path], stored: Path, delegate: Path
 ) -> None:
-    dense, sparse = (nmpack.inspect(path).convolutions for path in (models("pruned"), stored))
+    dense, sparse = (nmpack.inspect(path).layers for path in (models("pruned"), stored))
     assert delegate.exists()
     assert [row.operator for row in sparse] == [row.operator for row in dense]
     assert sum(row.operator == "nm" for row in sparse) == 8

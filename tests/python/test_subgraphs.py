@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.delegate, pytest.mark.usefixtures("delegate")]
 
 def rows(report: ModelReport) -> dict[tuple[int, int], str | None]:
     """Return the operator of each convolution by (subgraph, node)."""
-    return {(row.subgraph, row.node): row.operator for row in report.convolutions}
+    return {(row.subgraph, row.node): row.operator for row in report.layers}
 
 
 @pytest.mark.parametrize("interpreter", INTERPRETERS)
@@ -48,7 +48,7 @@ def test_every_signature_is_planned_and_told_apart(
     assert list(rows(report)) == [
         (0, 0 + moved[0]), (0, 2 + moved[0]), (1, 0 + moved[1]), (1, 1 + moved[1]),
     ]  # fmt: skip
-    assert [row.column_density for row in report.convolutions] == [0.25, 0.25, 0.25, 1.0]
+    assert [row.column_density for row in report.layers] == [0.25, 0.25, 0.25, 1.0]
     assert [(graph.partitions, graph.delegated) for graph in report.subgraphs] == [
         (1, 3 + moved[0]),
         (1, 2 + moved[1]),
@@ -132,7 +132,7 @@ def test_two_signatures_of_a_module(converted: Callable[[str], Path]) -> None:
     report = inspect(converted("signatures"))
     assert sorted(graph.signatures for graph in report.subgraphs) == [("decode",), ("encode",)]
     assert list(rows(report).values()) == ["nm"] * 4
-    assert [str(row.fit) for row in report.convolutions] == ["1:4 kept, tile 32"] * 4
+    assert [str(row.fit) for row in report.layers] == ["1:4 kept, tile 32"] * 4
     assert (report.partitions, report.delegated, report.left) == (2, report.operators, ())
 
 
@@ -146,7 +146,7 @@ def test_a_loop_of_a_module(converted: Callable[[str], Path], storage: str, tmp_
     report = inspect(path)
     assert len(report.subgraphs) == 3
     assert list(rows(report).values()) == ["nm", "nm"]
-    assert len({row.subgraph for row in report.convolutions}) == 2
+    assert len({row.subgraph for row in report.layers}) == 2
     assert report.left is not None
     assert "WHILE" in {item.operator for item in report.left if item.subgraph == 0}
     assert report.operators == report.delegated + len(report.left)
@@ -170,8 +170,8 @@ def test_the_command_line_tells_subgraphs_apart(
     assert done.returncode == 0, done.stderr
     assert "1 then" in done.stdout
     assert "2 else" in done.stdout
-    assert "2 convolutions among 4 operators of 3 subgraphs; the delegate takes 3" in done.stdout
+    assert "2 layers among 4 operators of 3 subgraphs; the delegate takes 3" in done.stdout
     assert "left to the interpreter: 1 IF: " in done.stdout
     value = json.loads((tmp_path / "report.json").read_text())
-    assert value["schema"] == 2
+    assert value["schema"] == 3
     assert [graph["signatures"] for graph in value["subgraphs"]] == [["serving_default"], [], []]

@@ -56,11 +56,11 @@ def test_reads_every_convolution(models: Models) -> None:
 )
 def test_detects_the_pattern_in_a_converted_model(models: Models, kind: str, says: str) -> None:
     report = inspect(models(kind), delegate=False)
-    rows = [row for row in report.convolutions if not row.depthwise]
+    rows = [row for row in report.layers if not row.depthwise]
     assert len(rows) == 8
     assert {str(row.fit) for row in rows} == {says}
-    assert {row.operator for row in report.convolutions} == {None}
-    names = [row.name for row in report.convolutions]
+    assert {row.operator for row in report.layers} == {None}
+    names = [row.name for row in report.layers]
     assert "layer1.0.conv1" in names
     assert "layer2.0.downsample.0" in names
     assert len(set(names)) == len(names)
@@ -69,8 +69,8 @@ def test_detects_the_pattern_in_a_converted_model(models: Models, kind: str, say
 
 def test_report_as_json(models: Models) -> None:
     value = inspect(models("nm"), delegate=False).to_dict()
-    assert value["schema"] == 2
-    row = next(row for row in value["convolutions"] if row["name"] == "layer1.0.conv2")
+    assert value["schema"] == 3
+    row = next(row for row in value["layers"] if row["name"] == "layer1.0.conv2")
     assert row["pattern"] == "2:4 kept, tile 8"
     assert row["fit"]["element_density"] == pytest.approx(0.5)
     assert row["shape"] == (64, 3, 3, 64)
@@ -325,7 +325,7 @@ def test_a_buffer_in_many_shapes_is_not_looked_at_for_ever(
         outputs.append(graph.add("CONV_2D", [image, weights], graph.tensor((1, 8, 8, rows))))
     model.parts.append(Part(graph, [image], outputs))
     read(model, tmp_path)
-    rows = inspect(tmp_path / "model.tflite", delegate=False).convolutions
+    rows = inspect(tmp_path / "model.tflite", delegate=False).layers
     looked = [row.fit is not None for row in rows]
     assert looked[:15] == [True] * 4 + [False] * 11
     # A shape that was seen before costs nothing.

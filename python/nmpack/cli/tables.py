@@ -38,10 +38,10 @@ def inspect_table(report: ModelReport) -> Table:
     """Tabulate the convolutions of a model, and say what the delegate leaves."""
     several = len(report.subgraphs) > 1
     table = _table(
-        *(["subgraph"] if several else []), "convolution", "weights OHWI", "stride", ">non-zero",
+        *(["subgraph"] if several else []), "layer", "weights OHWI", "stride", ">non-zero",
         "pattern that fits", ">columns", ">tile", "operator", "layout", ">predicted", "reason",
     )  # fmt: skip
-    for row in report.convolutions:
+    for row in report.layers:
         grouped = f" /{row.groups}" if row.groups > 1 and not row.depthwise else ""
         table.add_row(
             *([_subgraph(report.subgraphs[row.subgraph])] if several else []),
@@ -57,8 +57,8 @@ def inspect_table(report: ModelReport) -> Table:
             f"{row.predicted_speedup:.2f}x" if row.predicted_speedup is not None else "",
             printable(row.reason),
         )
-    sparse = sum(row.operator == "nm" for row in report.convolutions)
-    caption = f"{len(report.convolutions)} convolutions among {report.operators} operators"
+    sparse = sum(row.operator == "nm" for row in report.layers)
+    caption = f"{len(report.layers)} layers among {report.operators} operators"
     if several:
         caption += f" of {len(report.subgraphs)} subgraphs"
     if report.partitions is not None:

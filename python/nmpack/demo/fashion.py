@@ -174,8 +174,8 @@ class Fashion:
             "relative_difference": gap.relative,
             "same_top1": gap.top1,
             "partitions": report.partitions,
-            "sparse_convolutions": sum(row.operator == "nm" for row in report.convolutions),
-            "convolutions": len(report.convolutions),
+            "sparse_convolutions": sum(row.operator == "nm" for row in report.layers),
+            "convolutions": len(report.layers),
         }
 
     def riscv64(self) -> Result:

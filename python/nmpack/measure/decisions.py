@@ -30,7 +30,7 @@ class Decisions:
     """A delegate's report about the subgraphs of one file.
 
     Attributes:
-        choices: how it runs convolutions, by (subgraph, node).
+        choices: how it runs layers, by (subgraph, node).
         left: every operator that is in no partition, in the file's order.
         reasons: of those, by (subgraph, node).
         partitions, delegated: how many partitions and operators in them each subgraph has.
@@ -57,7 +57,7 @@ class Decisions:
                     )
                 taken.add((part.subgraph, node))
             nodes = set(part.nodes)
-            for choice in part.convolutions:
+            for choice in part.layers:
                 place = (part.subgraph, choice.node)
                 if choice.node not in nodes:
                     raise InterpreterError(

@@ -31,7 +31,7 @@ _MOST_WEIGHTS = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
-class ConvolutionReport:
+class LayerRow:
     """One convolution.
 
     Attributes:
@@ -91,7 +91,7 @@ class ModelReport:
     Attributes:
         path: of the file.
         operators: of all subgraphs.
-        subgraphs, convolutions: a row for each, in the file's order.
+        subgraphs, layers: a row for each, in the file's order.
         partitions, delegated: graphs that the delegate runs, and operators in them.
         conversions: images that it brings from one layout to the other, in all partitions.
         left: every operator that is in no partition.
@@ -100,7 +100,7 @@ class ModelReport:
     path: str
     operators: int
     subgraphs: tuple[SubgraphReport, ...]
-    convolutions: tuple[ConvolutionReport, ...]
+    layers: tuple[LayerRow, ...]
     partitions: int | None = None
     delegated: int | None = None
     conversions: int | None = None
@@ -109,10 +109,10 @@ class ModelReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``schema`` is 2."""
         rows = []
-        for row in self.convolutions:
+        for row in self.layers:
             pattern = str(row.fit) if row.fit else None
             rows.append(asdict(row) | {"pattern": pattern})
-        return asdict(self) | {"schema": 2, "convolutions": rows}
+        return asdict(self) | {"schema": 3, "layers": rows}
 
 
 def inspect(
@@ -143,7 +143,7 @@ def explain(file: TFLiteFile, answer: DelegateReport | None) -> ModelReport:
     """
     decided = Decisions(file.subgraphs, answer) if answer is not None else None
     weights = _Weights(file)
-    rows: list[ConvolutionReport] = []
+    rows: list[LayerRow] = []
     graphs: list[SubgraphReport] = []
     for graph in file.subgraphs:
         names = short_names([item.name for item in graph.convolutions])
@@ -204,9 +204,9 @@ class _Weights:
 
 def _row(
     item: ConvolutionInfo, name: str, weights: _Weights, decided: Decisions | None
-) -> ConvolutionReport:
+) -> LayerRow:
     fit, reason = weights.fit(item)
-    row = ConvolutionReport(
+    row = LayerRow(
         subgraph=item.subgraph,
         node=item.node,
         name=name,

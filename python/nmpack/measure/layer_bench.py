@@ -223,11 +223,11 @@ class _Bench:
 
     def _choice(self) -> Choice:
         partitions = read_report(self._report).partitions
-        if len(partitions) != 1 or len(partitions[0].convolutions) != 1:
+        if len(partitions) != 1 or len(partitions[0].layers) != 1:
             raise InterpreterError(
-                f"expected the delegate to report on one convolution, got {partitions!r:.200}"
+                f"expected the delegate to report on one layer, got {partitions!r:.200}"
             )
-        return partitions[0].convolutions[0]
+        return partitions[0].layers[0]
 
 
 def _speedup(times: Sequence[Sequence[float]]) -> Summary:

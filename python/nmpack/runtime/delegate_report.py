@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The report that the delegate writes as JSON, schema 2: what it runs, how, and what it left."""
+"""The report that the delegate writes as JSON, schema 3: what it runs, how, and what it left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KINDS = {int: "a whole number", str: "a string", bool: "true or false", list: "
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How the delegate runs one convolution.
+    """How the delegate runs one layer.
 
     Attributes:
         node: index in the operators of its subgraph.
@@ -48,7 +48,7 @@ class Partition:
     subgraph: int
     nodes: tuple[int, ...]
     layout_conversions: int
-    convolutions: tuple[Choice, ...]
+    layers: tuple[Choice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,15 @@ def read_report(path: Path) -> DelegateReport:
     """Read a delegate's report; an absent file means that it took nothing.
 
     Raises:
-        InterpreterError: the file is not a report of schema 2.
+        InterpreterError: the file is not a report of schema 3.
     """
     if not path.exists():
         return DelegateReport()
     try:
         content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
         schema = content.get("schema") if isinstance(content, dict) else None
-        if type(schema) is not int or schema != 2:
-            raise InterpreterError(f"expected a delegate report of schema 2, got {content!r:.80}")
+        if type(schema) is not int or schema != 3:
+            raise InterpreterError(f"expected a delegate report of schema 3, got {content!r:.80}")
         return DelegateReport(
             tuple(_partition(item) for item in _get(content, "partitions", list)),
             tuple(_left(item) for item in _get(content, "left", list)),
@@ -100,7 +100,7 @@ def _partition(item: Any) -> Partition:
         _get(item, "subgraph", int),
         tuple(nodes),
         _get(item, "layout_conversions", int),
-        tuple(_choice(choice) for choice in _get(item, "convolutions", list)),
+        tuple(_choice(choice) for choice in _get(item, "layers", list)),
     )
 
 
