@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import draw_overview
-import numpy as np
 import overview_layer as layer
 import pytest
 
@@ -35,6 +35,7 @@ def test_the_page_quotes_what_the_script_computes() -> None:
     assert cnhw.cost < nhwc.cost < alone, "the page says that the neighbours decide"
     assert set(cnhw.heights) == {layer.PATTERN.tile}
     tasks, blocks = layer.cnhw_tasks(cnhw), -(-layer.PIXELS // nhwc.mr)
+    assert tasks.row_tasks == layer.THREADS == 2, "the page says that they share by halves"
     task_blocks = layer.nhwc_task_blocks(nhwc)
     steps = cnhw.packed.reshape(layer.TAPS, -1).sum(axis=1)
     sparse = block_rows(weights * mask)
@@ -46,22 +47,22 @@ def test_the_page_quotes_what_the_script_computes() -> None:
         f"{kept} of {mask.size} weights",
         f"{mask.size * layer.FLOAT:,} bytes",
         f"{sparse.bytes:,} bytes",
-        *(f"`{x.mr}x{x.nr}` keeps {_list(x.used.sum(axis=1))}" for x in direct),
-        *(f"`{x.mr}x{x.nr}` {x.cost:.0f}" for x in direct),
-        f"dense operator {layer.predict_dense():.0f}",
-        f"{layer.predict_dense() / nhwc.cost:.2f} times as fast",
-        *(f"strips of {x.nr} pixels {x.cost:.0f}" for x in packed),
+        f"| dense | {layer.DENSE_TILE[0]}x{layer.DENSE_TILE[1]} | {layer.COLUMNS} | "
+        f"{layer.predict_dense():.0f} |",
+        *(f"| {x.mr}x{x.nr} | {_list(x.used.sum(axis=1))} | {x.cost:.0f} |" for x in direct),
+        *(f"| strips of {x.nr} pixels | {_blocks(x)} | {x.cost:.0f} |" for x in packed),
         f"{len(cnhw.heights)} blocks of {layer.PATTERN.tile} rows",
         f"{cnhw.packed.sum()} packed columns",
-        f"conversions {layer.predict_conversions():.0f}",
-        f"{alone:.0f} and not {nhwc.cost:.0f}",
+        f"{layer.predict_dense() / nhwc.cost:.2f} times as fast",
+        f"conversions take {layer.predict_conversions():.0f}",
+        f"CNHW would take {alone:.0f} and NHWC takes {nhwc.cost:.0f}",
         f"{nhwc.weights_size:,} bytes of weights and biases in NHWC",
         f"{cnhw.weights_size:,} bytes in CNHW",
         f"{blocks} blocks of {nhwc.mr} pixels, {task_blocks} blocks a task",
         f"{-(-blocks // task_blocks)} tasks",
         f"{tasks.strips} strips, {tasks.task_strips} strips a task",
         f"{tasks.thread_tasks} tasks a thread",
-        f"{tasks.shared} strips that are left",
+        f"both threads share the {tasks.shared} strips that are left",
         f"{len(steps)} steps of {steps.min()} to {steps.max()} channels",
         f"{scratch // 1024} KiB",
         f"{nhwc.nr * int(nhwc.used.sum())} multiply-adds a pixel in NHWC",
@@ -70,8 +71,12 @@ def test_the_page_quotes_what_the_script_computes() -> None:
     assert [phrase for phrase in phrases if phrase not in text] == []
 
 
-def _list(numbers: np.ndarray) -> str:
+def _list(numbers: Iterable[int]) -> str:
     return " and ".join(map(str, numbers))
+
+
+def _blocks(x: layer.Cnhw) -> str:
+    return f"{len(x.heights)} blocks of {_list(set(x.used.sum(axis=1)))}"
 
 
 def _isa() -> str:
