@@ -87,8 +87,7 @@ class Cnhw:
     @property
     def packed(self) -> Bools:
         """Columns that any block keeps."""
-        packed: Bools = self.used.any(axis=0)
-        return packed
+        return np.asarray(self.used.any(axis=0))
 
     @property
     def weights_size(self) -> int:
@@ -193,7 +192,7 @@ def cnhw_tasks(layer: Cnhw, isa: str = ISA) -> Tasks:
     packing = c["packed_column"] * int(layer.packed.sum()) / weights
     left = PIXELS / (layer.nr * task_strips) - whole
 
-    def busiest(rows: int) -> float:
+    def busiest(rows: int) -> Any:
         full, task = max(round(left), 1), 1 / rows + packing
         last = (left - full) / rows + packing if left > full else 0.0
         return max(math.ceil(full * rows / THREADS) * task, rows * (full * task + last) / THREADS)
