@@ -11,6 +11,8 @@ from collections.abc import Iterable
 import overview_layer as layer
 from overview_layer import Bools, Cnhw, Nhwc
 
+from nmpack.sparsity.mask import used_columns
+
 TARGET = layer.ROOT / "docs" / "overview.svg"
 WIDTH, LEFT, CELL, ROW = 940, 70, 9, 4
 DARK, LIGHT, GREY, INK = "#1b5e9c", "#a9cbe8", "#ececec", "#222222"
@@ -190,7 +192,7 @@ def draw(dense: float, direct: list[Nhwc], packed: list[Cnhw], nonzero: Bools) -
     d = Drawing()
     nhwc, cnhw = min(direct, key=lambda x: x.cost), min(packed, key=lambda x: x.cost)
     kernel = f"{layer.KERNEL} x {layer.KERNEL}"
-    tiles, _ = layer.used_columns(nonzero, layer.PATTERN.tile, 1)
+    tiles, _ = used_columns(nonzero, layer.PATTERN.tile, 1)
     d.title(
         f"1. The filter: {layer.OUTPUTS} rows (output channels) of {layer.COLUMNS} columns",
         [f"{kernel} taps of {layer.INPUTS} input channels. Pattern: {layer.PATTERN}. "

@@ -87,8 +87,7 @@ class Cnhw:
     @property
     def packed(self) -> Bools:
         """Columns that any block keeps."""
-        packed: Bools = self.used.any(axis=0)
-        return packed
+        return np.asarray(self.used.any(axis=0))
 
     @property
     def weights_size(self) -> int:
@@ -172,12 +171,13 @@ def cut(
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """CNHW: the strips of a task, whole tasks of each thread, and the strips that all share."""
+    """CNHW: the strips of a task, whole tasks of each thread, strips that all share, and how."""
 
     strips: int
     task_strips: int
     thread_tasks: int
     shared: int
+    row_tasks: int
 
 
 def cnhw_tasks(layer: Cnhw, isa: str = ISA) -> Tasks:
@@ -187,7 +187,18 @@ def cnhw_tasks(layer: Cnhw, isa: str = ISA) -> Tasks:
     fitting = int(c["strips_size"]) // (int(layer.packed.sum()) * layer.nr * FLOAT)
     task_strips = min(fitting, max(strips // (THREADS * int(c["cnhw_tasks"])), 1))
     thread_tasks = PIXELS // (layer.nr * task_strips) // THREADS
-    return Tasks(strips, task_strips, thread_tasks, strips - thread_tasks * THREADS * task_strips)
+    whole = thread_tasks * THREADS
+    weights = sum(h * int(k) for h, k in zip(layer.heights, layer.used.sum(axis=1), strict=True))
+    packing = c["packed_column"] * int(layer.packed.sum()) / weights
+    left = PIXELS / (layer.nr * task_strips) - whole
+
+    def busiest(rows: int) -> Any:
+        full, task = max(round(left), 1), 1 / rows + packing
+        last = (left - full) / rows + packing if left > full else 0.0
+        return max(math.ceil(full * rows / THREADS) * task, rows * (full * task + last) / THREADS)
+
+    row_tasks = min(range(1, min(THREADS, len(layer.heights)) + 1), key=busiest)
+    return Tasks(strips, task_strips, thread_tasks, strips - whole * task_strips, row_tasks)
 
 
 def nhwc_task_blocks(layer: Nhwc, isa: str = ISA) -> int:
