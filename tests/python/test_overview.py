@@ -11,7 +11,7 @@ import overview_layer as layer
 import pytest
 
 from nmpack.measure.drawn_layers import Layer, layer_file
-from nmpack.measure.inspection import ConvolutionReport, inspect
+from nmpack.measure.inspection import LayerRow, inspect
 from nmpack.runtime.interpreter import nmpack_engine
 from nmpack.tflite.block_rows import block_rows
 from nmpack.tflite.file import TFLiteFile
@@ -40,13 +40,14 @@ def test_the_page_quotes_what_the_script_computes() -> None:
     steps = cnhw.packed.reshape(layer.TAPS, -1).sum(axis=1)
     sparse = block_rows(weights * mask)
     assert sparse is not None
+    stored = sum(part.nbytes for part in (sparse.segments, sparse.channels, sparse.values))
     kept = int(mask.sum())
     scratch = tasks.task_strips * int(cnhw.packed.sum()) * cnhw.nr * layer.FLOAT
     phrases = [
         f"{layer.OUTPUTS} rows and {layer.COLUMNS} columns",
         f"{kept} of {mask.size} weights",
         f"{mask.size * layer.FLOAT:,} bytes",
-        f"{sparse.bytes:,} bytes",
+        f"{stored:,} bytes",
         f"| dense | {layer.DENSE_TILE[0]}x{layer.DENSE_TILE[1]} | {layer.COLUMNS} | "
         f"{layer.predict_dense():.0f} |",
         *(f"| {x.mr}x{x.nr} | {_list(x.used.sum(axis=1))} | {x.cost:.0f} |" for x in direct),
@@ -85,9 +86,9 @@ def _isa() -> str:
     return "avx512f" if "avx512f" in flags else "fma3"
 
 
-def _ask(path: Path, layout: str) -> ConvolutionReport:
+def _ask(path: Path, layout: str) -> LayerRow:
     options = {"nm": "force", "layout": layout}
-    return inspect(path, engine=nmpack_engine(alone=True, options=options)).convolutions[0]
+    return inspect(path, engine=nmpack_engine(alone=True, options=options)).layers[0]
 
 
 @pytest.mark.delegate
