@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .console import ToolError
+from .tomlfile import read_toml
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 _HASH = re.compile(r"[0-9a-f]{40}\Z")
@@ -70,12 +70,7 @@ class Pin:
 
 def load_pins(path: Path) -> list[Pin]:
     """Reads pins.toml; raises ToolError with one sentence for anything malformed."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ToolError(f"{path} is missing: it lists the sources to fetch") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ToolError(f"{path} is not valid TOML: {error}") from None
+    data = read_toml(path, path, "it lists the sources to fetch")
     sources = data.get("source")
     if not isinstance(sources, list) or not sources or set(data) != {"source"}:
         raise ToolError(f"{path} must hold [[source]] tables and nothing else")

@@ -161,6 +161,7 @@ def test_a_full_disk(place: Place, environment: dict[str, str]) -> None:
     ("text", "reason"),
     [
         ("[[source]\n", "not valid TOML"),
+        pytest.param(f"a = {'9' * 5000}\n", "expected whole numbers of 64 bits", id="long"),
         ("", "must hold [[source]] tables"),
         ('[[source]]\nname = "Demo"\n', "'name' must be"),
         ('[[source]]\nname = "demo"\nnmae = "x"\n', "unknown key 'nmae'"),
