@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from .console import ToolError
 from .specrows import bad, check_keys, text
 
-HEADER = "include/xnnpack-nm.h"
 # The costs that others fall back on.
 BASE = "scalar"
 _MAX_COST = 1e9
@@ -52,29 +49,8 @@ class Costs:
     nmspmm: list[Slot]
 
 
-def load_bounds(path: Path) -> dict[str, list[int]]:
-    """Of each member of struct xnn_nm_costs; none for a plain number."""
-    try:
-        header = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ToolError(f"kernels/{HEADER} is missing: it says what costs there are") from None
-    limits = {name: int(n) for name, n in re.findall(r"#define (XNN_MAX_\w+) (\d+)\b", header)}
-    body = re.search(r"^struct xnn_nm_costs \{(.*?)^\};", header, re.M | re.S)
-    members = re.findall(r"^ *float (\w+)((?:\[\w+\])*);", body[1] if body else "", re.M)
-    try:
-        bounds = {name: [limits[x] for x in re.findall(r"\w+", sizes)] for name, sizes in members}
-    except KeyError as error:
-        raise ToolError(f"kernels/{HEADER}: expected a #define of {error.args[0]}") from None
-    if [len(bounds.get(name, [])) for name in ("nmconv_percent", "nmspmm_percent")] != [1, 2]:
-        raise ToolError(
-            f"kernels/{HEADER}: expected a struct xnn_nm_costs with nmconv_percent[] and "
-            f"nmspmm_percent[][], got members {', '.join(bounds) or 'none'}"
-        )
-    return bounds
-
-
 def width(where: str, value: object) -> Width:
-    match = re.match(r"([1-9]\d*)(v?)\Z", value) if isinstance(value, str) else None
+    match = re.match(r"([1-9]\d{0,3})(v?)\Z", value) if isinstance(value, str) else None
     if match is None:
         bad(where, "a number of elements as '64' or of vector registers as '4v'", value)
     return Width(int(match[1]), match[2] == "v")
@@ -95,10 +71,10 @@ def read_costs(where: str, row: dict[str, Any], bounds: dict[str, list[int]]) ->
         if not limits:
             members[name] = _number(here, value)
         elif name == "nmconv_percent":
-            nmconv = _slots(here, value, limits)
+            nmconv = _slots(here, value, limits, one=True)
             members[name] = [cost for slot in nmconv for cost in slot.values()]
         elif name == "nmspmm_percent":
-            members[name] = nmspmm = _slots(here, value, limits)
+            members[name] = nmspmm = _slots(here, value, limits, one=False)
         else:
             members[name] = [_number(here, item) for item in _list(here, value, limits)]
     return Costs(measured, members, nmconv, nmspmm)
@@ -118,9 +94,8 @@ def _list(where: str, value: object, limits: list[int]) -> list[object]:
     return value
 
 
-def _slots(where: str, value: object, limits: list[int]) -> list[Slot]:
-    """Slots of nmconv, which has one limit, or nmspmm."""
-    one = len(limits) == 1
+def _slots(where: str, value: object, limits: list[int], *, one: bool) -> list[Slot]:
+    """Slots of nmconv, of one micro-kernel each, or of nmspmm, from one row up."""
     slots = [_slot(where, item) for item in _list(where, value, limits)]
     for slot in slots:
         tiles = list(map(str, slot))
@@ -129,8 +104,9 @@ def _slots(where: str, value: object, limits: list[int]) -> list[Slot]:
         if len({tile.nr for tile in slot}) != 1:
             bad(where, "micro-kernels of one width in a slot", tiles)
         rows = {tile.mr for tile in slot}
-        if not one and (1 not in rows or max(rows) > limits[1]):
-            bad(where, f"micro-kernels of 1 to {limits[1]} rows in a slot, 1 among them", tiles)
+        if max(rows) > limits[1] or (not one and 1 not in rows):
+            among = "" if one else ", 1 among them"
+            bad(where, f"micro-kernels of 1 to {limits[1]} rows in a slot{among}", tiles)
     keys = [str(next(iter(slot)) if one else next(iter(slot)).nr) for slot in slots]
     if len(set(keys)) != len(keys):
         bad(where, "slots that differ", keys)
@@ -144,7 +120,7 @@ def _slot(where: str, value: object) -> Slot:
 
 
 def _tile(where: str, name: str) -> Tile:
-    match = re.match(r"([1-9]\d*)x([1-9]\d*v?)\Z", name)
+    match = re.match(r"([1-9]\d{0,3})x([1-9]\d{0,3}v?)\Z", name)
     if match is None:
         bad(where, "a tile as '6x16' or '7x4v'", name)
     return Tile(int(match[1]), width(where, match[2]))

@@ -36,6 +36,7 @@ _STAMP = "nmpack-stamp.json"
 # The code that decides what a tree holds: when it changes, trees are built again.
 _TOOLS = (
     "gitrepo.py",
+    "kernelbounds.py",
     "kernelcosts.py",
     "kernelfiles.py",
     "kernelspec.py",
@@ -43,6 +44,7 @@ _TOOLS = (
     "patchtree.py",
     "series.py",
     "specrows.py",
+    "tomlfile.py",
 )
 
 

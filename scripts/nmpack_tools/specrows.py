@@ -45,6 +45,9 @@ def check_keys(
 
 
 def text(where: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or "\n" in value:
+    """A line as it will stand in a header of C, where a backslash at its end takes the next in."""
+    if not isinstance(value, str) or not value.strip() or len(value.splitlines()) != 1:
         bad(where, "a line of text", value)
+    if value.rstrip().endswith(("\\", "??/")):
+        bad(where, "a line of text that does not go on in the next as C reads it", value)
     return value

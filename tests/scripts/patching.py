@@ -61,9 +61,10 @@ struct xnn_nm_costs {
   float pack_percent[XNN_MAX_NMSPMM_KERNELS];
 };
 """
+NMCONV_HEADER = "#define XNN_MAX_NMCONV_MR 16\n"
 SPEC = """\
 [isa]
-rvv = { guard = "XNN_ARCH_RISCV", flags = "xnn_arch_riscv_vector" }
+rvv = { guard = "XNN_ARCH_RISCV", flags = "xnn_arch_riscv_vector", scalable = true }
 scalar = { flags = "0" }
 
 [x32-packim2col]
@@ -145,6 +146,7 @@ class Project:
     def overlay(self) -> None:
         self.write("kernels/kernels.toml", SPEC)
         self.write("kernels/include/xnnpack-nm.h", HEADER)
+        self.write("kernels/src/xnnpack/nmconv.h", NMCONV_HEADER)
         for name, text in TEMPLATES.items():
             self.write(f"kernels/src/{name}", text)
         self.write("kernels/src/operators/nm.c", "int operator_nm;\n")

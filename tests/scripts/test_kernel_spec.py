@@ -9,16 +9,21 @@ import pytest
 from nmpack_tools.console import ToolError
 from nmpack_tools.kernelfiles import TABLES, kernels, texts
 from nmpack_tools.kernelspec import load_spec
-from patching import HEADER, SPEC
+from patching import HEADER, NMCONV_HEADER, SPEC
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def overlay(tmp_path: Path) -> Path:
-    (tmp_path / "include").mkdir()
-    (tmp_path / "include/xnnpack-nm.h").write_text(HEADER)
-    (tmp_path / "kernels.toml").write_text(SPEC)
+    texts = {
+        "include/xnnpack-nm.h": HEADER,
+        "src/xnnpack/nmconv.h": NMCONV_HEADER,
+        "kernels.toml": SPEC,
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
     return tmp_path
 
 
@@ -127,6 +132,23 @@ def test_no_two_kernels_of_the_project_have_one_name_and_each_has_a_template() -
         ("4x8 = ", "4x16 = ", "expected micro-kernels of one width in a slot, got ['1x8', '4x16']"),
         ("1x8 = ", "2x8 = ", "expected micro-kernels of 1 to 8 rows in a slot, 1 among them, got"),
         ("4x8 = ", "9x8 = ", "expected micro-kernels of 1 to 8 rows in a slot, 1 among them, got"),
+        ("1x4 = 110", "16x4 = 110 }, { 17x4 = 1", "micro-kernels of 1 to 16 rows in a slot, got"),
+        ("1x4 = 110", "99999x4 = 1", "expected a tile as '6x16' or '7x4v', got '99999x4'"),
+        ("1x4 = 110", "1x4v = 110", "nmconv_percent: expected a number of elements, since the in"),
+        ("4x8 = 110.5", "4x8v = 110.5", "expected micro-kernels of one width in a slot, got ['1x8"),
+        ("14x2v", "14x2", "costs.rvv.nmconv_percent: expected vector registers as '4v', since the"),
+        ('"64"', '"64v"', "x32-packim2col.scalar.strip: expected a number of elements, since the"),
+        ("scalable = true", "scalable = 1", "isa.rvv.scalable: expected true or false, got 1"),
+        (
+            "scalable = true",
+            "scalable = false",
+            "elements, since the instruction set is not scalab",
+        ),
+        ('"scalar" }', '"scalar", granularity = 65536 }', "at least 1 and of 16 bits, got 65536"),
+        ("Of what?", r"Of what?\\", "expected a line of text that does not go on in the next as C"),
+        ("Of what?", r"Of what?\\ ", "a line of text that does not go on in the next as C reads"),
+        ("Of what?", "Of what??/", "costs.rvv.measured: expected a line of text that does not go"),
+        ("Of what?", r"Of\rwhat?", "costs.rvv.measured: expected a line of text, got 'Of\\rwhat?'"),
         ('["Not measured."]', '"Nowhere."', "costs.scalar.measured: expected a list of lines of"),
         ('measured = ["Not', 'm = ["Not', "costs.scalar: expected a key 'measured', got ['add"),
         (
@@ -146,6 +168,36 @@ def test_a_mistake_is_one_sentence(overlay: Path, old: str, new: str, said: str)
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("9" * 5000, "expected whole numbers of 64 bits, got a longer one"),
+        ("0x" + "9" * 5000, "expected whole numbers of 64 bits, got a longer one"),
+        ("[" * 5000, "expected a few levels of tables and lists, got too many"),
+    ],
+    ids=["decimal", "hexadecimal", "levels"],
+)
+def test_what_python_cannot_read_is_one_sentence(overlay: Path, value: str, said: str) -> None:
+    change(overlay, "addition = 20", f"addition = {value}")
+    with pytest.raises(ToolError) as caught:
+        load_spec(overlay)
+    assert str(caught.value) == f"kernels/kernels.toml: {said}"
+
+
+def test_strips_are_packed_by_what_is_compiled_where_they_are_read(overlay: Path) -> None:
+    change(
+        overlay, 'scalar = { strip = "64" }', 'rvv = { strip = "4v" }\nscalar = { strip = "64" }'
+    )
+    change(overlay, 'pack = "scalar" }', 'pack = "scalar" }\nrvv = { pack = "rvv" }')
+    assert load_spec(overlay).strips["rvv"].pack == "rvv"
+    change(overlay, 'rvv = { pack = "rvv" }', 'rvv = { pack = "scalar" }')
+    assert load_spec(overlay).strips["rvv"].pack == "scalar"
+    change(overlay, 'scalar = { pack = "scalar" }', 'scalar = { pack = "rvv" }')
+    said = r"f32-nmspmm\.scalar\.pack: expected an instruction set without a guard or with that of "
+    with pytest.raises(ToolError, match=said + "scalar, got 'rvv'"):
+        load_spec(overlay)
+
+
 def test_scalar_has_every_cost(overlay: Path) -> None:
     text = SPEC[: SPEC.index("[costs.scalar]")] + SPEC[SPEC.index("[costs.rvv]") :]
     (overlay / "kernels.toml").write_text(text)
@@ -159,6 +211,12 @@ def test_scalar_has_every_cost(overlay: Path) -> None:
         ("struct xnn_nm_costs {", "struct costs {", "got members none"),
         ("  float nmconv_percent[XNN_MAX_NMCONV_KERNELS];\n", "", "got members addition, nmspmm_"),
         ("#define XNN_MAX_NMSPMM_ROWS 8", "", "expected a #define of XNN_MAX_NMSPMM_ROWS"),
+        ("_ROWS 8", f"_ROWS {'8' * 10}", "expected a #define of XNN_MAX_NMSPMM_ROWS as 1 to 9"),
+        ("float addition;", "float addition, luck;", "to be a member as 'float name;' or 'float n"),
+        ("float addition;", "uint32_t addition;", "got 'uint32_t addition;'"),
+        ("float addition;", "float addition[4];", "got 'float addition[4];'"),
+        ("float addition;", "float addition; float luck;", "got 'float addition; float luck;'"),
+        ("float addition;", "#if 0\n  float addition;\n#endif", "got '#if 0'"),
     ],
 )
 def test_the_header_is_not_as_expected(overlay: Path, old: str, new: str, said: str) -> None:
@@ -168,7 +226,21 @@ def test_the_header_is_not_as_expected(overlay: Path, old: str, new: str, said: 
     assert said in str(caught.value)
 
 
-def test_the_header_is_missing(overlay: Path) -> None:
-    (overlay / "include/xnnpack-nm.h").unlink()
-    with pytest.raises(ToolError, match=r"kernels/include/xnnpack-nm\.h is missing"):
+def test_comments_in_the_struct_are_no_members(overlay: Path) -> None:
+    before = load_spec(overlay)
+    comments = "/* float a;\n  float b; */ float addition;  // float c;\n  // float d;\n\n"
+    change(overlay, "float addition;", comments, "include/xnnpack-nm.h")
+    assert load_spec(overlay) == before
+
+
+@pytest.mark.parametrize("name", ["include/xnnpack-nm.h", "src/xnnpack/nmconv.h"])
+def test_a_header_is_missing_or_not_text(overlay: Path, name: str) -> None:
+    (overlay / name).write_bytes(b"// \xff\n")
+    with pytest.raises(ToolError, match=rf"kernels/{name}: expected text in UTF-8, got 'utf-8'"):
+        load_spec(overlay)
+    (overlay / name).write_text("\n")
+    with pytest.raises(ToolError, match=rf"kernels/{name}: expected a "):
+        load_spec(overlay)
+    (overlay / name).unlink()
+    with pytest.raises(ToolError, match=rf"kernels/{name} is missing"):
         load_spec(overlay)
