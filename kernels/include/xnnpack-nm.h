@@ -109,12 +109,12 @@ enum xnn_status xnn_subgraph_set_nm_costs(
 
 /// Why a layer runs on the N:M operator or does not.
 enum xnn_nm_reason {
+  /// Only f32 with static weights is supported. Of layers that nobody examined.
+  xnn_nm_reason_datatype = 0,
   /// It does: N:M inference is predicted to be faster, or forced.
-  xnn_nm_reason_chosen = 0,
+  xnn_nm_reason_chosen,
   /// The runtime was created without @ref XNN_FLAG_HINT_NM_SPARSE_INFERENCE.
   xnn_nm_reason_disabled,
-  /// Only f32 with static weights is supported.
-  xnn_nm_reason_datatype,
   /// The graph runs in NCHW layout, which has no N:M operator.
   xnn_nm_reason_layout,
   /// Depthwise filters have no columns to share.

@@ -422,6 +422,35 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_chooses_by_hint_and_weights) {
   EXPECT_EQ(3, info.kernel_height);
 }
 
+TEST(CONVOLUTION_NM_NHWC_F32, graph_says_that_other_types_have_no_such_operator) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  const std::vector<int8_t> filter(64, 0);
+  xnn_subgraph_t subgraph = nullptr;
+  ASSERT_EQ(xnn_status_success, xnn_create_subgraph(2, 0, &subgraph));
+  const size_t dims[4] = {1, 5, 5, 8};
+  const size_t filter_dims[4] = {8, 1, 1, 8};
+  uint32_t input, output, weights;
+  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_qint8, 0, 1.0f, 4, dims, nullptr,
+                                                                  0, XNN_VALUE_FLAG_EXTERNAL_INPUT, &input));
+  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_qint8, 0, 1.0f, 4, dims, nullptr,
+                                                                  1, XNN_VALUE_FLAG_EXTERNAL_OUTPUT, &output));
+  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_qint8, 0, 1.0f, 4, filter_dims,
+                                                                  filter.data(), XNN_INVALID_VALUE_ID, 0, &weights));
+  ASSERT_EQ(xnn_status_success, xnn_define_convolution_2d(
+    subgraph, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 8, 8, -std::numeric_limits<float>::infinity(),
+    std::numeric_limits<float>::infinity(), input, weights, XNN_INVALID_VALUE_ID, output, 0));
+  for (const uint32_t flags : {0, XNN_FLAG_HINT_NM_SPARSE_INFERENCE, XNN_FLAG_FORCE_NM_SPARSE_INFERENCE}) {
+    xnn_runtime_t runtime = nullptr;
+    ASSERT_EQ(xnn_status_success, xnn_create_runtime_v2(subgraph, nullptr, flags, &runtime));
+    xnn_nm_layer_info info = {};
+    size_t count = 1;
+    EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, &info));
+    EXPECT_EQ(xnn_nm_reason_datatype, info.reason);
+    xnn_delete_runtime(runtime);
+  }
+  xnn_delete_subgraph(subgraph);
+}
+
 TEST(CONVOLUTION_NM_NHWC_F32, small_images_gain_less) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   Shape s;

@@ -38,40 +38,41 @@ static size_t get_part_columns(const struct xnn_operator* op)
   return op->nm.in_place ? 0 : max(op->nm.costs.strips_size / column_size, 1);
 }
 
+// What a filter is packed from.
+struct source {
+  const struct xnn_nm_layer* layer;
+  const struct xnn_nm_zeros* zeros;
+  const struct xnn_nmspmm_analysis* analysis;
+  struct xnn_nmspmm_sizes sizes;
+  size_t part_columns;
+};
+
+static enum xnn_status pack(const void* context, void* memory)
+{
+  const struct source* source = context;
+  return xnn_pack_nmspmm_filter(
+    source->layer, source->zeros, source->analysis, &source->sizes, source->part_columns, memory);
+}
+
 static enum xnn_status pack_filter(
   xnn_operator_t op,
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_zeros* zeros,
   const struct xnn_nmspmm_analysis* analysis)
 {
-  const struct xnn_nmspmm_config* config = analysis->config;
   const size_t part_columns = get_part_columns(op);
-  const struct xnn_nmspmm_sizes sizes = xnn_get_nmspmm_sizes(layer, analysis, part_columns);
-  const size_t size = round_up_po2(xnn_layout_nmspmm_filter(&sizes, /*memory=*/NULL).size, XNN_ALLOCATION_ALIGNMENT);
-  // Micro-kernels of different strips pack differently.
-  struct xnn_weights_cache_look_up_key cache_key = {
-    .seed = op->groups ^ op->group_input_channels ^ op->group_output_channels ^ (config->nr << 8) ^ config->mr ^
-      ((uint32_t) op->nm.in_place << 31) ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20),
-    .kernel = xnn_get_nm_rows_key(&layer->filter),
-    .bias = layer->bias,
+  const struct source source = {
+    .layer = layer,
+    .zeros = zeros,
+    .analysis = analysis,
+    .sizes = xnn_get_nmspmm_sizes(layer, analysis, part_columns),
+    .part_columns = part_columns,
   };
-  if (use_weights_cache(op)) {
-    op->packed_weights.offset = xnn_weights_cache_look_up(op->weights_cache, &cache_key);
-    if (op->packed_weights.offset != XNN_CACHE_NOT_FOUND) {
-      return xnn_status_success;
-    }
-  }
-  void* memory = xnn_get_pointer_to_write_weights(op, size, /*padding_byte=*/0);
-  if (memory == NULL) {
-    xnn_log_error("failed to allocate %zu bytes for %s operator packed weights",
-      size, xnn_operator_type_to_string(op->type));
-    return xnn_status_out_of_memory;
-  }
-  const enum xnn_status status = xnn_pack_nmspmm_filter(layer, zeros, analysis, &sizes, part_columns, memory);
-  if (status == xnn_status_success && use_weights_cache(op)) {
-    op->packed_weights.offset = xnn_look_up_or_insert_weights_cache(op->weights_cache, &cache_key, memory, size);
-  }
-  return status;
+  // Micro-kernels of different strips pack differently.
+  const uint32_t seed = ((uint32_t) analysis->config->nr << 8) ^ analysis->config->mr ^
+    ((uint32_t) op->nm.in_place << 31) ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20);
+  return xnn_pack_nm_weights(
+    op, layer, seed, xnn_layout_nmspmm_filter(&source.sizes, /*memory=*/NULL).size, pack, &source);
 }
 
 enum xnn_status xnn_create_analyzed_nm_cnhw(

@@ -130,6 +130,39 @@ xnn_operator_t xnn_allocate_nm_operator(
   return op;
 }
 
+enum xnn_status xnn_pack_nm_weights(
+    xnn_operator_t op,
+    const struct xnn_nm_layer* layer,
+    uint32_t seed,
+    size_t size,
+    xnn_pack_nm_fn pack,
+    const void* context)
+{
+  struct xnn_weights_cache_look_up_key cache_key = {
+    .seed = seed ^ op->groups ^ op->group_input_channels ^ op->group_output_channels,
+    .kernel = xnn_get_nm_rows_key(&layer->filter),
+    .bias = layer->bias,
+  };
+  if (use_weights_cache(op)) {
+    op->packed_weights.offset = xnn_weights_cache_look_up(op->weights_cache, &cache_key);
+    if (op->packed_weights.offset != XNN_CACHE_NOT_FOUND) {
+      return xnn_status_success;
+    }
+  }
+  size = round_up_po2(size, XNN_ALLOCATION_ALIGNMENT);
+  void* memory = xnn_get_pointer_to_write_weights(op, size, /*padding_byte=*/0);
+  if (memory == NULL) {
+    xnn_log_error("failed to allocate %zu bytes for %s operator packed weights",
+      size, xnn_operator_type_to_string(op->type));
+    return xnn_status_out_of_memory;
+  }
+  const enum xnn_status status = pack(context, memory);
+  if (status == xnn_status_success && use_weights_cache(op)) {
+    op->packed_weights.offset = xnn_look_up_or_insert_weights_cache(op->weights_cache, &cache_key, memory, size);
+  }
+  return status;
+}
+
 enum xnn_status xnn_resolve_nm_output_size(xnn_operator_t op)
 {
   const size_t effective_kernel_height = (size_t) (op->kernel_height - 1) * op->dilation_height + 1;

@@ -35,42 +35,33 @@ static struct xnn_nmconv_filter get_filter(const struct xnn_operator* op, void* 
     op->nm.datatype, op->nm.nmconv->nr, op->num_output_channel_blocks, op->num_nonzero_blocks, memory);
 }
 
+// What a filter is packed from.
+struct source {
+  const struct xnn_operator* op;
+  const struct xnn_nm_layer* layer;
+  const struct xnn_nm_zeros* zeros;
+};
+
+static enum xnn_status pack(const void* context, void* memory)
+{
+  const struct source* source = context;
+  const struct xnn_nmconv_filter filter = get_filter(source->op, memory);
+  return xnn_pack_nmconv_filter(source->layer, source->zeros, source->op->nm.nmconv->nr, &filter);
+}
+
 static enum xnn_status pack_filter(
   xnn_operator_t op,
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_zeros* zeros)
 {
-  const size_t nr = op->nm.nmconv->nr;
-  const size_t filter_size = get_filter(op, /*memory=*/NULL).size;
-  if (filter_size == 0) {
+  const size_t size = get_filter(op, /*memory=*/NULL).size;
+  if (size == 0) {
     xnn_log_error("failed to create %s operator: packed weights overflow memory",
       xnn_operator_type_to_string(op->type));
     return xnn_status_unsupported_parameter;
   }
-  const size_t size = round_up_po2(filter_size, XNN_ALLOCATION_ALIGNMENT);
-  struct xnn_weights_cache_look_up_key cache_key = {
-    .seed = op->groups ^ op->group_input_channels ^ op->group_output_channels ^ nr ^ xnn_microkernel_type_nmconv,
-    .kernel = xnn_get_nm_rows_key(&layer->filter),
-    .bias = layer->bias,
-  };
-  if (use_weights_cache(op)) {
-    op->packed_weights.offset = xnn_weights_cache_look_up(op->weights_cache, &cache_key);
-    if (op->packed_weights.offset != XNN_CACHE_NOT_FOUND) {
-      return xnn_status_success;
-    }
-  }
-  void* memory = xnn_get_pointer_to_write_weights(op, size, /*padding_byte=*/0);
-  if (memory == NULL) {
-    xnn_log_error("failed to allocate %zu bytes for %s operator packed weights",
-      size, xnn_operator_type_to_string(op->type));
-    return xnn_status_out_of_memory;
-  }
-  const struct xnn_nmconv_filter filter = get_filter(op, memory);
-  const enum xnn_status status = xnn_pack_nmconv_filter(layer, zeros, nr, &filter);
-  if (status == xnn_status_success && use_weights_cache(op)) {
-    op->packed_weights.offset = xnn_look_up_or_insert_weights_cache(op->weights_cache, &cache_key, memory, size);
-  }
-  return status;
+  const struct source source = {.op = op, .layer = layer, .zeros = zeros};
+  return xnn_pack_nm_weights(op, layer, op->nm.nmconv->nr ^ xnn_microkernel_type_nmconv, size, pack, &source);
 }
 
 enum xnn_status xnn_create_analyzed_nm_nhwc(

@@ -140,9 +140,10 @@ static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm
   return xnn_status_success;
 }
 
-static float get_speedup(const struct xnn_nm_choice* choice, bool adds)
+// How many times as fast as the dense operator one of so much cost is.
+static float get_speedup(const struct xnn_nm_choice* choice, bool adds, float cost)
 {
-  return (choice->dense_cost + (adds ? choice->addition_cost : 0.0f)) / choice->nhwc_cost;
+  return (choice->dense_cost + (adds ? choice->addition_cost : 0.0f)) / cost;
 }
 
 enum xnn_nm_reason xnn_decide_nm_nhwc(
@@ -157,7 +158,7 @@ enum xnn_nm_reason xnn_decide_nm_nhwc(
   if (choice->nhwc.config == NULL) {
     return xnn_nm_reason_no_kernel;
   }
-  if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 || get_speedup(choice, adds) >= min_speedup) {
+  if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 || get_speedup(choice, adds, choice->nhwc_cost) >= min_speedup) {
     return xnn_nm_reason_chosen;
   }
   return choice->gain_on_large_images >= min_speedup ? xnn_nm_reason_too_small : xnn_nm_reason_too_dense;
@@ -256,7 +257,7 @@ static void describe_nhwc(
   info->column_density = (float) ((double) choice->nhwc.num_columns / columns);
   info->tile_height = choice->nhwc.config->nr;
   info->pixel_tile = choice->nhwc.config->mr;
-  info->predicted_speedup = get_speedup(choice, choice->adds);
+  info->predicted_speedup = get_speedup(choice, choice->adds, choice->nhwc_cost);
 }
 
 static void describe_cnhw(
@@ -267,7 +268,7 @@ static void describe_cnhw(
   info->column_density = (float) ((double) choice->cnhw.num_weights / weights);
   info->tile_height = choice->cnhw.config->mr;
   info->pixel_tile = choice->cnhw.config->nr;
-  info->predicted_speedup = (choice->dense_cost + (choice->adds ? choice->addition_cost : 0.0f)) / choice->cnhw.cost;
+  info->predicted_speedup = get_speedup(choice, choice->adds, choice->cnhw.cost);
 }
 
 void xnn_describe_nm_choice(

@@ -149,7 +149,7 @@ void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t flags, const 
         continue;
       }
       xnn_log_info("fuse Add Node #%" PRIu32 " into Convolution 2D Node #%" PRIu32, add->id, conv->id);
-      // The convolution moves to where the other input is there for sure.
+      // The convolution moves to the addition's place, where its other input has been computed.
       const uint32_t output_id = add->outputs[0];
       *add = *conv;
       add->id = n;

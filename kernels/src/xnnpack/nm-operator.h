@@ -75,6 +75,20 @@ XNN_INTERNAL xnn_operator_t xnn_allocate_nm_operator(
     xnn_init_nm_params_fn init,
     xnn_weights_cache_t weights_cache);
 
+// Fills memory of the size that was asked for with packed weights.
+typedef enum xnn_status (*xnn_pack_nm_fn)(const void* context, void* memory);
+
+// Lets an operator have packed weights: from its weights cache, or packed now.
+//
+// seed  tells weights that are packed otherwise, though the filter is the same.
+XNN_INTERNAL enum xnn_status xnn_pack_nm_weights(
+    xnn_operator_t op,
+    const struct xnn_nm_layer* layer,
+    uint32_t seed,
+    size_t size,
+    xnn_pack_nm_fn pack,
+    const void* context);
+
 // Checks and stores what reshape functions are given, and resolves the output size. An empty batch leaves the operator in
 // xnn_run_state_skip.
 XNN_INTERNAL enum xnn_status xnn_begin_nm_reshape(
