@@ -22,9 +22,10 @@ from nmpack.runtime.interpreter import Engine, nmpack_engine
 from nmpack.runtime.runner import run
 from nmpack.sparsity.mask import compute_mask
 from nmpack.sparsity.pattern import NMPattern
-from nmpack.tflite.block_rows import BlockRows, block_rows
+from nmpack.tflite.block_rows import BlockRows, block_rows, decode
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.flatbuffer import Table
+from nmpack.tflite.model import Axis, Sparsity
 from nmpack.tflite.storage import to_sparse_storage
 
 
@@ -66,6 +67,32 @@ def test_the_tile_of_the_pattern_is_found_and_dense_filters_stay() -> None:
         assert rows.tile == tile
         assert stored_bytes(rows) < 0.28 * weights.nbytes
     assert block_rows(np.zeros((7, 1, 1, 5), np.float32)) is not None
+
+
+def test_a_filter_of_next_to_nothing_is_neither_stored_nor_read() -> None:
+    """Zeros take no room in a file, but in memory they do."""
+    one = np.zeros((1, 1, 1, 1 << 22), np.float32)
+    one[..., 7] = 1.0
+    rows = block_rows(one)
+    assert rows is not None
+    assert np.array_equal(rows.dense(), one)
+    assert block_rows(np.concatenate([one, one], axis=3)) is None
+    enough = np.zeros((1, 1, 1, 1 << 23), np.float32)
+    enough[..., ::64] = 1.0
+    assert block_rows(enough) is not None
+
+    def read(inputs: int, kept: int) -> int:
+        sizes = [Axis("DENSE", 1, None, None)] * 3
+        segments, indices = np.array([0, kept], np.int32), np.arange(kept, dtype=np.int32)
+        axes = (*sizes, Axis("SPARSE_CSR", 0, segments, indices), Axis("DENSE", 1, None, None))
+        encoding = Sparsity(0, (0, 1, 2, 3, 4), (0,), axes)
+        return decode(encoding, (1, 1, 1, inputs), np.zeros(4 * kept, np.uint8)).size
+
+    assert read(1 << 22, 1) == 1 << 22
+    assert read(1 << 23, 1 << 17) == 1 << 23
+    for inputs, kept in ((1 << 23, 1), (1 << 23, (1 << 17) - 1), ((1 << 28) + 1, 1 << 22)):
+        with pytest.raises(ModelError, match=rf"of which {kept} weights are stored: expected at "):
+            read(inputs, kept)
 
 
 @pytest.mark.torch

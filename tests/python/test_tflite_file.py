@@ -21,6 +21,8 @@ from nmpack.tflite.operator_codes import CALLING, CONV_2D, DEPTHWISE_CONV_2D
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from long_files import chain
+from schema_objects import require_same, schema_of
 from subgraph_files import Model, Part, branches, filters, sharing, two_signatures
 
 pytestmark = pytest.mark.torch
@@ -308,6 +310,46 @@ def test_thousands_of_honest_subgraphs_are_read(tmp_path: Path) -> None:
     assert len(file.subgraphs) == 3000
     assert file.subgraphs[2999].signatures == ("run 2999",)
     assert inspect(tmp_path / "model.tflite", delegate=False).operators == 3000
+
+
+@pytest.mark.parametrize("shape", [(-1, -1, 4), (-1, 0), (-1,), (0, 4)])
+def test_sizes_below_one_are_no_array(shape: tuple[int, ...], tmp_path: Path) -> None:
+    model = two_signatures()
+    graph = model.parts[0].graph
+    constant = graph.constant(np.ones(4, np.float32))
+    graph.tensors[constant].shape = shape
+    file = read(model, tmp_path)
+    with pytest.raises(ModelError, match=r"expected each axis to be at least 1, got shape \("):
+        file.array(file.primary.tensors[constant])
+
+
+def test_a_hundred_thousand_operators_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.tflite"
+    path.write_bytes(chain(100_000))
+    file = TFLiteFile(path)
+    last = file.primary.operators[-1]
+    assert len(file.primary.operators) == 100_000
+    assert (last.name, last.inputs, last.outputs) == ("ADD", (99_999, 99_999), (100_000,))
+    assert file.primary.tensors[-1].buffer == 100_000
+
+
+def test_a_chain_is_an_honest_file(tmp_path: Path) -> None:
+    path = tmp_path / "chain.tflite"
+    path.write_bytes(chain(3))
+    require_same(TFLiteFile(path), schema_of("ai_edge_litert"))
+
+
+def test_the_most_operators_are_said_and_what_is_left_out_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "chain.tflite"
+    path.write_bytes(chain(1000))
+    # The tensors state no quantization and no sparsity, the operators one kind of options.
+    monkeypatch.setattr("nmpack.tflite.file._MAX_BUDGET", 86 * 1000)
+    assert len(TFLiteFile(path).primary.operators) == 1000
+    monkeypatch.setattr("nmpack.tflite.file._MAX_BUDGET", 80 * 1000)
+    with pytest.raises(ModelError, match=r"more operators and tensors, .* of 100,000 operators"):
+        TFLiteFile(path)
 
 
 def test_a_buffer_in_many_shapes_is_not_looked_at_for_ever(

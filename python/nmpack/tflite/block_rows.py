@@ -23,7 +23,9 @@ _TILES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 # A filter that is hardly smaller is not worth an operator.
 _WORTH = 0.9
 _ORDER, _BLOCKED = (0, 1, 2, 3, 4), (0,)
-# A hostile file states a large tensor and stores nothing.
+# A hostile file states a large tensor and stores nothing. Where a filter has more than _FEW
+# weights, one of _SPARSEST must be stored: pruning by columns leaves far more.
+_FEW, _SPARSEST = 1 << 22, 64
 _MOST = 1 << 28
 
 
@@ -63,7 +65,8 @@ def block_rows(weights: Array, *, tensors: int = 1) -> BlockRows | None:
         tensors: how many share its values; each repeats segments and channels.
 
     Returns:
-        None when no height takes less than nine tenths of the dense bytes.
+        None when no height takes less than nine tenths of the dense bytes, or when so little would
+        be stored that :func:`decode` refused it.
     """
     rows = weights.shape[0]
     nonzero = (weights != 0).reshape(rows, -1)
@@ -73,10 +76,12 @@ def block_rows(weights: Array, *, tensors: int = 1) -> BlockRows | None:
         used = int(np.count_nonzero(used_columns(nonzero, tile, 1)[0]))
         index = _index_type(weights.shape[3])().itemsize
         taps = rows // tile * weights.shape[1] * weights.shape[2]
-        costs.append((used * (4 * tile + tensors * index) + 4 * tensors * (taps + 1), tile))
-    size, tile = min(costs, key=lambda item: (item[0], -item[1]))
-    if size > _WORTH * weights.size * 4:
+        size = used * (4 * tile + tensors * index) + 4 * tensors * (taps + 1)
+        costs.append((size, -tile, used * tile))
+    size, negative, stored = min(costs)
+    if size > _WORTH * weights.size * 4 or weights.size > _most_weights(stored):
         return None
+    tile = -negative
     return _encode(weights, used_columns(nonzero, tile, 1)[0], tile)
 
 
@@ -93,6 +98,11 @@ def _encode(weights: Array, used: BoolArray, tile: int) -> BlockRows:
         (outputs, height, width, inputs), tile, segments, channels.astype(kind),
         values.astype(np.float32),
     )  # fmt: skip
+
+
+def _most_weights(stored: int) -> int:
+    """Return how many weights a filter may have of which so many are stored."""
+    return min(max(_FEW, _SPARSEST * stored), _MOST)
 
 
 def _index_type(inputs: int) -> Any:
@@ -120,8 +130,13 @@ def decode(
     sizes = [axis.size for axis in axes]
     outputs, height, width, inputs = shape
     tile = sizes[4]
-    if min(*shape, tile) < 1 or math.prod(shape) > _MOST:
+    if min(*shape, tile) < 1:
         raise ModelError(f"a filter of shape {shape} in tiles of {tile} is impossible")
+    if math.prod(shape) > (most := _most_weights(len(data) // 4)):
+        raise ModelError(
+            f"a filter of shape {shape} of which {len(data) // 4} weights are stored: expected at "
+            f"most {most} in all"
+        )
     if sizes[:3] != [outputs // tile, height, width] or outputs % tile:
         raise ModelError(f"axes {sizes} do not make a filter of shape {shape}")
     segments = _list_of(axes[3].segments, "segments")

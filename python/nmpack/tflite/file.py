@@ -23,11 +23,13 @@ from nmpack.tflite.records import Budget, Record
 from nmpack.tflite.subgraphs import SubgraphReader
 
 # An honest file states each list once, in at least a byte for each unit of the budget; a hostile
-# one shares a long list between many tables. The second bounds time and memory for any file: a few
-# seconds and 100 MiB.
+# one shares a long list between many tables.
 _MAX_SHARING = 4
-_MAX_BUDGET = 2_000_000
 _MIN_BUDGET = 1000
+# Bounds time and memory for any file, to about 15 seconds and 250 MiB. An addition with its tensor
+# and its buffer takes 85 of this; other operators have more tensors, but few a buffer for each.
+_MOST_OPERATORS = 100_000
+_MAX_BUDGET = 120 * _MOST_OPERATORS
 # Types of the schema that numpy has, too.
 _ARRAYS = (
     "float16", "float32", "float64", "int8", "int16", "int32", "int64",
@@ -63,7 +65,7 @@ class TFLiteFile:
 
     def _parse(self) -> None:
         size = len(self._data)
-        budget = Budget(min(_MIN_BUDGET + _MAX_SHARING * size, _MAX_BUDGET), size)
+        budget = _budget(size)
         model = Record(Table.root(self._data, b"TFL3"), "Model", budget)
         if model["version"] != 3:
             raise ModelError(f"expected schema version 3, got {model['version']}")
@@ -142,14 +144,27 @@ class TFLiteFile:
                 return decode(tensor.encoding, tensor.shape, values)
             except ModelError as error:
                 raise ModelError(f"{where}: {error}") from error
+        if any(size < 1 for size in tensor.shape):
+            raise ModelError(
+                f"{where}: expected each axis to be at least 1, got shape {tensor.shape}"
+            )
         count = math.prod(tensor.shape)
         expected = count * kind.itemsize
-        if length != expected or count < 1:
+        if length != expected:
             raise ModelError(
                 f"{where}: shape {tensor.shape} needs {expected} bytes, the file holds {length}"
             )
         flat = np.frombuffer(self._data, kind, count, offset)
         return flat.reshape(tensor.shape)
+
+
+def _budget(size: int) -> Budget:
+    """Return what may be read of a file of ``size`` bytes."""
+    amount = _MIN_BUDGET + _MAX_SHARING * size
+    if amount <= _MAX_BUDGET:
+        return Budget(amount, f"it refers to its {size} bytes more than any model does")
+    most = f"a model of {_MOST_OPERATORS:,} operators"
+    return Budget(_MAX_BUDGET, f"it has more operators and tensors, or longer lists, than {most}")
 
 
 def _signatures(model: Record, subgraphs: int) -> tuple[Signature, ...]:

@@ -14,11 +14,13 @@ import numpy.typing as npt
 from nmpack.errors import ModelError
 
 _MAX_BYTES = 1 << 31
+_SCALARS = {code: struct.Struct("<" + code) for code in "?bBhHiIqQfd"}
+_U16, _I32, _U32 = _SCALARS["H"], _SCALARS["i"], _SCALARS["I"]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of a flatbuffer.
+    """One table of a flatbuffer. All of it, and of its vtable, lies in the file.
 
     Attributes:
         data: the whole file.
@@ -48,23 +50,23 @@ class Table:
         found = bytes(data[4:8])
         if found != identifier:
             raise ModelError(f"expected the file identifier {identifier!r}, got {found!r}")
-        return cls._at(data, _u32(data, 0))
+        return cls._at(data, _U32.unpack_from(data, 0)[0])
 
     @classmethod
     def _at(cls, data: memoryview, position: int) -> Table:
-        vtable = position - _unpack("<i", data, position)
-        length = _u16(data, vtable)
+        vtable = position - _unpack(_I32, data, position)
+        length = _unpack(_U16, data, vtable)
         if length < 4 or length % 2 != 0:
             raise ModelError(f"a vtable at byte {vtable} states an impossible length of {length}")
         _need(data, vtable, length)
-        size = _u16(data, vtable + 2)
+        (size,) = _U16.unpack_from(data, vtable + 2)
         _need(data, position, size)
         return cls(data, position, vtable, (length - 4) // 2, size)
 
     def _slot(self, index: int, width: int) -> int | None:
         if index >= self.fields:
             return None
-        offset = _u16(self.data, self.vtable + 4 + 2 * index)
+        offset: int = _U16.unpack_from(self.data, self.vtable + 4 + 2 * index)[0]
         if offset == 0:
             return None
         if offset < 4 or offset + width > self.size:
@@ -75,8 +77,9 @@ class Table:
 
     def scalar(self, index: int, kind: str, default: Any = 0) -> Any:
         """Return field ``index`` read as the :mod:`struct` code ``kind``, or ``default``."""
-        position = self._slot(index, struct.calcsize("<" + kind))
-        return default if position is None else _unpack("<" + kind, self.data, position)
+        form = _SCALARS[kind]
+        position = self._slot(index, form.size)
+        return default if position is None else form.unpack_from(self.data, position)[0]
 
     def table(self, index: int) -> Table | None:
         """Return the table that field ``index`` refers to, or None."""
@@ -104,7 +107,7 @@ class Table:
         return self.vector(index, 1)
 
     def _follow(self, position: int) -> int:
-        target = position + _u32(self.data, position)
+        target: int = position + _U32.unpack_from(self.data, position)[0]
         _need(self.data, target, 4)
         return target
 
@@ -116,7 +119,7 @@ class Table:
         if position is None:
             return 0, 0
         start = self._follow(position)
-        count = _u32(self.data, start)
+        (count,) = _U32.unpack_from(self.data, start)
         _need(self.data, start + 4, count * width)
         return start + 4, count
 
@@ -129,14 +132,6 @@ def _need(data: memoryview, position: int, length: int) -> None:
         )
 
 
-def _unpack(kind: str, data: memoryview, position: int) -> Any:
-    _need(data, position, struct.calcsize(kind))
-    return struct.unpack_from(kind, data, position)[0]
-
-
-def _u16(data: memoryview, position: int) -> int:
-    return int(_unpack("<H", data, position))
-
-
-def _u32(data: memoryview, position: int) -> int:
-    return int(_unpack("<I", data, position))
+def _unpack(form: struct.Struct, data: memoryview, position: int) -> Any:
+    _need(data, position, form.size)
+    return form.unpack_from(data, position)[0]

@@ -13,16 +13,17 @@ from nmpack.errors import ModelError
 from nmpack.tflite.flatbuffer import Table
 from nmpack.tflite.schema import Field, fields, name_of, names_of
 
-# Costs of what is read, in numbers of a list; so many bytes of a text cost one.
-_TABLE, _BYTES = 8, 8
+# Costs of what is read: one is about a microsecond and at most 20 bytes of memory. _FIELD is for
+# looking whether options have it, and so many bytes of a text cost one.
+_TABLE, _FIELD, _NUMBER, _BYTES = 8, 2, 2, 4
 
 
 class Budget:
     """How much may still be read: a hostile file refers to one long list from many places."""
 
-    def __init__(self, amount: int, size: int) -> None:
-        """Start with ``amount`` for a file of ``size`` bytes."""
-        self._left, self._size = amount, size
+    def __init__(self, amount: int, why: str) -> None:
+        """Start with ``amount``; ``why`` says what a file does that needs more."""
+        self._left, self._why = amount, why
 
     def spend(self, amount: int) -> None:
         """Take ``amount`` away.
@@ -32,7 +33,7 @@ class Budget:
         """
         self._left -= amount
         if self._left < 0:
-            raise ModelError(f"it refers to its {self._size} bytes more than any model does")
+            raise ModelError(self._why)
 
 
 class Record:
@@ -70,7 +71,9 @@ class Record:
 
     def values(self) -> dict[str, Any]:
         """Return all fields by name."""
-        return {name: self[name] for name in fields(self.kind)}
+        names = fields(self.kind)
+        self._budget.spend(_FIELD * len(names))
+        return {name: self[name] for name in names}
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """Return a vector of numbers as a read-only array over the file: nothing is copied."""
@@ -82,9 +85,11 @@ class Record:
         return self.table.bytes_span(fields(self.kind)[name].slot)
 
     def _child(self, field: Field, kind: str) -> Record | None:
-        self._budget.spend(_TABLE)
         table = self.table.table(field.slot)
-        return None if table is None else Record(table, kind, self._budget)
+        if table is None:
+            return None
+        self._budget.spend(_TABLE)
+        return Record(table, kind, self._budget)
 
     def _bytes(self, field: Field) -> bytes:
         offset, length = self.table.bytes_span(field.slot)
@@ -100,6 +105,8 @@ class Record:
         if field.kind == "B":
             return self._bytes(field)
         start, count = self.table.vector(field.slot, struct.calcsize(field.kind))
-        self._budget.spend(count)
+        if not count:
+            return ()
+        self._budget.spend(_NUMBER * count)
         values = struct.unpack_from(f"<{count}{field.kind}", self.table.data, start)
         return tuple(name_of(field.names, item) for item in values) if field.names else values

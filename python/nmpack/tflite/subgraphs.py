@@ -24,9 +24,9 @@ from nmpack.tflite.operator_codes import CONV_2D, DEPTHWISE_CONV_2D
 from nmpack.tflite.records import Budget, Record
 from nmpack.tflite.schema import fields, names_of
 
-# Costs beside those of lists: what is made of an operator is larger than what the file has of it,
-# and convolutions are looked at afterwards, too.
-_OPERATOR, _CONVOLUTION = 16, 64
+# Costs beside those of lists: what is made of these takes more than what the file has of them, and
+# convolutions are looked at afterwards, too.
+_SUBGRAPH, _TENSOR, _OPERATOR, _CONVOLUTION = 32, 8, 24, 64
 
 
 class SubgraphReader:
@@ -56,6 +56,7 @@ class SubgraphReader:
         Raises:
             ModelError: it contradicts itself or refers to what is not there.
         """
+        self._budget.spend(_SUBGRAPH)
         tensors = tuple(self._tensor(place, item) for place, item in enumerate(record["tensors"]))
         inputs = _indices(record["inputs"], len(tensors), "a graph input")
         outputs = _indices(record["outputs"], len(tensors), "a graph output")
@@ -76,6 +77,7 @@ class SubgraphReader:
         )  # fmt: skip
 
     def _tensor(self, index: int, record: Record) -> TensorInfo:
+        self._budget.spend(_TENSOR)
         buffer, shape = record["buffer"], record["shape"]
         if buffer >= self._buffers:
             raise ModelError(f"a tensor uses buffer {buffer} of {self._buffers}")
