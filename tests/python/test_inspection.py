@@ -138,6 +138,16 @@ def test_the_table_marks_subgraphs_only_where_there_are_several(tmp_path: Path) 
     assert "left to" not in text
 
 
+def test_the_table_counts_layers_that_are_worth_it_not_all_of_their_operator(
+    tmp_path: Path,
+) -> None:
+    one = two_signatures()
+    del one.parts[1], one.signatures[1]
+    rows = choice(0, reason="chosen"), choice(2, reason="too few columns are zero")
+    text = printed(explained(tmp_path, one, report([partition(0, [0, 1, 2], *rows)], [])))
+    assert "with 2 conversions of layout; N:M is chosen for 1 layer " in text
+
+
 def test_bodies_are_rows_and_one_that_was_not_prepared_says_so(tmp_path: Path) -> None:
     content = report([partition(2, [0, 1], choice(1))], [left(0, 0, IF, "no dimensions")])
     found = explained(tmp_path, branches(), content)

@@ -23,6 +23,8 @@ from nmpack.tflite.file import TFLiteFile
 
 DENSE = Choice(0, "dense", "because", "NHWC", False, 16, 1.0, 0.9)
 NM = Choice(0, "nm", "chosen", "NHWC", False, 16, 0.5, 1.8)
+# In CNHW an unpruned layer has the N:M operator, too.
+UNPRUNED = Choice(0, "nm", "too few columns are zero", "CNHW", False, 16, 1.0, 1.0)
 
 
 def test_layers_follow_from_the_seed_alone() -> None:
@@ -82,20 +84,23 @@ def _report(*timings: LayerTiming) -> LayerBenchReport:
 
 def test_slow_is_slow_each_time() -> None:
     once = _timing(NM, 0.5, 1.2)
-    always = _timing(DENSE, 0.5, 0.8, 0.7, 0.6)
+    always = _timing(UNPRUNED, 0.5, 0.8, 0.7, 0.6)
     worse = _timing(NM, 0.4, 0.4, 0.4, 0.4)
     fast = _timing(NM, 2.0)
-    report = _report(once, always, fast, worse)
+    dense = _timing(DENSE, 1.0)
+    report = _report(once, always, fast, worse, dense)
     assert report.slower == (worse, always)
     assert report.chosen == (once, fast, worse)
     assert always.speedup == 0.8
     value = json.loads(json.dumps(report.to_dict()))
-    assert [item["slower"] for item in value["layers"]] == [False, True, False, True]
+    assert [item["slower"] for item in value["layers"]] == [False, True, False, True, False]
     assert value["gain_of_chosen"] == pytest.approx((1.2 * 2.0 * 0.4) ** (1 / 3))
     assert geometric_mean([]) is None
     caption = str(layer_bench_table(report).caption)
     assert "2 slower than built-in by more than 5 %" in caption
-    assert "3 of 4 layers are N:M" in caption
+    assert "N:M is chosen for 3 of 5 layers, 0.99x built-in" in caption
+    assert "N:M is not chosen for 2 of 5 layers, 0.89x built-in" in caption
+    assert "each time measured: 1 where N:M is chosen, 1 where it is not" in caption
     assert caption.index("0.400x") < caption.index("0.800x")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from nmpack.measure.benchmark import BenchReport
-from nmpack.measure.decisions import LeftReport
+from nmpack.measure.decisions import CHOSEN, LeftReport
 from nmpack.measure.inspection import ModelReport, SubgraphReport
 from nmpack.measure.layer_bench import LayerBenchReport, geometric_mean
 from nmpack.measure.stats import Summary
@@ -57,15 +57,16 @@ def inspect_table(report: ModelReport) -> Table:
             f"{row.predicted_speedup:.2f}x" if row.predicted_speedup is not None else "",
             printable(row.reason),
         )
-    sparse = sum(row.operator == "nm" for row in report.layers)
+    chosen = sum(row.reason == CHOSEN for row in report.layers)
     caption = f"{len(report.layers)} layers among {report.operators} operators"
     if several:
         caption += f" of {len(report.subgraphs)} subgraphs"
     if report.partitions is not None:
         caption += (
             f"; the delegate takes {report.delegated} operators in {report.partitions} "
-            f"partition{'' if report.partitions == 1 else 's'}, {sparse} of them N:M sparse, with "
-            f"{report.conversions} conversion{'' if report.conversions == 1 else 's'} of layout"
+            f"partition{'' if report.partitions == 1 else 's'}, with {report.conversions} "
+            f"conversion{'' if report.conversions == 1 else 's'} of layout; N:M is chosen for "
+            f"{chosen} layer{'' if chosen == 1 else 's'}"
         )
     table.caption = "\n".join([caption, *_left_lines(report.left or ())])
     return table
@@ -145,19 +146,19 @@ def layer_bench_table(report: LayerBenchReport) -> Table:
 
 
 def _layer_lines(report: LayerBenchReport) -> list[str]:
-    """Say how many layers run on which operator, what they gain, and which are slower."""
+    """Say for how many layers N:M was chosen, what they gain, and which are slower."""
     lines = []
-    dense = [item for item in report.timings if not item.chosen]
-    for what, items in (("N:M", report.chosen), ("dense", dense)):
+    others = [item for item in report.timings if not item.chosen]
+    for what, items in (("N:M is chosen", report.chosen), ("N:M is not chosen", others)):
         gain = geometric_mean([item.speedup for item in items])
         mean = f", {gain:.2f}x built-in's speed in the geometric mean" if gain is not None else ""
-        lines.append(f"{len(items)} of {len(report.timings)} layers are {what}{mean}")
+        lines.append(f"{what} for {len(items)} of {len(report.timings)} layers{mean}")
     limit = f"{100.0 * (report.limit - 1.0):.4g} %"
     slower = report.slower
     chosen = sum(item.chosen for item in slower)
     lines.append(
         f"{len(slower)} slower than built-in by more than {limit}, each time measured: "
-        f"{chosen} N:M, {len(slower) - chosen} dense"
+        f"{chosen} where N:M is chosen, {len(slower) - chosen} where it is not"
     )
     for item in slower:
         operator = f"{item.choice.operator}, {item.choice.layout}"

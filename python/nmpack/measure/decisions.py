@@ -11,6 +11,10 @@ from nmpack.runtime.delegate_report import Choice, DelegateReport
 from nmpack.tflite.model import Subgraph
 from nmpack.tflite.operator_codes import operator_name
 
+#: The delegate's reason where the filter is worth the N:M operator, or ``nm=force`` says so. In
+#: CNHW every layer runs on that operator, whatever its reason.
+CHOSEN = "chosen"
+
 # The delegate plans what the interpreter prepares: a subgraph that nothing runs it does not.
 _UNPLANNED = "the interpreter does not prepare it"
 _NOTHING = "the delegate reports nothing"

@@ -41,8 +41,9 @@ class LayerRow:
         groups, stride, dtype, depthwise: as the file states them; dtype is the stored weights'.
         fit: the pattern that the stored weights obey, or None when they cannot be read.
         operator: ``nm``, ``dense`` or ``interpreter`` (not taken by the delegate); None when no
-            delegate was asked.
-        reason: the delegate's reason, or why the weights could not be read.
+            delegate was asked. In CNHW always ``nm``.
+        reason: the delegate's reason, ``chosen`` where the filter is worth the N:M operator; or why
+            the weights could not be read.
         layout: the order of its images in memory, ``NHWC`` or ``CNHW``; None without the delegate.
         fused_addition: whether it adds a residual, too, which was a node of its own in the file.
         tile_height: output channels per tile of the delegate's kernel, 0 when unknown.
@@ -107,7 +108,7 @@ class ModelReport:
     left: tuple[LeftReport, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; ``schema`` is 2."""
+        """Return plain values for JSON; ``schema`` is 3."""
         rows = []
         for row in self.layers:
             pattern = str(row.fit) if row.fit else None

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import InterpreterError, MismatchError, NmpackError
+from nmpack.measure.decisions import CHOSEN
 from nmpack.measure.drawn_layers import Layer, draw_layers, layer_file
 from nmpack.measure.machine import describe_machine
 from nmpack.measure.stats import Summary, paired_ratios, summarise
@@ -57,8 +58,8 @@ class LayerTiming:
 
     @property
     def chosen(self) -> bool:
-        """Whether the N:M operator was chosen."""
-        return self.choice.operator == "nm"
+        """Whether N:M was chosen for its filter; in CNHW it may run on that operator without."""
+        return self.choice.reason == CHOSEN
 
     def is_slower(self, limit: float = LIMIT) -> bool:
         """Whether every measurement took more than ``limit`` times built-in's time."""
@@ -94,7 +95,7 @@ class LayerBenchReport:
 
     @property
     def chosen(self) -> tuple[LayerTiming, ...]:
-        """Layers that run on the N:M operator."""
+        """Layers that N:M was chosen for, by their filters."""
         return tuple(item for item in self.timings if item.chosen)
 
     @property
