@@ -17,10 +17,9 @@ for what in /usr/aarch64-linux-gnu/include/c++/*/vector "$(command -v qemu-aarch
   fi
 done
 PATH=$PWD/.venv/bin:$PATH
-tests=(nmcheck min-cut nm-choices nm-costs convolution-nm-nhwc convolution-nm-cnhw rewrite-for-nm riscv-vector runtime-threadpool)
 if [ ! -f build/aarch64/build.ninja ]; then
   meson setup build/aarch64 --cross-file scripts/cross/aarch64-linux-clang.ini \
     --native-file scripts/native/clang.ini -Ddelegate=false
 fi
-ninja -C build/aarch64 "${tests[@]/#/tests/kernels/}"
+ninja -C build/aarch64 kernel-tests
 exec meson test -C build/aarch64 --no-rebuild --suite kernels --print-errorlogs
