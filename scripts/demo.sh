@@ -3,7 +3,6 @@
 #
 # The main job, from nothing: set-up and the demo, by turns, so that a speed-up is there first.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'END'
@@ -33,16 +32,27 @@ bad() {
   exit 2
 }
 
-words=("$@")
+words=()
+plan=(--plan)
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help)
       usage
       exit 0
       ;;
-    --quick) ;;
+    --quick)
+      words+=("$1")
+      plan=()
+      ;;
     --output | --data)
-      [ $# -gt 1 ] || bad "a folder after $1, got nothing"
+      case ${2:-} in '' | -*) bad "a folder after $1, got ${2:-nothing}" ;; esac
+      # Relative to where it was typed.
+      folder=$2
+      [[ $folder = /* ]] || folder=$PWD/$folder
+      if [ ! -d "$folder" ] && { [ "$1" = --data ] || [ -e "$folder" ]; }; then
+        bad "a folder after $1, got $2"
+      fi
+      words+=("$1" "$folder")
       shift
       ;;
     *) bad "--quick, --output FOLDER or --data FOLDER, got $1" ;;
@@ -50,10 +60,13 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-echo "On two cores with AVX2 this takes, from nothing; what an earlier run has done takes no time:"
-awk '!/^#/ { all += $2; seconds = $2; $1 = $2 = ""; printf "  %4d s %s\n", seconds, $0 }
-     END { printf "  %4d s, %.0f minutes, in all\n", all, all / 60 }' scripts/demo_plan.txt
-scripts/setup.sh --first
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ ${#plan[@]} -gt 0 ]; then
+  echo "On two cores with AVX2 this takes, from nothing; what an earlier run has done takes no time:"
+  awk '!/^#/ { all += $2; seconds = $2; $1 = $2 = ""; printf "  %4d s %s\n", seconds, $0 }
+       END { printf "  %4d s, %.0f minutes, in all\n", all, all / 60 }' scripts/demo_plan.txt
+fi
+scripts/setup.sh --first "${plan[@]}"
 .venv/bin/python -m nmpack.demo --first "${words[@]}"
-scripts/setup.sh --demo
+scripts/setup.sh --demo "${plan[@]}"
 exec .venv/bin/python -m nmpack.demo "${words[@]}"

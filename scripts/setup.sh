@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'END'
-usage: scripts/setup.sh [--first | --demo] [--sanitize] [--no-riscv64]
+usage: scripts/setup.sh [--first | --demo] [--plan] [--sanitize] [--no-riscv64]
 
 Makes all that nmpack needs, in this order:
   1. system packages       scripts/packages.txt, through apt as root or with a sudo that asks nothing;
@@ -28,6 +28,7 @@ options:
   --first        only what runs a model on this machine: an interpreter in .venv, and the delegate in build/host
   --demo         only what the demo needs: no tests, no TensorFlow, no tflite-runtime. Once the delegate for this
                  machine is built, Python packages are installed beside steps 6 and 8
+  --plan         with --first or --demo: say how long each step takes, and how much of scripts/demo.sh follows
   --sanitize     also build the kernels' tests and the delegate with AddressSanitizer and UBSan, in build/asan
   --no-riscv64   leave steps 6 and 8 out
   -h, --help     show this help
@@ -42,11 +43,13 @@ END
 
 python_version=3.11
 part=all
+plan=false
 sanitize=false
 riscv64=true
 for word; do
   case $word in
     --first | --demo) part=${word#--} ;;
+    --plan) plan=true ;;
     --sanitize) sanitize=true ;;
     --no-riscv64) riscv64=false ;;
     -h | --help)
@@ -54,7 +57,7 @@ for word; do
       exit 0
       ;;
     *)
-      echo "setup.sh: expected --first, --demo, --sanitize or --no-riscv64, got $word; see --help" >&2
+      echo "setup.sh: expected --first, --demo, --plan, --sanitize or --no-riscv64, got $word; see --help" >&2
       exit 2
       ;;
   esac
@@ -79,12 +82,12 @@ steps=8
 $riscv64 || [ "$part" = first ] || steps=$((steps - 2))
 ! $sanitize || steps=$((steps + 1))
 
-# begin TITLE [STAGE]: says which step this is. The demo's also say how long they take, by scripts/demo_plan.txt; it
+# begin TITLE [STAGE]: says which step this is. With --plan also how long that takes, by scripts/demo_plan.txt; the demo
 # calls --first before --demo, which then does those five steps again in no time.
 begin() {
   local took=''
   step=$((step + 1))
-  if [ "$part" = first ] || { [ "$part" = demo ] && [ "$step" -gt 5 ]; }; then
+  if $plan && [ -n "${2:-}" ] && { [ "$part" = first ] || { [ "$part" = demo ] && [ "$step" -gt 5 ]; }; }; then
     took=$(awk -v stage="$2" '
       $1 == stage { here = $2 }
       here { left += $2 }
@@ -211,24 +214,26 @@ install_packages() {
 
 # ---------------------------------------------------------------------------------------------------------------------
 
+# It asks nothing: who would answer? Modules are compiled when they are first imported: most of these never are.
+pip_install=(-m pip --disable-pip-version-check --no-input install --progress-bar off --no-compile)
+
+# pip ENVIRONMENT NAME SENTENCE WORD...
 pip() {
   local environment=$1 name=$2 sentence=$3
   shift 3
-  # Modules are compiled when they are first imported: most of these never are.
-  logged "$name" "$sentence" "$environment/bin/python" -m pip \
-    --disable-pip-version-check --no-input install --progress-bar off --no-compile "$@"
+  logged "$name" "$sentence" "$environment/bin/python" "${pip_install[@]}" "$@"
 }
 
 # PyPI's torch carries several GB of CUDA. A CPU build satisfies the same pin: from what pip is set up for, else PyTorch's own index.
 install_torch() {
-  local pin
+  local pin installed quiet=(.venv/bin/python "${pip_install[@]}" -q --no-deps)
   pin=$(grep -E '^torch==' requirements/main.lock)
-  ! .venv/bin/python -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null || return 0
-  local quiet=(.venv/bin/python -m pip --disable-pip-version-check -q install --progress-bar off --no-compile --no-deps)
+  installed=$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)
+  [ "torch==${installed%%+*}" != "$pin" ] || return 0
   echo "      $pin, a build for CPUs"
-  if ! "${quiet[@]}" "$pin+cpu" >build/logs/torch.log 2>&1 &&
+  if ! "${quiet[@]}" "$pin+cpu" </dev/null >build/logs/torch.log 2>&1 &&
     ! "${quiet[@]}" --retries 1 --timeout 20 --index-url https://download.pytorch.org/whl/cpu "$pin+cpu" \
-      >>build/logs/torch.log 2>&1; then
+      </dev/null >>build/logs/torch.log 2>&1; then
     echo "      found none (build/logs/torch.log); taking the default build of several GB"
   fi
 }
@@ -251,6 +256,10 @@ make_environment() {
     fi
   done
   rm -f "$folder/$1"
+  # What is installed is about to change: no other key holds any longer.
+  for stamp in "$folder"/nmpack-*.sha256; do
+    [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] || rm -f "$stamp"
+  done
   if [ -e "$folder/bin/python" ] && ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     rm -rf "$folder"
   fi
@@ -298,6 +307,7 @@ build() {
     logged "$name" "meson could not configure $folder" .venv/bin/meson setup "$folder" $options
     echo "$key" >"$stamp"
   elif [ "$(cat "$stamp" 2>/dev/null)" != "$key" ]; then
+    rm -f "$stamp" # an interruption leaves neither the old options nor the new
     logged "$name" "meson could not configure $folder again; if in doubt, delete that folder" \
       .venv/bin/meson setup --reconfigure "$folder" $options
     echo "$key" >"$stamp"
@@ -311,7 +321,7 @@ build() {
 beside=''
 start_beside() {
   set -m
-  "$@" >build/logs/beside.log 2>&1 &
+  "$@" </dev/null >build/logs/beside.log 2>&1 &
   beside=$!
   set +m
 }
@@ -339,6 +349,9 @@ make_first() { make_environment .venv requirements/main.lock finish_first nmpack
 
 main() {
   local delegate=delegate/libnmpack_delegate.so host=() targets=()
+  if [ "$(uname -sm)" != "Linux x86_64" ]; then
+    die "expected Linux on x86-64, which builds for itself, riscv64 and aarch64, got $(uname -sm)"
+  fi
   if [ "$part" != all ]; then
     host=("$delegate")
     targets=("$delegate" delegate/nmpack-run)
@@ -389,9 +402,7 @@ main() {
   if $sanitize; then
     begin "sanitizer build (build/asan)"
     build build/asan "--native-file scripts/native/clang.ini -Ddelegate=true -Db_sanitize=address,undefined -Db_lundef=false" \
-      delegate/libnmpack_delegate.so tests/kernels/convolution-nm-cnhw tests/kernels/convolution-nm-nhwc \
-      tests/kernels/min-cut tests/kernels/nm-costs tests/kernels/nmcheck tests/kernels/rewrite-for-nm \
-      tests/kernels/riscv-vector tests/kernels/runtime-threadpool tests/delegate/delegate-threads
+      delegate/libnmpack_delegate.so kernel-tests tests/delegate/delegate-threads
   fi
   echo "set up in $SECONDS s"
 }

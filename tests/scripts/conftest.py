@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(Path(__file__).parent)]
 
 from fetching import Place, Server, serve  # noqa: E402
+from machines import make_machine  # noqa: E402
 from patching import Project  # noqa: E402
 from script_process import Result, own_environment, run_script  # noqa: E402
 
@@ -29,6 +30,11 @@ def run(environment: dict[str, str]) -> Callable[..., Result]:
         return run_script(environment | extra, script, *args)
 
     return call
+
+
+@pytest.fixture
+def machine(tmp_path: Path, environment: dict[str, str]) -> Path:
+    return make_machine(tmp_path, environment["PATH"])
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import machines
 import pytest
-from script_process import ROOT, Result
+from machines import end, program
+from script_process import ROOT
 
 PACKAGES = [
     line.split()
@@ -22,59 +24,19 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def machine(tmp_path: Path, environment: dict[str, str]) -> Path:
-    """A folder with the set-up alone, and in ``bin`` every program of this machine but apt."""
-    for name in ("setup.sh", "packages.txt"):
-        (tmp_path / "scripts").mkdir(exist_ok=True)
-        target = tmp_path / "scripts" / name
-        target.write_bytes((ROOT / "scripts" / name).read_bytes())
-        target.chmod(0o755)
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for folder in reversed(environment["PATH"].split(os.pathsep)):
-        for program in Path(folder).glob("*"):
-            link = programs / program.name
-            link.unlink(missing_ok=True)
-            link.symlink_to(program)
-    _program(programs, "apt-get", "echo 'no such archive' >&2; exit 100")
-    _program(programs, "id", "echo 0")
-    _program(programs, "sudo", "echo 'sudo: a password is required' >&2; exit 1")
-    return tmp_path
-
-
-def _program(folder: Path, name: str, body: str) -> None:
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
-    (folder / name).chmod(0o755)
-
-
-@pytest.fixture
 def start(machine: Path, environment: dict[str, str]) -> Start:
     def call(*arguments: str, **extra: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            # A job in the background ignores SIGINT, and so would what it starts.
-            ["env", "--default-signal=INT", machine / "scripts/setup.sh", *arguments],
-            env=environment | {"PATH": str(machine / "bin")} | extra,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        env = environment | {"PATH": str(machine / "bin")} | extra
+        return machines.start(machine / "scripts/setup.sh", *arguments, env=env)
 
     return call
-
-
-def _end(process: subprocess.Popen[str]) -> Result:
-    out, err = process.communicate(timeout=60)
-    return Result(subprocess.CompletedProcess(process.args, process.returncode, out, err))
 
 
 def test_a_missing_compiler_is_one_sentence_with_the_line_to_run(
     machine: Path, start: Start
 ) -> None:
     (machine / "bin/clang++-19").unlink()
-    assert _end(start(NMPACK_NO_APT="1")).error() == (
+    assert end(start(NMPACK_NO_APT="1")).error() == (
         "setup.sh: expected clang++-19, found none; "
         "run: apt-get install -y --no-install-recommends clang-19\n"
     )
@@ -83,23 +45,23 @@ def test_a_missing_compiler_is_one_sentence_with_the_line_to_run(
 def test_all_that_is_missing_is_said_at_once(machine: Path, start: Start) -> None:
     (machine / "bin/clang++-19").unlink()
     (machine / "bin/qemu-riscv64").unlink()
-    said = _end(start(NMPACK_NO_APT="1")).error()
+    said = end(start(NMPACK_NO_APT="1")).error()
     assert "expected clang++-19, qemu-riscv64, found none" in said
     assert said.endswith(" clang-19 qemu-user\n")
 
 
 def test_a_user_who_may_not_install_is_told_to_use_sudo(machine: Path, start: Start) -> None:
     (machine / "bin/clang++-19").unlink()
-    _program(machine / "bin", "id", "echo 1000")
-    assert "run: sudo apt-get install" in _end(start()).error()
+    program(machine / "bin", "id", "echo 1000")
+    assert "run: sudo apt-get install" in end(start()).error()
 
 
 def test_sudo_without_a_password_is_used(machine: Path, start: Start) -> None:
     (machine / "bin/clang++-19").unlink()
-    _program(machine / "bin", "id", "echo 1000")
+    program(machine / "bin", "id", "echo 1000")
     called = machine / "sudo.txt"
-    _program(machine / "bin", "sudo", f'echo "$@" >>{called}')
-    result = _end(start())
+    program(machine / "bin", "sudo", f'echo "$@" >>{called}')
+    result = end(start())
     assert result.status == 1
     assert "expected clang++-19 after installing clang-19, found none" in result.err
     assert (
@@ -112,13 +74,13 @@ def test_sudo_without_a_password_is_used(machine: Path, start: Start) -> None:
 def test_without_apt_the_packages_are_named(machine: Path, start: Start) -> None:
     (machine / "bin/clang++-19").unlink()
     (machine / "bin/apt-get").unlink()
-    said = _end(start()).error()
+    said = end(start()).error()
     assert "nor apt-get to install them; install what Debian calls clang-19" in said
 
 
 def test_apt_that_fails_is_shown_and_named(machine: Path, start: Start) -> None:
     (machine / "bin/clang++-19").unlink()
-    result = _end(start())
+    result = end(start())
     assert result.status == 1
     assert result.err.splitlines()[-2:] == [
         "      | no such archive",
@@ -127,36 +89,46 @@ def test_apt_that_fails_is_shown_and_named(machine: Path, start: Start) -> None:
 
 
 def test_another_python_is_refused_by_version(machine: Path, start: Start) -> None:
-    _program(machine / "bin", "mypython", "echo Python 3.9.2; exit 1")
-    said = _end(start(NMPACK_PYTHON="mypython")).error()
+    program(machine / "bin", "mypython", "echo Python 3.9.2; exit 1")
+    said = end(start(NMPACK_PYTHON="mypython")).error()
     assert "expected NMPACK_PYTHON to name a Python 3.11 with venv, got mypython" in said
     assert "3.9.2" in said
 
 
 def test_a_distribution_without_the_right_python_is_told_so(machine: Path, start: Start) -> None:
     for name in ("python3", "python3.11"):
-        _program(machine / "bin", name, '[ "$1" != --version ] || echo Python 3.13.5; exit 1')
-    _program(machine / "bin", "apt-get", "exit 0")
-    _program(machine / "bin", "apt-cache", "echo 'E: No packages found' >&2; exit 100")
-    said = _end(start()).error()
+        program(machine / "bin", name, '[ "$1" != --version ] || echo Python 3.13.5; exit 1')
+    program(machine / "bin", "apt-get", "exit 0")
+    program(machine / "bin", "apt-cache", "echo 'E: No packages found' >&2; exit 100")
+    said = end(start()).error()
     assert "expected Python 3.11, which the lock files are for, found Python 3.13.5" in said
     assert "NMPACK_PYTHON=" in said
 
 
+def test_another_processor_is_refused_before_anything_is_done(machine: Path, start: Start) -> None:
+    program(machine / "bin", "uname", "echo Linux aarch64")
+    result = end(start())
+    assert result.out == ""
+    assert result.error() == (
+        "setup.sh: expected Linux on x86-64, which builds for itself, riscv64 and aarch64, "
+        "got Linux aarch64\n"
+    )
+
+
 def test_an_unknown_option_is_refused(start: Start) -> None:
-    assert "got --fast" in _end(start("--fast")).error(2)
+    assert "got --fast" in end(start("--fast")).error(2)
 
 
 def test_interrupted_it_says_what_to_do(machine: Path, start: Start) -> None:
     (machine / "bin/clang++-19").unlink()
-    _program(machine / "bin", "apt-get", f"touch {machine}/started; exec sleep 30")
+    program(machine / "bin", "apt-get", f"touch {machine}/started; exec sleep 30")
     process = start()
     limit = time.monotonic() + 20
     while not (machine / "started").exists():
         assert time.monotonic() < limit
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    result = _end(process)
+    result = end(process)
     assert result.status == 130
     assert result.err.strip() == "setup.sh: interrupted; run it again to continue"
 
