@@ -37,6 +37,7 @@ bad() {
   exit 2
 }
 
+stages=$(usage | sed -n '/stage by stage:$/,/^A stage/s/^  \([a-z0-9-]*\) .*/\1/p')
 setup=()
 only=' '
 words=("$@")
@@ -50,10 +51,8 @@ while [ $# -gt 0 ]; do
     --no-riscv64) setup+=(--no-riscv64) ;;
     --only)
       shift
-      case ${1:-nothing} in
-        ruff | format | mypy | sources | patches | pytest | host | asan | asan-delegate | riscv64) only+="$1 " ;;
-        *) bad "a stage after --only, got ${1:-nothing}" ;;
-      esac
+      grep -qxF -- "${1:-}" <<<"$stages" || bad "a stage after --only, got ${1:-nothing}"
+      only+="$1 "
       ;;
     *) bad "--slow, --only STAGE or --no-riscv64, got $1" ;;
   esac
