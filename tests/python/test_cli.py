@@ -18,7 +18,10 @@ from nmpack.models import fashion_resnet
 pytestmark = pytest.mark.torch
 Models = Callable[[str], Path]
 Command = Callable[..., subprocess.CompletedProcess[str]]
-VERBS = ("models", "prune", "checkpoint", "convert", "run", "inspect", "bench", "rvv-report")
+VERBS = (
+    "models", "search", "prune", "finetune", "checkpoint", "convert", "run", "inspect", "bench",
+    "bench-layers", "rvv-report",
+)  # fmt: skip
 
 
 def test_a_bare_call_prints_the_map(nmpack_command: Command) -> None:
