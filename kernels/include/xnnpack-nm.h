@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// Column-wise N:M sparse inference: flags, costs, and what became of each layer.
+// Column-wise N:M sparse inference: flags, costs, what became of each layer, filters that are made row by row, operators.
 
 #pragma once
 
@@ -26,7 +26,7 @@ extern "C" {
 /// Let layers run on the N:M operator wherever it supports them, faster or not.
 #define XNN_FLAG_FORCE_NM_SPARSE_INFERENCE 0x00000400
 
-/// Together with @ref XNN_FLAG_HINT_NM_SPARSE_INFERENCE: keep all of the graph in NHWC layout, or bring all that can be
+/// Together with one of these: keep all of the graph in NHWC layout, or bring all that can be
 /// to CNHW layout, rather than choosing by predicted time.
 #define XNN_FLAG_FORCE_NM_NHWC 0x00000800
 #define XNN_FLAG_FORCE_NM_CNHW 0x00001000
@@ -64,7 +64,8 @@ struct xnn_nm_costs {
   float nhwc_operator;
   float padding;
   float padded_element;
-  /// Weights that one task walks through for every block of pixels, in bytes; tasks that each thread should get.
+  /// Weights that one task walks through for every block of pixels, in bytes; tasks that each thread should get (1 to 4096,
+  /// fractions are cut off).
   float nhwc_task_size;
   float nhwc_tasks;
 
@@ -98,7 +99,8 @@ struct xnn_nm_costs {
 /// Query the costs that layers are predicted with on this hardware.
 enum xnn_status xnn_get_nm_costs(struct xnn_nm_costs* costs);
 
-/// Let Runtimes that are created from a Subgraph be planned with other costs. Whatever they are, results stay the same.
+/// Let Runtimes that are created from a Subgraph afterwards be planned with other costs. Whatever they are, results stay the
+/// same. Layouts stay as they are once a Runtime has brought the graph to CNHW.
 ///
 /// @param subgraph - a Subgraph object.
 /// @param costs - copied; or NULL for those of this hardware. Each must be a number from 0 to 1e9; else
@@ -113,7 +115,7 @@ enum xnn_nm_reason {
   xnn_nm_reason_datatype = 0,
   /// It does: N:M inference is predicted to be faster, or forced.
   xnn_nm_reason_chosen,
-  /// The runtime was created without @ref XNN_FLAG_HINT_NM_SPARSE_INFERENCE.
+  /// The runtime was created without the flags for N:M inference.
   xnn_nm_reason_disabled,
   /// The graph runs in NCHW layout, which has no N:M operator.
   xnn_nm_reason_layout,
@@ -146,13 +148,15 @@ struct xnn_nm_layer_info {
   uint32_t kernel_width;
   /// Non-zero weights out of all; 0 where the filter was not examined.
   float element_density;
-  /// Columns with a non-zero out of all, summed over the tiles; 1 where the filter was not examined.
+  /// Columns with a non-zero out of all, summed over the tiles; in CNHW layout weights in blocks out of all. 1 where the
+  /// filter was not examined.
   float column_density;
   /// Output channels of a tile of the best N:M micro-kernel, the most it can take if there are several, and pixels that it
   /// computes at once; 0 where not examined.
   uint32_t tile_height;
   uint32_t pixel_tile;
-  /// Time of the dense operator out of the N:M operator's, as predicted; 0 where not examined.
+  /// Time of the dense operator, and of an addition that is fused, out of the N:M operator's, as predicted; 0 where not
+  /// examined. May be no number if costs were set to 0.
   float predicted_speedup;
   enum xnn_nm_reason reason;
   /// CNHW: on the N:M operator of that layout, whatever the reason says of the filter.

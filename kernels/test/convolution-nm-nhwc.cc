@@ -446,6 +446,7 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_says_that_other_types_have_no_such_operator)
     size_t count = 1;
     EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, &info));
     EXPECT_EQ(xnn_nm_reason_datatype, info.reason);
+    EXPECT_EQ(1.0f, info.column_density);
     xnn_delete_runtime(runtime);
   }
   xnn_delete_subgraph(subgraph);

@@ -386,6 +386,51 @@ TEST(REWRITE_FOR_NM, a_graph_can_be_used_twice) {
   }
 }
 
+// What the first runtime was told not to fuse, the second one fuses: a layer that read its input in place pads it.
+TEST(REWRITE_FOR_NM, a_graph_can_be_fused_by_its_second_runtime) {
+  ReplicableRandomDevice rng;
+  const ThreadpoolPtr threadpool(pthreadpool_create(2), pthreadpool_destroy);
+  for (const size_t size : {8, 30}) {
+    Graph graph;
+    const size_t value = graph.AddConvolution(rng, graph.AddInput({1, size, size, 8}), 24, 3, 1, 1, 8, true);
+    const std::vector<size_t> dims = graph.values[value].dims;
+    GraphNode pad;
+    pad.op = GraphOp::kPad;
+    pad.inputs = {value};
+    std::fill(std::begin(pad.padding), std::end(pad.padding), 1);
+    graph.AddConvolution(rng, graph.Add(pad, {1, dims[1] + 2, dims[2] + 2, 24}), 16, 1, 1, 1, 8, true);
+    graph.MarkOutputs();
+    const SubgraphPtr subgraph = graph.Build();
+    GraphRunner earlier(graph, subgraph.get(), kForce | kCnhw | XNN_FLAG_NO_OPERATOR_FUSION, threadpool.get());
+    ExpectSame(rng, graph, earlier);
+    GraphRunner runner(graph, subgraph.get(), kForce | kCnhw, threadpool.get());
+    ExpectSame(rng, graph, runner);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(REWRITE_FOR_NM, a_graph_can_be_used_again_with_other_weights) {
+  ReplicableRandomDevice rng;
+  for (const uint32_t flags : kVariants) {
+    SCOPED_TRACE("flags " + std::to_string(flags));
+    Graph graph;
+    const size_t value = graph.AddConvolution(rng, graph.AddInput({1, 8, 9, 8}), 24, 3, 1, 1, 8, true);
+    graph.AddConvolution(rng, value, 16, 3, 1, 1, 8, true);
+    graph.MarkOutputs();
+    const SubgraphPtr subgraph = graph.Build();
+    GraphRunner earlier(graph, subgraph.get(), flags, nullptr);
+    ExpectSame(rng, graph, earlier);
+    for (GraphNode& node : graph.nodes) {
+      for (float& weight : node.filter) {
+        weight = weight == 0.0f ? 0.25f : weight;
+      }
+    }
+    GraphRunner runner(graph, subgraph.get(), flags, nullptr);
+    ExpectSame(rng, graph, runner);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
 // The second runtime drops a copy, so that a conversion writes to the caller's memory.
 TEST(REWRITE_FOR_NM, a_graph_with_bands_can_be_used_twice) {
   ReplicableRandomDevice rng;

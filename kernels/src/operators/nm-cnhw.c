@@ -9,7 +9,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,7 +22,6 @@
 #include "xnnpack/config.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
-#include "xnnpack/microkernel-type.h"
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-operator.h"
 #include "xnnpack/operator-type.h"
@@ -31,11 +29,14 @@
 #include "xnnpack/operator.h"
 #include "pthreadpool.h"
 
+// Fewer columns in a part cost more to manage than to pack.
+#define MIN_PART_COLUMNS 64
+
 // Columns that are packed at once, or 0 for all.
 static size_t get_part_columns(const struct xnn_operator* op)
 {
   const size_t column_size = (size_t) op->nm.nmspmm->nr << op->nm.datatype->log2_element_size;
-  return op->nm.in_place ? 0 : max(op->nm.costs.strips_size / column_size, 1);
+  return op->nm.in_place ? 0 : max(op->nm.costs.strips_size / column_size, MIN_PART_COLUMNS);
 }
 
 // What a filter is packed from.
@@ -68,11 +69,16 @@ static enum xnn_status pack_filter(
     .sizes = xnn_get_nmspmm_sizes(layer, analysis, part_columns),
     .part_columns = part_columns,
   };
+  const size_t size = xnn_layout_nmspmm_filter(&source.sizes, /*memory=*/NULL).size;
+  if (size == 0) {
+    xnn_log_error("failed to create %s operator: packed weights overflow memory",
+      xnn_operator_type_to_string(op->type));
+    return xnn_status_unsupported_parameter;
+  }
   // Micro-kernels of different strips pack differently.
   const uint32_t seed = ((uint32_t) analysis->config->nr << 8) ^ analysis->config->mr ^
     ((uint32_t) op->nm.in_place << 31) ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20);
-  return xnn_pack_nm_weights(
-    op, layer, seed, xnn_layout_nmspmm_filter(&source.sizes, /*memory=*/NULL).size, pack, &source);
+  return xnn_pack_nm_weights(op, layer, seed, size, pack, &source);
 }
 
 enum xnn_status xnn_create_analyzed_nm_cnhw(

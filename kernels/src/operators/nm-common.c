@@ -83,6 +83,12 @@ enum xnn_status xnn_check_nm_layer(
   return xnn_status_success;
 }
 
+// Tasks that each thread should get: at least one, and few enough to multiply them with threads.
+static size_t get_tasks(float tasks)
+{
+  return max((size_t) math_min_f32(tasks, 4096.0f), 1);
+}
+
 xnn_operator_t xnn_allocate_nm_operator(
     const struct xnn_nm_layer* layer,
     const struct xnn_nm_costs* costs,
@@ -117,9 +123,9 @@ xnn_operator_t xnn_allocate_nm_operator(
   op->nm.datatype = layer->datatype;
   op->nm.costs = (struct xnn_nm_task_costs) {
     .nhwc_task_size = (size_t) costs->nhwc_task_size,
-    .nhwc_tasks = max((size_t) costs->nhwc_tasks, 1),
+    .nhwc_tasks = get_tasks(costs->nhwc_tasks),
     .packed_column = costs->packed_column,
-    .cnhw_tasks = max((size_t) costs->cnhw_tasks, 1),
+    .cnhw_tasks = get_tasks(costs->cnhw_tasks),
     .cache_size = (size_t) costs->cache_size,
     .strips_size = (size_t) costs->strips_size,
   };

@@ -50,18 +50,23 @@ enum xnn_status xnn_find_nm_zeros(const struct xnn_nm_layer* layer, struct xnn_n
       layer->groups > UINT32_MAX / layer->group_output_channels ||
       layer->groups * layer->group_output_channels > UINT32_MAX / row_size) {
     xnn_log_error(
-      "failed to pack N:M filter of %zu groups of %zu x %zu x %zu weights: there must be fewer than 2**32",
+      "failed to examine N:M filter of %zu groups of %zu x %zu x %zu weights: there must be fewer than 2**32",
       (size_t) layer->groups, layer->group_output_channels, kernel_size, layer->group_input_channels);
     return xnn_status_unsupported_parameter;
   }
   const size_t num_rows = layer->groups * layer->group_output_channels;
   const size_t row_words = divide_round_up(row_size, 64);
   const size_t row_bytes = xnn_get_nm_row_bytes(layer);
+  size_t size;
+  if (!xnn_multiply_sizes(num_rows, row_words * sizeof(uint64_t), &size)) {
+    xnn_log_error("failed to find the kept columns of %zu rows of %zu: they overflow memory", num_rows, row_size);
+    return xnn_status_out_of_memory;
+  }
   void* buffer = xnn_allocate_memory(row_bytes);
   zeros->row_words = row_words;
-  zeros->bits = xnn_allocate_zero_memory(num_rows * row_words * sizeof(uint64_t));
+  zeros->bits = xnn_allocate_zero_memory(size);
   if (buffer == NULL || zeros->bits == NULL) {
-    xnn_log_error("failed to allocate %zu bytes to find the kept columns", num_rows * row_words * sizeof(uint64_t));
+    xnn_log_error("failed to allocate %zu bytes to find the kept columns", size);
     xnn_release_memory(buffer);
     xnn_release_nm_zeros(zeros);
     return xnn_status_out_of_memory;

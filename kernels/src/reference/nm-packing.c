@@ -192,7 +192,14 @@ struct xnn_nmspmm_sizes xnn_get_nmspmm_sizes(
 
 struct xnn_nmspmm_filter xnn_layout_nmspmm_filter(const struct xnn_nmspmm_sizes* sizes, void* memory)
 {
-  struct xnn_nmspmm_filter filter;
+  struct xnn_nmspmm_filter filter = {0};
+  const double size = (double) sizes->weights_size +
+    (double) sizes->num_segments * sizeof(struct xnn_nmspmm_segment) +
+    (double) sizes->num_parts * sizeof(struct xnn_nmspmm_part) +
+    ((double) sizes->num_columns + (double) sizes->num_packed) * sizeof(uint32_t);
+  if (size > (double) (SIZE_MAX / 4)) {
+    return filter;
+  }
   uintptr_t end = (uintptr_t) memory;
   filter.sizes = take(&end, 1, sizeof(struct xnn_nmspmm_sizes));
   filter.weights = take(&end, sizes->weights_size, 1);

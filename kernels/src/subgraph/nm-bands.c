@@ -89,6 +89,8 @@ enum xnn_status xnn_subgraph_choose_bands(xnn_subgraph_t subgraph)
   }
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
     struct xnn_node* node = &subgraph->nodes[n];
+    // An earlier runtime may have chosen others.
+    node->flags &= ~(XNN_FLAG_INPUT_BANDS | XNN_FLAG_OUTPUT_BANDS);
     if (node->type != xnn_node_type_invalid) {
       node->flags |= in_bands[node->inputs[0]] ? XNN_FLAG_INPUT_BANDS : 0;
       node->flags |= in_bands[node->outputs[0]] ? XNN_FLAG_OUTPUT_BANDS : 0;

@@ -114,6 +114,8 @@ enum xnn_status xnn_subgraph_set_nm_costs(xnn_subgraph_t subgraph, const struct 
 // Predicts the operators of NHWC images.
 static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm_layer* layer)
 {
+  xnn_release_nm_zeros(&choice->zeros);
+  choice->nhwc.config = NULL;
   const struct xnn_nm_costs* costs = choice->costs;
   if (xnn_init_f32_gemm_config() == NULL ||
       xnn_check_nm_layer(layer, xnn_operator_type_convolution_nm_nhwc_f32) != xnn_status_success) {
@@ -134,7 +136,7 @@ static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm
   choice->dense_cost = (float) xnn_predict_dense(layer, costs);
   if (column_density == 1.0f) {
     // Channels that fit the tiles of the dense operator badly do not speak for the other one.
-    choice->dense_cost = min(choice->dense_cost, choice->nhwc.cost * gain);
+    choice->dense_cost = math_min_f32(choice->dense_cost, choice->nhwc.cost * gain);
   }
   choice->addition_cost = costs->addition * (float) layer->groups * (float) layer->group_output_channels;
   return xnn_status_success;
@@ -242,6 +244,28 @@ enum xnn_status xnn_choose_nm_operators(xnn_subgraph_t subgraph, uint32_t flags)
       choose_nhwc(choice, xnn_decide_nm_nhwc(choice, flags, /*adds=*/false));
     }
     xnn_node_carry_nm_choice(node, choice);
+  }
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_examine_nm_choices_again(xnn_subgraph_t subgraph)
+{
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    const struct xnn_node* node = &subgraph->nodes[n];
+    struct xnn_nm_choice* choice = node->nm_choice;
+    struct xnn_nm_layer layer;
+    if (choice == NULL || choice->reason == xnn_nm_reason_disabled ||
+        !xnn_node_get_nm_layer(subgraph->values, node, &layer)) {
+      continue;
+    }
+    enum xnn_status status = examine(choice, &layer);
+    if (status == xnn_status_success && choice->layout == xnn_nm_layout_cnhw) {
+      status = xnn_examine_nm_cnhw(choice, &layer);
+    }
+    // Without a micro-kernel the creation of the operator fails, and says so.
+    if (status == xnn_status_out_of_memory) {
+      return status;
+    }
   }
   return xnn_status_success;
 }

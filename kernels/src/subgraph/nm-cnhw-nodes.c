@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// Nodes beside convolutions that run in CNHW layout. Their values keep the shape that they have in NHWC; only the order
+// Nodes that run in CNHW layout, and how those do that are not layers. Their values keep the shape that they have in NHWC; only the order
 // in memory differs.
 
 #include <assert.h>

@@ -64,8 +64,8 @@ static bool has_pixels(const struct xnn_value* value)
   return value->shape.num_dims == 4 && xnn_shape_multiply_all_dims(&value->shape) != 0;
 }
 
-// Predicts the time of a layer in both layouts. Returns false where it must stay NHWC.
-static bool predict(
+// Predicts the time of a layer in both layouts. Without a micro-kernel for one of them it must stay NHWC.
+static enum xnn_status predict(
   const struct xnn_subgraph* subgraph,
   const struct xnn_node* node,
   double* nhwc_cost,
@@ -76,20 +76,24 @@ static bool predict(
   const struct xnn_value* output = &subgraph->values[node->outputs[0]];
   struct xnn_nm_layer layer;
   if (choice == NULL || choice->nhwc.config == NULL || !has_pixels(output) ||
-      !xnn_node_get_nm_layer(subgraph->values, node, &layer) ||
-      xnn_examine_nm_cnhw(choice, &layer) != xnn_status_success) {
-    return false;
+      !xnn_node_get_nm_layer(subgraph->values, node, &layer)) {
+    return xnn_status_unsupported_hardware;
+  }
+  const enum xnn_status status = xnn_examine_nm_cnhw(choice, &layer);
+  if (status != xnn_status_success) {
+    return status;
   }
   const double pixels = (double) xnn_count_pixels(output);
   *is_sparse = choice->nhwc.num_columns < xnn_get_nm_row_size(&layer) * choice->nhwc.num_tiles || !choice->cnhw.dense;
   *nhwc_cost = pixels * (choice->is_nm ? choice->nhwc_cost : choice->dense_cost / choice->costs->min_speedup);
   *cnhw_cost = pixels * choice->cnhw.cost;
-  return true;
+  return xnn_status_success;
 }
 
 static uint64_t to_cost(double cost)
 {
-  return cost < 0.0 ? 0 : (uint64_t) min(cost, 1.0e15);
+  // What is no number costs most, too.
+  return cost < 0.0 ? 0 : cost < 1.0e15 ? (uint64_t) cost : UINT64_C(1000000000000000);
 }
 
 static bool is_produced_in_nhwc(
@@ -264,8 +268,12 @@ static enum xnn_status fill_plan(
     plan->supports_cnhw[n] = xnn_node_supports_cnhw(subgraph, node);
     if (plan->supports_cnhw[n] && node->type == xnn_node_type_convolution_2d) {
       bool is_sparse = false;
-      plan->supports_cnhw[n] =
+      const enum xnn_status predicted =
         predict(subgraph, node, &plan->nhwc_costs[n], &plan->cnhw_costs[n], &is_sparse);
+      if (predicted == xnn_status_out_of_memory) {
+        return predicted;
+      }
+      plan->supports_cnhw[n] = predicted == xnn_status_success;
       plan->num_sparse += is_sparse;
       plan->nhwc_cost += plan->nhwc_costs[n];
       plan->cnhw_cost += plan->cnhw_costs[n];

@@ -62,9 +62,12 @@ bool xnn_node_get_nm_layer(
   const uint32_t num_inputs = node->num_inputs - (adds ? 1 : 0);
   const struct xnn_value* filter = &values[node->inputs[1]];
   const struct xnn_value* bias = num_inputs > 2 ? &values[node->inputs[2]] : NULL;
-  if (values[node->inputs[0]].datatype != xnn_datatype_fp32 || filter->datatype != xnn_datatype_fp32 ||
-      values[node->outputs[0]].datatype != xnn_datatype_fp32 || !xnn_value_is_static(filter) || filter->data == NULL ||
-      (bias != NULL && (bias->datatype != xnn_datatype_fp32 || bias->data == NULL))) {
+  const struct xnn_value* input = &values[node->inputs[0]];
+  const struct xnn_value* output = &values[node->outputs[0]];
+  const enum xnn_datatype datatype = xnn_nm_f32.datatype;
+  if (input->datatype != datatype || filter->datatype != datatype || output->datatype != datatype ||
+      input->layout == xnn_layout_type_nchw || output->layout == xnn_layout_type_nchw || !xnn_value_is_static(filter) || filter->data == NULL ||
+      (bias != NULL && (bias->datatype != datatype || bias->data == NULL))) {
     return false;
   }
   const size_t groups = node->params.convolution_2d.groups;
@@ -91,7 +94,7 @@ bool xnn_node_get_nm_layer(
     .output_max = node->activation.output_max,
     .flags = node->flags & ~XNN_FLAG_ADD_LAST_INPUT,
   };
-  set_image_sizes(layer, &values[node->inputs[0]].shape, &values[node->outputs[0]].shape);
+  set_image_sizes(layer, &input->shape, &output->shape);
   return true;
 }
 
@@ -332,6 +335,9 @@ enum xnn_status xnn_get_runtime_nm_layer_info(
       info->kernel_height = op->kernel_height;
       info->kernel_width = op->kernel_width;
       info->reason = get_reason(opdata, op->type);
+      if (info->pixel_tile == 0) {
+        info->column_density = 1.0f;
+      }
     }
     num_layers += 1;
   }

@@ -220,8 +220,13 @@ static enum xnn_status rewrite(xnn_subgraph_t subgraph, uint32_t flags, const bo
 
 enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph, uint32_t flags)
 {
-  if (subgraph->num_nodes == 0 || is_rewritten(subgraph)) {
+  if (subgraph->num_nodes == 0) {
     return xnn_status_success;
+  }
+  if (is_rewritten(subgraph)) {
+    const enum xnn_status again = xnn_examine_nm_choices_again(subgraph);
+    xnn_subgraph_analyze_consumers_and_producers(subgraph);
+    return again == xnn_status_success ? xnn_subgraph_choose_bands(subgraph) : again;
   }
   enum xnn_status status = xnn_choose_nm_operators(subgraph, flags);
   if (status != xnn_status_success ||

@@ -69,6 +69,10 @@ XNN_INTERNAL void xnn_delete_nm_plan(struct xnn_nm_plan* plan);
 // flags  of the runtime.
 XNN_INTERNAL enum xnn_status xnn_choose_nm_operators(xnn_subgraph_t subgraph, uint32_t flags);
 
+// Examines the layers of a graph again whose nodes keep their choices, because an earlier runtime has changed their layouts:
+// XNNPACK may have fused other nodes into them since, and weights may have changed.
+XNN_INTERNAL enum xnn_status xnn_examine_nm_choices_again(xnn_subgraph_t subgraph);
+
 // Whether the layer gains from the N:M operator of NHWC images, if that adds the last input.
 //
 // flags  of the runtime.

@@ -81,8 +81,8 @@ struct xnn_nmspmm_sizes {
   // Blocks in all groups, and weights in them.
   size_t num_blocks;
   size_t num_weights;
-  // Every block keeps every column.
-  bool dense;
+  // Not 0: every block keeps every column. (No bool: a weights cache compares all bytes.)
+  size_t dense;
 };
 
 // Views into one block of memory that depends on no address: it can be shared through a weights cache.
@@ -95,7 +95,7 @@ struct xnn_nmspmm_filter {
   uint32_t* columns;
   // Of each packed column the index into K, ascending in each group.
   uint32_t* packed;
-  // Bytes of it all.
+  // Bytes of it all; 0 if they overflow.
   size_t size;
 };
 
