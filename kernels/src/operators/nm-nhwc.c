@@ -13,150 +13,17 @@
 #include <string.h>
 
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 #include "xnnpack/allocator.h"
-#include "xnnpack/cache.h"
 #include "xnnpack/common.h"
 #include "xnnpack/compute.h"
-#include "xnnpack/config.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
-#include "xnnpack/microkernel-type.h"
-#include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-operator.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator-utils.h"
 #include "xnnpack/operator.h"
-#include "xnnpack/params.h"
 #include "pthreadpool.h"
-
-static struct xnn_nmconv_filter get_filter(const struct xnn_operator* op, void* memory)
-{
-  return xnn_layout_nmconv_filter(
-    op->nm.datatype, op->nm.nmconv->nr, op->num_output_channel_blocks, op->num_nonzero_blocks, memory);
-}
-
-// What a filter is packed from.
-struct source {
-  const struct xnn_operator* op;
-  const struct xnn_nm_layer* layer;
-  const struct xnn_nm_zeros* zeros;
-};
-
-static enum xnn_status pack(const void* context, void* memory)
-{
-  const struct source* source = context;
-  const struct xnn_nmconv_filter filter = get_filter(source->op, memory);
-  return xnn_pack_nmconv_filter(source->layer, source->zeros, source->op->nm.nmconv->nr, &filter);
-}
-
-static enum xnn_status pack_filter(
-  xnn_operator_t op,
-  const struct xnn_nm_layer* layer,
-  const struct xnn_nm_zeros* zeros)
-{
-  const size_t size = get_filter(op, /*memory=*/NULL).size;
-  if (size == 0) {
-    xnn_log_error("failed to create %s operator: packed weights overflow memory",
-      xnn_operator_type_to_string(op->type));
-    return xnn_status_unsupported_parameter;
-  }
-  const struct source source = {.op = op, .layer = layer, .zeros = zeros};
-  return xnn_pack_nm_weights(op, layer, op->nm.nmconv->nr ^ xnn_microkernel_type_nmconv, size, pack, &source);
-}
-
-enum xnn_status xnn_create_analyzed_nm_nhwc(
-    const struct xnn_nm_layer* layer,
-    const struct xnn_nm_zeros* zeros,
-    const struct xnn_nm_costs* costs,
-    const struct xnn_nmconv_analysis* analysis,
-    xnn_weights_cache_t weights_cache,
-    xnn_operator_t* convolution_op_out)
-{
-  xnn_operator_t op = xnn_allocate_nm_operator(
-    layer, costs, xnn_operator_type_convolution_nm_nhwc_f32, analysis->config->init, weights_cache);
-  if (op == NULL) {
-    return xnn_status_out_of_memory;
-  }
-  op->num_nonzero_values = zeros->num_nonzeroes;
-  op->num_nonzero_blocks = analysis->num_columns;
-  op->num_output_channel_blocks = analysis->num_tiles;
-  op->nm.nmconv = analysis->config;
-  const enum xnn_status status = pack_filter(op, layer, zeros);
-  if (status != xnn_status_success) {
-    xnn_delete_operator(op);
-    return status;
-  }
-  *convolution_op_out = op;
-  return xnn_status_success;
-}
-
-enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
-    uint32_t input_padding_top,
-    uint32_t input_padding_right,
-    uint32_t input_padding_bottom,
-    uint32_t input_padding_left,
-    uint32_t kernel_height,
-    uint32_t kernel_width,
-    uint32_t subsampling_height,
-    uint32_t subsampling_width,
-    uint32_t dilation_height,
-    uint32_t dilation_width,
-    uint32_t groups,
-    size_t group_input_channels,
-    size_t group_output_channels,
-    size_t input_channel_stride,
-    size_t output_channel_stride,
-    size_t tile_height,
-    const float* kernel,
-    const float* bias,
-    float output_min,
-    float output_max,
-    uint32_t flags,
-    xnn_code_cache_t code_cache,
-    xnn_weights_cache_t weights_cache,
-    xnn_operator_t* convolution_op_out)
-{
-  const struct xnn_nm_layer layer = {
-    .datatype = &xnn_nm_f32,
-    .padding_top = input_padding_top,
-    .padding_right = input_padding_right,
-    .padding_bottom = input_padding_bottom,
-    .padding_left = input_padding_left,
-    .kernel_height = kernel_height,
-    .kernel_width = kernel_width,
-    .stride_height = subsampling_height,
-    .stride_width = subsampling_width,
-    .dilation_height = dilation_height,
-    .dilation_width = dilation_width,
-    .groups = groups,
-    .group_input_channels = group_input_channels,
-    .group_output_channels = group_output_channels,
-    .input_channel_stride = input_channel_stride,
-    .output_channel_stride = output_channel_stride,
-    .filter = {.data = kernel},
-    .bias = bias,
-    .output_min = output_min,
-    .output_max = output_max,
-    .flags = flags,
-  };
-  enum xnn_status status = xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_nhwc_f32);
-  if (status != xnn_status_success) {
-    return status;
-  }
-  struct xnn_nm_zeros zeros;
-  status = xnn_find_nm_zeros(&layer, &zeros);
-  if (status != xnn_status_success) {
-    return status;
-  }
-  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
-  struct xnn_nmconv_analysis analysis;
-  status = xnn_analyze_nmconv(&layer, &zeros, costs, tile_height, &analysis);
-  if (status == xnn_status_success) {
-    status = xnn_create_analyzed_nm_nhwc(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
-  }
-  xnn_release_nm_zeros(&zeros);
-  return status;
-}
 
 // Turns the kept columns into distances in bytes, for the given strides of the image that the kernel reads.
 static enum xnn_status compute_offsets(
@@ -173,7 +40,7 @@ static enum xnn_status compute_offsets(
   }
   op->indirection_buffer = (const void**) offsets;
 
-  const struct xnn_nmconv_filter filter = get_filter(op, packed_weights(op));
+  const struct xnn_nmconv_filter filter = xnn_get_nmconv_filter(op, packed_weights(op));
   const size_t row_columns = op->kernel_width * op->group_input_channels;
   for (size_t i = 0; i < num_columns; i++) {
     const size_t ky = filter.columns[i] / row_columns;
@@ -207,6 +74,132 @@ static size_t get_task_blocks(
   return best;
 }
 
+// The image that taps reach: padded, where any tap leaves the input.
+struct view {
+  bool is_padded;
+  size_t height;
+  size_t width;
+  // In bytes, of the image that the kernel reads; the size is that of all images.
+  size_t pixel_stride;
+  size_t row_stride;
+  size_t image_stride;
+  size_t size;
+};
+
+static enum xnn_status find_view(const struct xnn_operator* op, struct view* view)
+{
+  const size_t channels = op->groups * op->group_input_channels;
+  const size_t padded_height =
+    (op->output_height - 1) * op->stride_height + (size_t) (op->kernel_height - 1) * op->dilation_height + 1;
+  const size_t padded_width =
+    (op->output_width - 1) * op->stride_width + (size_t) (op->kernel_width - 1) * op->dilation_width + 1;
+  view->is_padded = op->padding_top != 0 || op->padding_left != 0 ||
+    padded_height > op->input_height || padded_width > op->input_width;
+  view->height = view->is_padded ? padded_height : op->input_height;
+  view->width = view->is_padded ? padded_width : op->input_width;
+
+  const size_t log2_size = op->nm.datatype->log2_element_size;
+  view->pixel_stride = (view->is_padded ? channels : op->input_pixel_stride) << log2_size;
+  size_t output_size;
+  if (!xnn_multiply_sizes(view->width, view->pixel_stride, &view->row_stride) ||
+      !xnn_multiply_sizes(view->height, view->row_stride, &view->image_stride) ||
+      !xnn_multiply_sizes(op->batch_size, view->image_stride, &view->size) ||
+      view->size > SIZE_MAX - XNN_ALLOCATION_ALIGNMENT ||
+      !xnn_multiply_sizes(op->output_height, op->output_width, &output_size) ||
+      !xnn_multiply_sizes(output_size, op->output_pixel_stride << log2_size, &output_size) ||
+      !xnn_multiply_sizes(op->batch_size, output_size, &output_size) ||
+      (size_t) (op->kernel_height - 1) * op->dilation_height > (size_t) INT32_MAX / 2 / view->row_stride ||
+      view->row_stride > (size_t) INT32_MAX / 2) {
+    xnn_log_error(
+      "failed to reshape %s operator with %zux%zux%zu input: the image or the reach of the kernel is too large",
+      xnn_operator_type_to_string(op->type), op->batch_size, op->input_height, op->input_width);
+    return xnn_status_unsupported_parameter;
+  }
+  return xnn_status_success;
+}
+
+// Lets the operator first copy its images between zeros.
+static void pad_images(xnn_operator_t op, const struct view* view, struct compute_parameters* compute)
+{
+  const size_t log2_size = op->nm.datatype->log2_element_size;
+  const size_t left_pixels = min(op->padding_left, view->width);
+  const size_t input_pixels = min(op->input_width, view->width - left_pixels);
+  op->context.nmconv.pad = (struct nmconv_pad_context) {
+    .input_batch_stride = op->input_height * op->input_width * op->input_pixel_stride << log2_size,
+    .input_row_stride = op->input_width * op->input_pixel_stride << log2_size,
+    .input_pixel_stride = op->input_pixel_stride << log2_size,
+    .output_batch_stride = view->image_stride,
+    .output_row_stride = view->row_stride,
+    .pixel_size = view->pixel_stride,
+    .input_height = op->input_height,
+    .padding_top = op->padding_top,
+    .left_pixels = left_pixels,
+    .input_pixels = input_pixels,
+    .right_pixels = view->width - left_pixels - input_pixels,
+  };
+  compute->type = xnn_parallelization_type_2d;
+  compute->task_2d = (pthreadpool_task_2d_t) xnn_compute_nmconv_pad;
+  compute->context_offset = offsetof(struct xnn_operator, context.nmconv.pad) - offsetof(struct xnn_operator, context);
+  compute->range[0] = op->batch_size;
+  compute->range[1] = view->height;
+}
+
+static void fill_context(xnn_operator_t op, const struct view* view)
+{
+  const size_t log2_size = op->nm.datatype->log2_element_size;
+  const struct xnn_nmconv_config* config = op->nm.nmconv;
+  const struct xnn_nmconv_filter filter = xnn_get_nmconv_filter(op, packed_weights(op));
+  op->context.nmconv.nmconv = (struct nmconv_context) {
+    .input_batch_stride = view->image_stride,
+    .input_group_stride = op->group_input_channels << log2_size,
+    .input_row_stride = op->stride_height * view->row_stride,
+    .input_pixel_stride = op->stride_width * view->pixel_stride,
+    .groups = fxdiv_init_size_t(op->groups),
+    .output_width = fxdiv_init_size_t(op->output_width),
+    .offsets = (const int32_t*) op->indirection_buffer,
+    .column_starts = filter.column_starts,
+    .packed_w = filter.weights,
+    .group_tiles = divide_round_up(op->group_output_channels, config->nr),
+    .output_batch_stride = op->output_height * op->output_width * op->output_pixel_stride << log2_size,
+    .output_group_stride = op->group_output_channels << log2_size,
+    .output_pixel_stride = op->output_pixel_stride << log2_size,
+    .mr = config->mr,
+    .nr = config->nr,
+    .log2_element_size = log2_size,
+    .log2_bias_size = op->nm.datatype->log2_bias_size,
+    .ukernel = config->ukernel,
+    .params = op->nm.params,
+  };
+}
+
+// Divides the work into tasks.
+static void plan_tasks(xnn_operator_t op, size_t num_threads, struct compute_parameters* compute)
+{
+  const struct xnn_nmconv_config* config = op->nm.nmconv;
+  const size_t pixels = op->output_height * op->output_width;
+  // Tiles of a task: an even part, small enough that their weights stay in cache from one pixel block to the next.
+  const size_t group_tiles = divide_round_up(op->group_output_channels, config->nr);
+  const size_t mean_tile_size =
+    (op->num_output_channel_blocks + op->num_nonzero_blocks) / op->num_output_channel_blocks *
+    ((size_t) config->nr << op->nm.datatype->log2_element_size);
+  const size_t most_tiles = max(1, op->nm.costs.nhwc_task_size / mean_tile_size);
+  const size_t task_tiles = divide_round_up(group_tiles, divide_round_up(group_tiles, most_tiles));
+  // Pixels of a task: all, or an even part for each thread.
+  const size_t num_blocks = divide_round_up(pixels, config->mr);
+  const size_t other_tasks = op->batch_size * op->groups * divide_round_up(group_tiles, task_tiles);
+  const size_t task_blocks = num_threads == 1 ? num_blocks :
+    get_task_blocks(num_blocks, other_tasks, op->nm.costs.nhwc_tasks, num_threads);
+  compute->type = xnn_parallelization_type_3d_tile_2d;
+  compute->task_3d_tile_2d = (pthreadpool_task_3d_tile_2d_t) xnn_compute_nmconv;
+  compute->context_offset =
+    offsetof(struct xnn_operator, context.nmconv.nmconv) - offsetof(struct xnn_operator, context);
+  compute->range[0] = op->batch_size * op->groups;
+  compute->range[1] = pixels;
+  compute->range[2] = op->group_output_channels;
+  compute->tile[0] = task_blocks * config->mr;
+  compute->tile[1] = task_tiles * config->nr;
+}
+
 enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
     xnn_operator_t op,
     size_t batch_size,
@@ -231,114 +224,24 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
   if (output_width_out != NULL) {
     *output_width_out = op->output_width;
   }
-
-  // The part of the padded image that taps reach.
-  const size_t groups = op->groups;
-  const size_t channels = groups * op->group_input_channels;
-  const size_t padded_height =
-    (op->output_height - 1) * op->stride_height + (size_t) (op->kernel_height - 1) * op->dilation_height + 1;
-  const size_t padded_width =
-    (op->output_width - 1) * op->stride_width + (size_t) (op->kernel_width - 1) * op->dilation_width + 1;
-  const bool any_padding = op->padding_top != 0 || op->padding_left != 0 ||
-    padded_height > input_height || padded_width > input_width;
-
-  const size_t log2_size = op->nm.datatype->log2_element_size;
-  const size_t pixel_stride = (any_padding ? channels : op->input_pixel_stride) << log2_size;
-  size_t row_stride, image_stride, total_size, output_size;
-  if (!xnn_multiply_sizes(any_padding ? padded_width : input_width, pixel_stride, &row_stride) ||
-      !xnn_multiply_sizes(any_padding ? padded_height : input_height, row_stride, &image_stride) ||
-      !xnn_multiply_sizes(batch_size, image_stride, &total_size) || total_size > SIZE_MAX - XNN_ALLOCATION_ALIGNMENT ||
-      !xnn_multiply_sizes(op->output_height, op->output_width, &output_size) ||
-      !xnn_multiply_sizes(output_size, op->output_pixel_stride << log2_size, &output_size) ||
-      !xnn_multiply_sizes(batch_size, output_size, &output_size) ||
-      (size_t) (op->kernel_height - 1) * op->dilation_height > (size_t) INT32_MAX / 2 / row_stride ||
-      row_stride > (size_t) INT32_MAX / 2) {
-    xnn_log_error(
-      "failed to reshape %s operator with %zux%zux%zu input: the image or the reach of the kernel is too large",
-      xnn_operator_type_to_string(op->type), batch_size, input_height, input_width);
-    return xnn_status_unsupported_parameter;
+  struct view view;
+  status = find_view(op, &view);
+  if (status == xnn_status_success) {
+    status = compute_offsets(op, view.row_stride, view.pixel_stride);
   }
-
-  status = compute_offsets(op, row_stride, pixel_stride);
   if (status != xnn_status_success) {
     return status;
   }
-
-  const struct xnn_nmconv_config* config = op->nm.nmconv;
-  const struct xnn_nmconv_filter filter = get_filter(op, packed_weights(op));
-  const size_t pixels = op->output_height * op->output_width;
-  const size_t group_tiles = divide_round_up(op->group_output_channels, config->nr);
-
-  op->context.nmconv.nmconv = (struct nmconv_context) {
-    .input_batch_stride = image_stride,
-    .input_group_stride = op->group_input_channels << log2_size,
-    .input_row_stride = op->stride_height * row_stride,
-    .input_pixel_stride = op->stride_width * pixel_stride,
-    .groups = fxdiv_init_size_t(groups),
-    .output_width = fxdiv_init_size_t(op->output_width),
-    .offsets = (const int32_t*) op->indirection_buffer,
-    .column_starts = filter.column_starts,
-    .packed_w = filter.weights,
-    .group_tiles = group_tiles,
-    .output_batch_stride = pixels * op->output_pixel_stride << log2_size,
-    .output_group_stride = op->group_output_channels << log2_size,
-    .output_pixel_stride = op->output_pixel_stride << log2_size,
-    .mr = config->mr,
-    .nr = config->nr,
-    .log2_element_size = log2_size,
-    .log2_bias_size = op->nm.datatype->log2_bias_size,
-    .ukernel = config->ukernel,
-    .params = op->nm.params,
-  };
-
-  // Tiles of a task: an even part, small enough that their weights stay in cache from one pixel block to the next.
-  const size_t mean_tile_size =
-    (op->num_output_channel_blocks + op->num_nonzero_blocks) / op->num_output_channel_blocks *
-    ((size_t) config->nr << log2_size);
-  const size_t most_tiles = max(1, op->nm.costs.nhwc_task_size / mean_tile_size);
-  const size_t task_tiles = divide_round_up(group_tiles, divide_round_up(group_tiles, most_tiles));
-  // Pixels of a task: all, or an even part for each thread.
-  const size_t num_threads = pthreadpool_get_threads_count(threadpool);
-  const size_t num_blocks = divide_round_up(pixels, config->mr);
-  const size_t task_blocks = num_threads == 1 ? num_blocks :
-    get_task_blocks(num_blocks, batch_size * groups * divide_round_up(group_tiles, task_tiles), op->nm.costs.nhwc_tasks,
-      num_threads);
-
+  fill_context(op, &view);
   struct compute_parameters* compute = &op->compute[0];
   memset(op->compute, 0, sizeof(op->compute));
-  if (any_padding) {
-    const size_t left_pixels = min(op->padding_left, padded_width);
-    const size_t input_pixels = min(input_width, padded_width - left_pixels);
-    op->context.nmconv.pad = (struct nmconv_pad_context) {
-      .input_batch_stride = input_height * input_width * op->input_pixel_stride << log2_size,
-      .input_row_stride = input_width * op->input_pixel_stride << log2_size,
-      .input_pixel_stride = op->input_pixel_stride << log2_size,
-      .output_batch_stride = image_stride,
-      .output_row_stride = row_stride,
-      .pixel_size = pixel_stride,
-      .input_height = input_height,
-      .padding_top = op->padding_top,
-      .left_pixels = left_pixels,
-      .input_pixels = input_pixels,
-      .right_pixels = padded_width - left_pixels - input_pixels,
-    };
-    compute->type = xnn_parallelization_type_2d;
-    compute->task_2d = (pthreadpool_task_2d_t) xnn_compute_nmconv_pad;
-    compute->context_offset = offsetof(struct xnn_operator, context.nmconv.pad) - offsetof(struct xnn_operator, context);
-    compute->range[0] = batch_size;
-    compute->range[1] = padded_height;
+  if (view.is_padded) {
+    pad_images(op, &view, compute);
     compute += 1;
-    *workspace_size = total_size;
+    *workspace_size = view.size;
     *workspace_alignment = XNN_ALLOCATION_ALIGNMENT;
   }
-  compute->type = xnn_parallelization_type_3d_tile_2d;
-  compute->task_3d_tile_2d = (pthreadpool_task_3d_tile_2d_t) xnn_compute_nmconv;
-  compute->context_offset = offsetof(struct xnn_operator, context.nmconv.nmconv) - offsetof(struct xnn_operator, context);
-  compute->range[0] = batch_size * groups;
-  compute->range[1] = pixels;
-  compute->range[2] = op->group_output_channels;
-  compute->tile[0] = task_blocks * config->mr;
-  compute->tile[1] = task_tiles * config->nr;
+  plan_tasks(op, pthreadpool_get_threads_count(threadpool), compute);
   op->state = xnn_run_state_needs_setup;
   return xnn_status_success;
 }

@@ -174,6 +174,9 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_nm_nhwc(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out);
 
+// The filter in the operator's packed weights, or, without memory, what size it has.
+XNN_INTERNAL struct xnn_nmconv_filter xnn_get_nmconv_filter(const struct xnn_operator* op, void* memory);
+
 /*** CNHW images ***/
 
 // CNHW values between convolutions can lie in bands: as many as there are threads, stored as [channels][pixels] one

@@ -1,0 +1,174 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// How the N:M operator of CNHW images is created.
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/common.h"
+#include "xnnpack/log.h"
+#include "xnnpack/math.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-costs.h"
+#include "xnnpack/nm-operator.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator.h"
+
+// Fewer columns in a part cost more to manage than to pack.
+#define MIN_PART_COLUMNS 64
+
+// Columns that are packed at once, or 0 for all.
+static size_t get_part_columns(const struct xnn_operator* op)
+{
+  const size_t column_size = (size_t) op->nm.nmspmm->nr << op->nm.datatype->log2_element_size;
+  return op->nm.in_place ? 0 : max(op->nm.costs.strips_size / column_size, MIN_PART_COLUMNS);
+}
+
+// What a filter is packed from.
+struct source {
+  const struct xnn_nm_layer* layer;
+  const struct xnn_nm_zeros* zeros;
+  const struct xnn_nmspmm_analysis* analysis;
+  struct xnn_nmspmm_sizes sizes;
+  size_t part_columns;
+};
+
+static enum xnn_status pack(const void* context, void* memory)
+{
+  const struct source* source = context;
+  return xnn_pack_nmspmm_filter(
+    source->layer, source->zeros, source->analysis, &source->sizes, source->part_columns, memory);
+}
+
+static enum xnn_status pack_filter(
+  xnn_operator_t op,
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nmspmm_analysis* analysis)
+{
+  const size_t part_columns = get_part_columns(op);
+  const struct source source = {
+    .layer = layer,
+    .zeros = zeros,
+    .analysis = analysis,
+    .sizes = xnn_get_nmspmm_sizes(layer, analysis, part_columns),
+    .part_columns = part_columns,
+  };
+  const size_t size = xnn_layout_nmspmm_filter(&source.sizes, /*memory=*/NULL).size;
+  if (size == 0) {
+    xnn_log_error("failed to create %s operator: packed weights overflow memory",
+      xnn_operator_type_to_string(op->type));
+    return xnn_status_unsupported_parameter;
+  }
+  // Micro-kernels of different strips pack differently.
+  const uint32_t seed = ((uint32_t) analysis->config->nr << 8) ^ analysis->config->mr ^
+    ((uint32_t) op->nm.in_place << 31) ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20);
+  return xnn_pack_nm_weights(op, layer, seed, size, pack, &source);
+}
+
+enum xnn_status xnn_create_analyzed_nm_cnhw(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_zeros* zeros,
+    const struct xnn_nm_costs* costs,
+    const struct xnn_nmspmm_analysis* analysis,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  xnn_operator_t op = xnn_allocate_nm_operator(
+    layer, costs, xnn_operator_type_convolution_nm_cnhw_f32, analysis->config->init, weights_cache);
+  if (op == NULL) {
+    return xnn_status_out_of_memory;
+  }
+  op->num_nonzero_values = zeros->num_nonzeroes;
+  op->nm.nmspmm = analysis->config;
+  op->nm.in_place = analysis->in_place;
+  const enum xnn_status status = pack_filter(op, layer, zeros, analysis);
+  if (status != xnn_status_success) {
+    xnn_delete_operator(op);
+    return status;
+  }
+  *convolution_op_out = op;
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    const float* kernel,
+    const float* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  const struct xnn_nm_layer layer = {
+    .datatype = &xnn_nm_f32,
+    .padding_top = input_padding_top,
+    .padding_right = input_padding_right,
+    .padding_bottom = input_padding_bottom,
+    .padding_left = input_padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = subsampling_height,
+    .stride_width = subsampling_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = groups * group_input_channels,
+    .output_channel_stride = groups * group_output_channels,
+    .filter = {.data = kernel},
+    .bias = bias,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+  enum xnn_status status = xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_cnhw_f32);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const uint32_t padding =
+    input_padding_top | input_padding_right | input_padding_bottom | input_padding_left;
+  if ((flags & XNN_FLAG_INPUT_BANDS) != 0 && (kernel_height != 1 || kernel_width != 1 || padding != 0 || groups != 1 ||
+      (flags & XNN_FLAG_INPUT_NHWC) != 0)) {
+    xnn_log_error(
+      "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel and %" PRIu32 " groups: only a 1x1 kernel of one "
+      "group without padding reads a CNHW image in bands",
+      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32), kernel_width, kernel_height, groups);
+    return xnn_status_invalid_parameter;
+  }
+  struct xnn_nm_zeros zeros;
+  status = xnn_find_nm_zeros(&layer, &zeros);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
+  struct xnn_nmspmm_analysis analysis;
+  status = xnn_analyze_nmspmm(&layer, &zeros, costs, &analysis);
+  if (status == xnn_status_success) {
+    status = xnn_create_analyzed_nm_cnhw(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
+    xnn_release_nmspmm_analysis(&analysis);
+  }
+  xnn_release_nm_zeros(&zeros);
+  return status;
+}

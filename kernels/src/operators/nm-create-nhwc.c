@@ -1,0 +1,149 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// How the N:M operator of NHWC images is created.
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/common.h"
+#include "xnnpack/log.h"
+#include "xnnpack/microkernel-type.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-costs.h"
+#include "xnnpack/nm-operator.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator.h"
+
+struct xnn_nmconv_filter xnn_get_nmconv_filter(const struct xnn_operator* op, void* memory)
+{
+  return xnn_layout_nmconv_filter(
+    op->nm.datatype, op->nm.nmconv->nr, op->num_output_channel_blocks, op->num_nonzero_blocks, memory);
+}
+
+// What a filter is packed from.
+struct source {
+  const struct xnn_operator* op;
+  const struct xnn_nm_layer* layer;
+  const struct xnn_nm_zeros* zeros;
+};
+
+static enum xnn_status pack(const void* context, void* memory)
+{
+  const struct source* source = context;
+  const struct xnn_nmconv_filter filter = xnn_get_nmconv_filter(source->op, memory);
+  return xnn_pack_nmconv_filter(source->layer, source->zeros, source->op->nm.nmconv->nr, &filter);
+}
+
+static enum xnn_status pack_filter(
+  xnn_operator_t op,
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros)
+{
+  const size_t size = xnn_get_nmconv_filter(op, /*memory=*/NULL).size;
+  if (size == 0) {
+    xnn_log_error("failed to create %s operator: packed weights overflow memory",
+      xnn_operator_type_to_string(op->type));
+    return xnn_status_unsupported_parameter;
+  }
+  const struct source source = {.op = op, .layer = layer, .zeros = zeros};
+  return xnn_pack_nm_weights(op, layer, op->nm.nmconv->nr ^ xnn_microkernel_type_nmconv, size, pack, &source);
+}
+
+enum xnn_status xnn_create_analyzed_nm_nhwc(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_zeros* zeros,
+    const struct xnn_nm_costs* costs,
+    const struct xnn_nmconv_analysis* analysis,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  xnn_operator_t op = xnn_allocate_nm_operator(
+    layer, costs, xnn_operator_type_convolution_nm_nhwc_f32, analysis->config->init, weights_cache);
+  if (op == NULL) {
+    return xnn_status_out_of_memory;
+  }
+  op->num_nonzero_values = zeros->num_nonzeroes;
+  op->num_nonzero_blocks = analysis->num_columns;
+  op->num_output_channel_blocks = analysis->num_tiles;
+  op->nm.nmconv = analysis->config;
+  const enum xnn_status status = pack_filter(op, layer, zeros);
+  if (status != xnn_status_success) {
+    xnn_delete_operator(op);
+    return status;
+  }
+  *convolution_op_out = op;
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    size_t input_channel_stride,
+    size_t output_channel_stride,
+    size_t tile_height,
+    const float* kernel,
+    const float* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  const struct xnn_nm_layer layer = {
+    .datatype = &xnn_nm_f32,
+    .padding_top = input_padding_top,
+    .padding_right = input_padding_right,
+    .padding_bottom = input_padding_bottom,
+    .padding_left = input_padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = subsampling_height,
+    .stride_width = subsampling_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = input_channel_stride,
+    .output_channel_stride = output_channel_stride,
+    .filter = {.data = kernel},
+    .bias = bias,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+  enum xnn_status status = xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_nhwc_f32);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  struct xnn_nm_zeros zeros;
+  status = xnn_find_nm_zeros(&layer, &zeros);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
+  struct xnn_nmconv_analysis analysis;
+  status = xnn_analyze_nmconv(&layer, &zeros, costs, tile_height, &analysis);
+  if (status == xnn_status_success) {
+    status = xnn_create_analyzed_nm_nhwc(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
+  }
+  xnn_release_nm_zeros(&zeros);
+  return status;
+}
