@@ -142,7 +142,7 @@ def test_the_published_layers_stay_dense_by_default(name: str) -> None:
     model = build(name, num_classes=10)
     report = nmpack.torch.prune_(model, NMPattern.from_sparsity(0.75, tile=8))
     convolutions, dense = STAY_DENSE[name]
-    assert len(report.layers) == convolutions
+    assert len(report.convolutions) == convolutions
     assert len(report.pruned) == convolutions - dense
     assert all(row.reason for row in report if row.pattern is None)
 
