@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import NmpackError
-from nmpack.quiet import import_module, silenced
 from nmpack.sparsity.mask import compute_mask
 from nmpack.sparsity.pattern import NMPattern
-from nmpack.tflite.builder import aligned_builder
+from nmpack.tflite.network import Network
 
 KERNELS = (1, 3, 5, 7)
 STRIDES = (1, 2)
@@ -122,9 +121,6 @@ def layer_file(layer: Layer, seed: int) -> bytes:
     Raises:
         MissingError: ai-edge-litert, whose schema is used, is not installed.
     """
-    with silenced():
-        schema = import_module("ai_edge_litert.schema_py_generated", "interpreter")
-        flatbuffers = import_module("flatbuffers", "interpreter")
     generator = np.random.default_rng(seed)
     shape = (layer.outputs, layer.kernel, layer.kernel, layer.inputs)
     filters = generator.standard_normal(shape, dtype=np.float32)
@@ -133,44 +129,6 @@ def layer_file(layer: Layer, seed: int) -> bytes:
         pattern = NMPattern.from_density(layer.density, tile=layer.tile)
         filters[~compute_mask(filters, pattern)] = 0.0
     bias = generator.standard_normal(layer.outputs, dtype=np.float32)
-
-    model = schema.ModelT()
-    model.version = 3
-    model.buffers = [schema.BufferT() for _ in range(3)]
-    for buffer, values in zip(model.buffers[1:], (filters, bias), strict=True):
-        buffer.data = values.reshape(-1).view(np.uint8)
-    graph = schema.SubGraphT()
-    graph.tensors = [
-        _tensor(schema, "image", (1, layer.size, layer.size, layer.inputs), 0),
-        _tensor(schema, "filter", shape, 1),
-        _tensor(schema, "bias", (layer.outputs,), 2),
-        _tensor(schema, "output", (1, layer.output_size, layer.output_size, layer.outputs), 0),
-    ]
-    graph.inputs, graph.outputs = [0], [3]
-    graph.operators = [_convolution(schema, layer)]
-    model.subgraphs = [graph]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
-    code.version = 1
-    model.operatorCodes = [code]
-    builder = aligned_builder(flatbuffers)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def _tensor(schema: Any, name: str, shape: tuple[int, ...], buffer: int) -> Any:
-    tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.buffer = name, list(shape), buffer
-    tensor.type = schema.TensorType.FLOAT32
-    return tensor
-
-
-def _convolution(schema: Any, layer: Layer) -> Any:
-    operator = schema.OperatorT()
-    operator.inputs, operator.outputs = [0, 1, 2], [3]
-    operator.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
-    options = operator.builtinOptions = schema.Conv2DOptionsT()
-    options.padding = schema.Padding.SAME
-    options.strideH = options.strideW = layer.stride
-    options.dilationHFactor = options.dilationWFactor = 1
-    return operator
+    network = Network()
+    x = network.tensor((1, layer.size, layer.size, layer.inputs))
+    return network.finish(x, network.convolution(x, filters, bias, layer.stride))

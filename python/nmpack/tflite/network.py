@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks as ``.tflite`` files, written operator by operator without any framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmpack.quiet import import_module, silenced
+from nmpack.tflite.builder import aligned_builder
+
+Array = npt.NDArray[Any]
+_TYPES = {np.dtype(np.float32): "FLOAT32", np.dtype(np.int32): "INT32"}
+
+
+class Network:
+    """A graph in the making, of float32 images in NHWC; tensors are numbers.
+
+    Raises:
+        MissingError: ai-edge-litert, whose schema is used, is not installed.
+    """
+
+    def __init__(self) -> None:
+        with silenced():
+            self._schema = import_module("ai_edge_litert.schema_py_generated", "interpreter")
+            self._flatbuffers = import_module("flatbuffers", "interpreter")
+        self._model = self._schema.ModelT()
+        self._model.version, self._model.operatorCodes = 3, []
+        self._model.buffers = [self._schema.BufferT()]
+        self._graph = self._schema.SubGraphT()
+        self._graph.tensors, self._graph.operators = [], []
+        self._codes: dict[str, int] = {}
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """Return the shape of a tensor."""
+        return tuple(self._graph.tensors[tensor].shape)
+
+    def tensor(self, shape: tuple[int, ...], values: Array | None = None) -> int:
+        """Add a tensor of float32; one with ``values``, float32 or int32, is a constant."""
+        tensor = self._schema.TensorT()
+        tensor.name, tensor.shape = f"t{len(self._graph.tensors)}", list(shape)
+        kind = np.dtype(np.float32) if values is None else values.dtype
+        tensor.type = getattr(self._schema.TensorType, _TYPES[kind])
+        tensor.buffer = 0
+        if values is not None:
+            buffer = self._schema.BufferT()
+            buffer.data = values.reshape(-1).view(np.uint8)
+            tensor.buffer = len(self._model.buffers)
+            self._model.buffers.append(buffer)
+        self._graph.tensors.append(tensor)
+        return len(self._graph.tensors) - 1
+
+    def constant(self, values: Array) -> int:
+        """Add a constant."""
+        return self.tensor(values.shape, values)
+
+    def convolution(
+        self, x: int, weights: Array, bias: Array, stride: int = 1, *, relu: bool = False
+    ) -> int:
+        """Add a convolution with SAME padding; weights are OHWI."""
+        options = self._schema.Conv2DOptionsT()
+        options.dilationHFactor = options.dilationWFactor = 1
+        operands = [x, self.constant(weights), self.constant(bias)]
+        return self._windows("CONV_2D", operands, len(weights), options, stride, relu=relu)
+
+    def max_pool(self, x: int, size: int, stride: int) -> int:
+        """Add the maximum of ``size`` x ``size`` pixels with SAME padding."""
+        options = self._schema.Pool2DOptionsT()
+        options.filterHeight = options.filterWidth = size
+        channels = self.shape(x)[3]
+        return self._windows("MAX_POOL_2D", [x], channels, options, stride, relu=False)
+
+    def add(self, x: int, y: int, *, relu: bool) -> int:
+        """Add a sum of two tensors of one shape."""
+        options = self._schema.AddOptionsT()
+        options.fusedActivationFunction = self._activation(relu=relu)
+        return self._operator("ADD", [x, y], self.shape(x), options)
+
+    def mean(self, x: int) -> int:
+        """Add the mean over the pixels of an image."""
+        axes = self.constant(np.array([1, 2], np.int32))
+        batch, _, _, channels = self.shape(x)
+        return self._operator("MEAN", [x, axes], (batch, channels), self._schema.ReducerOptionsT())
+
+    def fully_connected(self, x: int, weights: Array, bias: Array) -> int:
+        """Add a fully connected layer; weights are OI."""
+        operands = [x, self.constant(weights), self.constant(bias)]
+        shape = (self.shape(x)[0], len(weights))
+        return self._operator(
+            "FULLY_CONNECTED", operands, shape, self._schema.FullyConnectedOptionsT()
+        )
+
+    def finish(self, x: int, y: int) -> bytes:
+        """Return the file of a network from ``x`` to ``y``."""
+        self._graph.inputs, self._graph.outputs = [x], [y]
+        self._model.subgraphs = [self._graph]
+        builder = aligned_builder(self._flatbuffers)
+        builder.Finish(self._model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _windows(
+        self, name: str, operands: list[int], channels: int, options: Any, stride: int,
+        *, relu: bool,
+    ) -> int:  # fmt: skip
+        batch, height, width, _ = self.shape(operands[0])
+        options.padding = self._schema.Padding.SAME
+        options.strideH = options.strideW = stride
+        options.fusedActivationFunction = self._activation(relu=relu)
+        shape = (batch, -(-height // stride), -(-width // stride), channels)
+        return self._operator(name, operands, shape, options)
+
+    def _operator(
+        self, name: str, operands: list[int], shape: tuple[int, ...], options: Any
+    ) -> int:
+        operator = self._schema.OperatorT()
+        operator.opcodeIndex = self._code(name)
+        operator.inputs, operator.outputs = operands, [self.tensor(shape)]
+        kind = type(options).__name__.removesuffix("T")
+        operator.builtinOptionsType = getattr(self._schema.BuiltinOptions, kind)
+        operator.builtinOptions = options
+        self._graph.operators.append(operator)
+        return int(operator.outputs[0])
+
+    def _code(self, name: str) -> int:
+        if name not in self._codes:
+            code = self._schema.OperatorCodeT()
+            code.builtinCode = getattr(self._schema.BuiltinOperator, name)
+            code.deprecatedBuiltinCode, code.version = code.builtinCode, 1
+            self._codes[name] = len(self._model.operatorCodes)
+            self._model.operatorCodes.append(code)
+        return self._codes[name]
+
+    def _activation(self, *, relu: bool) -> Any:
+        kinds = self._schema.ActivationFunctionType
+        return kinds.RELU if relu else kinds.NONE
