@@ -21,11 +21,9 @@
 #include "replicable_random_device.h"
 
 using xnnpack::DrawGraph;
-using xnnpack::DrawInputs;
-using xnnpack::ExpectNear;
+using xnnpack::ExpectSame;
 using xnnpack::Graph;
 using xnnpack::GraphRunner;
-using xnnpack::InputDims;
 using xnnpack::kForce;
 using xnnpack::kHint;
 using xnnpack::kNhwc;
@@ -92,21 +90,13 @@ TEST(NM_COSTS, any_costs_give_the_same_numbers) {
   for (size_t i = 0; i < 2 * kNumGraphs; i++) {
     const Graph graph = DrawGraph(rng, /*num_steps=*/1 + rng() % 9);
     SCOPED_TRACE("graph " + std::to_string(i) + "\n" + graph.ToString());
-    GraphRunner plain(graph, 0, nullptr);
-    ASSERT_EQ(xnn_status_success, plain.status);
-    const std::vector<std::vector<float>> inputs = DrawInputs(rng, InputDims(graph));
-    std::vector<std::vector<size_t>> expected_dims, dims;
-    std::vector<std::vector<float>> expected, outputs;
-    ASSERT_EQ(xnn_status_success, plain.Run(InputDims(graph), inputs, &expected_dims, &expected));
     const SubgraphPtr subgraph = graph.Build();
     const Costs costs = DrawCosts(rng);
     SCOPED_TRACE(testing::PrintToString(costs));
     ASSERT_EQ(xnn_status_success, Set(subgraph.get(), costs));
     const uint32_t flags = kVariants[rng() % std::size(kVariants)];
     GraphRunner runner(graph, subgraph.get(), flags, rng() % 2 == 0 ? threadpool.get() : nullptr);
-    ASSERT_EQ(xnn_status_success, runner.status);
-    ASSERT_EQ(xnn_status_success, runner.Run(InputDims(graph), inputs, &dims, &outputs));
-    ExpectNear(expected_dims, expected, dims, outputs);
+    ExpectSame(rng, graph, runner);
     if (testing::Test::HasFailure()) return;
     num_cnhw += runner.num_cnhw;
     num_fused += runner.num_fused_additions;
@@ -121,12 +111,6 @@ TEST(NM_COSTS, runtimes_of_other_costs_share_a_weights_cache) {
   for (size_t i = 0; i < kNumGraphs / 4; i++) {
     const Graph graph = DrawGraph(rng, /*num_steps=*/1 + rng() % 9);
     SCOPED_TRACE("graph " + std::to_string(i) + "\n" + graph.ToString());
-    GraphRunner plain(graph, 0, nullptr);
-    ASSERT_EQ(xnn_status_success, plain.status);
-    const std::vector<std::vector<float>> inputs = DrawInputs(rng, InputDims(graph));
-    std::vector<std::vector<size_t>> expected_dims, dims;
-    std::vector<std::vector<float>> expected, outputs;
-    ASSERT_EQ(xnn_status_success, plain.Run(InputDims(graph), inputs, &expected_dims, &expected));
     xnn_weights_cache_t cache = nullptr;
     ASSERT_EQ(xnn_status_success, xnn_create_weights_cache(&cache));
     {
@@ -140,10 +124,11 @@ TEST(NM_COSTS, runtimes_of_other_costs_share_a_weights_cache) {
         ASSERT_EQ(xnn_status_success, runners.back().status);
       }
       ASSERT_EQ(xnn_status_success, xnn_finalize_weights_cache(cache, xnn_weights_cache_finalization_kind_hard));
+      std::vector<GraphRunner*> all;
       for (GraphRunner& runner : runners) {
-        ASSERT_EQ(xnn_status_success, runner.Run(InputDims(graph), inputs, &dims, &outputs));
-        ExpectNear(expected_dims, expected, dims, outputs);
+        all.push_back(&runner);
       }
+      ExpectSame(rng, graph, all);
     }
     xnn_delete_weights_cache(cache);
     if (testing::Test::HasFailure()) return;

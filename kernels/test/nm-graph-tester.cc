@@ -319,6 +319,24 @@ void ExpectNear(const std::vector<std::vector<size_t>>& expected_dims, const std
   }
 }
 
+void ExpectSame(ReplicableRandomDevice& rng, const Graph& graph, const std::vector<GraphRunner*>& runners) {
+  GraphRunner plain(graph, 0, nullptr);
+  ASSERT_EQ(xnn_status_success, plain.status);
+  const std::vector<std::vector<float>> inputs = DrawInputs(rng, InputDims(graph));
+  std::vector<std::vector<size_t>> expected_dims, dims;
+  std::vector<std::vector<float>> expected, outputs;
+  ASSERT_EQ(xnn_status_success, plain.Run(InputDims(graph), inputs, &expected_dims, &expected));
+  for (GraphRunner* runner : runners) {
+    ASSERT_EQ(xnn_status_success, runner->status);
+    ASSERT_EQ(xnn_status_success, runner->Run(InputDims(graph), inputs, &dims, &outputs));
+    ExpectNear(expected_dims, expected, dims, outputs);
+  }
+}
+
+void ExpectSame(ReplicableRandomDevice& rng, const Graph& graph, GraphRunner& runner) {
+  ExpectSame(rng, graph, std::vector<GraphRunner*>{&runner});
+}
+
 GraphRunner::GraphRunner(const Graph& graph, uint32_t flags, pthreadpool_t threadpool)
     : graph_(graph), subgraph_(graph.Build()), runtime_(nullptr, xnn_delete_runtime) {
   Create(subgraph_.get(), flags, threadpool, nullptr);

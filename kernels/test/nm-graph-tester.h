@@ -132,6 +132,10 @@ class GraphRunner {
   RuntimePtr runtime_;
 };
 
+// Draws inputs, runs the graph without flags and all runners, which were created with some, and expects the same outputs.
+void ExpectSame(ReplicableRandomDevice& rng, const Graph& graph, const std::vector<GraphRunner*>& runners);
+void ExpectSame(ReplicableRandomDevice& rng, const Graph& graph, GraphRunner& runner);
+
 // Expects the same outputs but for sums in another order: a few roundings of the largest number.
 void ExpectNear(const std::vector<std::vector<size_t>>& expected_dims, const std::vector<std::vector<float>>& expected,
                 const std::vector<std::vector<size_t>>& dims, const std::vector<std::vector<float>>& outputs);

@@ -95,18 +95,6 @@ struct cutting {
   uint8_t* last_rows;
 };
 
-// Adds the columns of one more row to kept, and counts them all.
-static size_t add_row(const struct xnn_nm_zeros* zeros, size_t row, uint64_t* kept)
-{
-  const uint64_t* bits = zeros->bits + row * zeros->row_words;
-  size_t count = 0;
-  for (size_t i = 0; i < zeros->row_words; i++) {
-    kept[i] |= bits[i];
-    count += math_popcount_u32((uint32_t) kept[i]) + math_popcount_u32((uint32_t) (kept[i] >> 32));
-  }
-  return count;
-}
-
 // Cuts the rows of a group into the blocks that cost least, and returns what they cost.
 static float cut_into_blocks(
   const struct cutting* cutting,
@@ -122,10 +110,11 @@ static float cut_into_blocks(
   for (size_t end = 1; end <= cutting->num_rows; end++) {
     memset(cutting->kept, 0, cutting->zeros->row_words * sizeof(uint64_t));
     for (size_t rows = 1; rows <= min(config->mr, end); rows++) {
-      const size_t columns = add_row(cutting->zeros, first_row + end - rows, cutting->kept);
+      xnn_add_nm_row(cutting->zeros, first_row + end - rows, cutting->kept);
       if (config->ukernel[rows - 1] == NULL) {
         continue;
       }
+      const size_t columns = xnn_count_nm_columns(cutting->zeros, cutting->kept);
       const float cost = costs[end - rows] + call_cost +
         (float) rows * ((float) columns + block_columns) * percent[rows - 1] * 0.01f;
       if (rows == 1 || cost < costs[end]) {

@@ -62,13 +62,7 @@ static struct view find_view(const struct xnn_operator* op, size_t num_threads)
     .element_size = (size_t) 1 << op->nm.datatype->log2_element_size,
   };
   view.pixel_stride = (input_nhwc ? op->groups * op->group_input_channels : 1) * view.element_size;
-  view.channel_stride = view.element_size;
-  if (!input_nhwc && (
-      !xnn_multiply_sizes(view.channel_stride, op->batch_size, &view.channel_stride) ||
-      !xnn_multiply_sizes(view.channel_stride, op->input_height, &view.channel_stride) ||
-      !xnn_multiply_sizes(view.channel_stride, op->input_width, &view.channel_stride))) {
-    view.channel_stride = SIZE_MAX;
-  }
+  view.channel_stride = input_nhwc ? view.element_size : xnn_get_cnhw_channel_size(op, view.element_size);
   // 1 for an NHWC image, which never lies in bands.
   view.input_pixels = view.channel_stride / view.element_size;
   view.output_pixels = op->batch_size * op->output_height * op->output_width;

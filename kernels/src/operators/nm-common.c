@@ -24,20 +24,30 @@
 #include "xnnpack/operator.h"
 #include "xnnpack/params.h"
 
-enum xnn_status xnn_check_nm_layer(
-    const struct xnn_nm_layer* layer,
-    enum xnn_operator_type type)
+enum xnn_status xnn_check_nm_creation(enum xnn_operator_type type, float output_min, float output_max)
 {
   const char* name = xnn_operator_type_to_string(type);
   if ((xnn_params.init_flags & XNN_INIT_FLAG_XNNPACK) == 0) {
     xnn_log_error("failed to create %s operator: XNNPACK is not initialized", name);
     return xnn_status_uninitialized;
   }
-  if (isnan(layer->output_min) || isnan(layer->output_max) || layer->output_min > layer->output_max) {
+  if (isnan(output_min) || isnan(output_max) || output_min > output_max) {
     xnn_log_error(
       "failed to create %s operator with [%.7g, %.7g] output range: bounds must be numbers in ascending order",
-      name, layer->output_min, layer->output_max);
+      name, output_min, output_max);
     return xnn_status_invalid_parameter;
+  }
+  return xnn_status_success;
+}
+
+enum xnn_status xnn_check_nm_layer(
+    const struct xnn_nm_layer* layer,
+    enum xnn_operator_type type)
+{
+  const char* name = xnn_operator_type_to_string(type);
+  const enum xnn_status status = xnn_check_nm_creation(type, layer->output_min, layer->output_max);
+  if (status != xnn_status_success) {
+    return status;
   }
   if (layer->kernel_height == 0 || layer->kernel_width == 0 || layer->stride_height == 0 || layer->stride_width == 0 ||
       layer->dilation_height == 0 || layer->dilation_width == 0) {

@@ -80,6 +80,14 @@ enum xnn_status xnn_create_analyzed_nm_cnhw(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
+  if ((layer->flags & XNN_FLAG_INPUT_BANDS) != 0 && !xnn_can_nm_read_bands(layer)) {
+    xnn_log_error(
+      "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel and %" PRIu32 " groups: only a 1x1 kernel of one "
+      "group without padding reads a CNHW image in bands",
+      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32), layer->kernel_width,
+      layer->kernel_height, layer->groups);
+    return xnn_status_invalid_parameter;
+  }
   xnn_operator_t op = xnn_allocate_nm_operator(
     layer, costs, xnn_operator_type_convolution_nm_cnhw_f32, analysis->config->init, weights_cache);
   if (op == NULL) {
@@ -146,16 +154,6 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
   enum xnn_status status = xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_cnhw_f32);
   if (status != xnn_status_success) {
     return status;
-  }
-  const uint32_t padding =
-    input_padding_top | input_padding_right | input_padding_bottom | input_padding_left;
-  if ((flags & XNN_FLAG_INPUT_BANDS) != 0 && (kernel_height != 1 || kernel_width != 1 || padding != 0 || groups != 1 ||
-      (flags & XNN_FLAG_INPUT_NHWC) != 0)) {
-    xnn_log_error(
-      "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel and %" PRIu32 " groups: only a 1x1 kernel of one "
-      "group without padding reads a CNHW image in bands",
-      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32), kernel_width, kernel_height, groups);
-    return xnn_status_invalid_parameter;
   }
   struct xnn_nm_zeros zeros;
   status = xnn_find_nm_zeros(&layer, &zeros);

@@ -23,7 +23,6 @@
 #include "xnnpack/nm-pooling.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
-#include "xnnpack/params.h"
 #include "pthreadpool.h"
 
 // Channels of one task.
@@ -35,15 +34,9 @@ enum xnn_status xnn_create_pooling2d_cnhw_f32(
     xnn_operator_t* pooling_op_out)
 {
   const char* name = xnn_operator_type_to_string(type);
-  if ((xnn_params.init_flags & XNN_INIT_FLAG_XNNPACK) == 0) {
-    xnn_log_error("failed to create %s operator: XNNPACK is not initialized", name);
-    return xnn_status_uninitialized;
-  }
-  if (isnan(pooling->output_min) || isnan(pooling->output_max) || pooling->output_min > pooling->output_max) {
-    xnn_log_error(
-      "failed to create %s operator with [%.7g, %.7g] output range: bounds must be numbers in ascending order",
-      name, pooling->output_min, pooling->output_max);
-    return xnn_status_invalid_parameter;
+  const enum xnn_status status = xnn_check_nm_creation(type, pooling->output_min, pooling->output_max);
+  if (status != xnn_status_success) {
+    return status;
   }
   if (pooling->pooling_height == 0 || pooling->pooling_width == 0 || pooling->stride_height == 0 ||
       pooling->stride_width == 0 || pooling->dilation_height == 0 || pooling->dilation_width == 0) {
@@ -127,12 +120,7 @@ enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
   if (config == NULL) {
     return xnn_status_unsupported_hardware;
   }
-  size_t channel_stride = sizeof(float);
-  if (!xnn_multiply_sizes(channel_stride, batch_size, &channel_stride) ||
-      !xnn_multiply_sizes(channel_stride, input_height, &channel_stride) ||
-      !xnn_multiply_sizes(channel_stride, input_width, &channel_stride)) {
-    channel_stride = SIZE_MAX;
-  }
+  const size_t channel_stride = xnn_get_cnhw_channel_size(op, sizeof(float));
   struct xnn_im2col_strips strips;
   status = xnn_reshape_im2col_strips(
     op, sizeof(float), sizeof(float), channel_stride, config->nr, /*input_band_pixels=*/0, /*band_pixels=*/0, &strips);

@@ -41,6 +41,13 @@ static bool sizes_fit(const struct xnn_operator* op, size_t pixel_stride, size_t
     xnn_multiply_sizes(pixels, op->batch_size, &pixels) && pixels <= INT32_MAX / 4;
 }
 
+size_t xnn_get_cnhw_channel_size(const struct xnn_operator* op, size_t element_size)
+{
+  size_t size = element_size;
+  return xnn_multiply_sizes(size, op->batch_size, &size) && xnn_multiply_sizes(size, op->input_height, &size) &&
+    xnn_multiply_sizes(size, op->input_width, &size) ? size : SIZE_MAX;
+}
+
 size_t xnn_get_nmspmm_band_pixels(size_t num_pixels, size_t num_threads)
 {
   if (num_threads == 1 || num_pixels / num_threads < MIN_BAND_PIXELS) {

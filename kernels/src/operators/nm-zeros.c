@@ -91,16 +91,9 @@ size_t xnn_find_nm_kept_columns(
   size_t num_rows,
   uint64_t* kept)
 {
-  const size_t row_words = zeros->row_words;
-  memset(kept, 0, row_words * sizeof(uint64_t));
-  for (const uint64_t* row = zeros->bits + first_row * row_words; num_rows != 0; num_rows--, row += row_words) {
-    for (size_t i = 0; i < row_words; i++) {
-      kept[i] |= row[i];
-    }
+  memset(kept, 0, zeros->row_words * sizeof(uint64_t));
+  for (size_t row = first_row; row < first_row + num_rows; row++) {
+    xnn_add_nm_row(zeros, row, kept);
   }
-  size_t count = 0;
-  for (size_t i = 0; i < row_words; i++) {
-    count += math_popcount_u32((uint32_t) kept[i]) + math_popcount_u32((uint32_t) (kept[i] >> 32));
-  }
-  return count;
+  return xnn_count_nm_columns(zeros, kept);
 }

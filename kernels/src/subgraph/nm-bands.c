@@ -13,6 +13,7 @@
 #include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
+#include "xnnpack/nm-layer.h"
 #include "xnnpack/nm-operator.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/node-type.h"
@@ -34,14 +35,9 @@ static bool reads_bands(const struct xnn_subgraph* subgraph, const struct xnn_no
     return (node->flags & XNN_FLAG_CONVERT_LAYOUT) != 0 && xnn_value_is_internal(output) &&
       !(output->num_consumers == 1 && subgraph->nodes[output->first_consumer].type == xnn_node_type_copy);
   }
-  if (!is_in_cnhw(subgraph, node)) {
-    return false;
-  }
-  const uint32_t padding = node->params.convolution_2d.input_padding_top |
-    node->params.convolution_2d.input_padding_right | node->params.convolution_2d.input_padding_bottom |
-    node->params.convolution_2d.input_padding_left;
-  return node->params.convolution_2d.kernel_height == 1 && node->params.convolution_2d.kernel_width == 1 &&
-    padding == 0 && node->params.convolution_2d.groups == 1 && (node->flags & XNN_FLAG_INPUT_NHWC) == 0;
+  struct xnn_nm_layer layer;
+  return is_in_cnhw(subgraph, node) && xnn_node_get_nm_layer(subgraph->values, node, &layer) &&
+    xnn_can_nm_read_bands(&layer);
 }
 
 // Removes the values that the node cannot handle in bands, and tells whether there were any.

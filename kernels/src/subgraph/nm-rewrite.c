@@ -188,6 +188,20 @@ static enum xnn_status insert_conversions(struct rewriting* rewriting)
   return status;
 }
 
+// Closes the gaps that fused nodes leave: XNNPACK cannot create another runtime from a graph that has some.
+static void remove_fused_nodes(xnn_subgraph_t subgraph)
+{
+  uint32_t num_nodes = 0;
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    if (subgraph->nodes[n].type != xnn_node_type_invalid) {
+      subgraph->nodes[num_nodes] = subgraph->nodes[n];
+      subgraph->nodes[num_nodes].id = num_nodes;
+      num_nodes += 1;
+    }
+  }
+  subgraph->num_nodes = num_nodes;
+}
+
 // Whether an earlier runtime was created from this graph.
 static bool is_rewritten(const struct xnn_subgraph* subgraph)
 {
@@ -214,6 +228,7 @@ static enum xnn_status rewrite(xnn_subgraph_t subgraph, uint32_t flags, const bo
   }
   xnn_log_info(
     "layouts: %zu of %" PRIu32 " nodes run in CNHW, %zu conversions", num_cnhw, num_nodes, rewriting.num_conversions);
+  remove_fused_nodes(subgraph);
   xnn_subgraph_analyze_consumers_and_producers(subgraph);
   return status == xnn_status_success && num_cnhw != 0 ? xnn_subgraph_choose_bands(subgraph) : status;
 }
@@ -225,6 +240,7 @@ enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph, uint32_t fl
   }
   if (is_rewritten(subgraph)) {
     const enum xnn_status again = xnn_examine_nm_choices_again(subgraph);
+    remove_fused_nodes(subgraph);
     xnn_subgraph_analyze_consumers_and_producers(subgraph);
     return again == xnn_status_success ? xnn_subgraph_choose_bands(subgraph) : again;
   }

@@ -14,6 +14,7 @@
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
+#include "xnnpack/math.h"
 #include "xnnpack/nm-layer.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
@@ -41,6 +42,25 @@ XNN_INTERNAL void xnn_release_nm_zeros(struct xnn_nm_zeros* zeros);
 XNN_INLINE static bool xnn_is_nm_kept(const uint64_t* bits, size_t k)
 {
   return ((bits[k / 64] >> (k % 64)) & 1) != 0;
+}
+
+// Adds the columns of one more row to kept.
+XNN_INLINE static void xnn_add_nm_row(const struct xnn_nm_zeros* zeros, size_t row, uint64_t* kept)
+{
+  const uint64_t* bits = zeros->bits + row * zeros->row_words;
+  for (size_t i = 0; i < zeros->row_words; i++) {
+    kept[i] |= bits[i];
+  }
+}
+
+// Columns that are set in a row of bits.
+XNN_INLINE static size_t xnn_count_nm_columns(const struct xnn_nm_zeros* zeros, const uint64_t* bits)
+{
+  size_t count = 0;
+  for (size_t i = 0; i < zeros->row_words; i++) {
+    count += math_popcount_u32((uint32_t) bits[i]) + math_popcount_u32((uint32_t) (bits[i] >> 32));
+  }
+  return count;
 }
 
 // Sets the row_words words of kept to the columns that any of the rows keeps, and returns their number.

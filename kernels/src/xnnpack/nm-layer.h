@@ -141,6 +141,13 @@ XNN_INLINE static bool xnn_is_nm_pointwise(const struct xnn_nm_layer* layer)
     layer->stride_width == 1 && !xnn_is_nm_padded(layer);
 }
 
+// Whether the layer can read a CNHW image in bands: without a neighbour's pixels, and all channels as one group.
+XNN_INLINE static bool xnn_can_nm_read_bands(const struct xnn_nm_layer* layer)
+{
+  return layer->kernel_height == 1 && layer->kernel_width == 1 && !xnn_is_nm_padded(layer) && layer->groups == 1 &&
+    (layer->flags & XNN_FLAG_INPUT_NHWC) == 0;
+}
+
 // *product = a * b, or false where it does not fit.
 XNN_INLINE static bool xnn_multiply_sizes(size_t a, size_t b, size_t* product)
 {

@@ -62,6 +62,12 @@ struct xnn_nm_state {
   size_t output_size;
 };
 
+// Whether XNNPACK is initialized, and the range one of numbers in order.
+XNN_INTERNAL enum xnn_status xnn_check_nm_creation(
+    enum xnn_operator_type type,
+    float output_min,
+    float output_max);
+
 // Whether an operator of that type can be created with these arguments.
 XNN_INTERNAL enum xnn_status xnn_check_nm_layer(
     const struct xnn_nm_layer* layer,
@@ -191,6 +197,9 @@ XNN_INTERNAL struct xnn_nmconv_filter xnn_get_nmconv_filter(const struct xnn_ope
 
 // Pixels that a band of a value has room for: all if bands would be narrow, or the last much smaller than the others.
 XNN_INTERNAL size_t xnn_get_nmspmm_band_pixels(size_t num_pixels, size_t num_threads);
+
+// Bytes of a channel of all images of a batch, whose sizes the operator holds; SIZE_MAX if they overflow.
+XNN_INTERNAL size_t xnn_get_cnhw_channel_size(const struct xnn_operator* op, size_t element_size);
 
 // The strips of an image. None crosses the border of a band of the output.
 struct xnn_im2col_strips {
