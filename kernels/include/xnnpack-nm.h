@@ -99,6 +99,13 @@ struct xnn_nm_costs {
 /// Query the costs that layers are predicted with on this hardware.
 enum xnn_status xnn_get_nm_costs(struct xnn_nm_costs* costs);
 
+/// The instruction set whose micro-kernels and costs this hardware gets, as "fma3" or "rvv".
+const char* xnn_get_nm_isa(void);
+
+/// 16 hexadecimal digits that tell the sources of micro-kernels and operators from those of other versions: times that were
+/// measured are of these alone.
+const char* xnn_get_nm_sources_hash(void);
+
 /// Let Runtimes that are created from a Subgraph afterwards be planned with other costs. Whatever they are, results stay the
 /// same. Layouts stay as they are once a Runtime has brought the graph to CNHW.
 ///
@@ -108,6 +115,52 @@ enum xnn_status xnn_get_nm_costs(struct xnn_nm_costs* costs);
 enum xnn_status xnn_subgraph_set_nm_costs(
   xnn_subgraph_t subgraph,
   const struct xnn_nm_costs* costs);
+
+/// Bytes of a candidate's name with its end.
+#define XNN_NM_CANDIDATE_NAME_SIZE 32
+
+/// What one way to run one layer took when it was measured on this hardware.
+struct xnn_nm_record {
+  /// The layer: sizes of images, and of the filter in each group.
+  size_t batch_size;
+  size_t input_height;
+  size_t input_width;
+  size_t output_height;
+  size_t output_width;
+  size_t groups;
+  size_t group_input_channels;
+  size_t group_output_channels;
+  size_t kernel_height;
+  size_t kernel_width;
+  size_t stride_height;
+  size_t stride_width;
+  size_t dilation_height;
+  size_t dilation_width;
+  /// Non-zero weights out of all; columns with a non-zero in tiles of 8 output channels, and in tiles of 32, out of all. A
+  /// layer is this one if each differs by at most 0.02.
+  float element_density;
+  float column_density_8;
+  float column_density_32;
+  /// The way: "dense", "nhwc-6x16", "cnhw-4x24": layout, rows and columns of the micro-kernel.
+  char candidate[XNN_NM_CANDIDATE_NAME_SIZE];
+  /// A number above 0 and up to 1e15.
+  float nanoseconds;
+};
+
+/// Let Runtimes that are created from a Subgraph afterwards be planned with measured times: of the operators and
+/// micro-kernels of a layout that a layer has records for, the fastest is taken, and layouts are chosen by their times.
+/// Results stay the same. Records of candidates that this hardware does not have are passed over.
+///
+/// @param subgraph - a Subgraph object.
+/// @param unit_ps - picoseconds of the unit that the Subgraph's costs are in, above 0 and up to 1e9.
+/// @param num_records - number of records, up to 65536; 0 to forget them.
+/// @param records - copied.
+/// @returns xnn_status_invalid_parameter where a number is out of its range; then the Subgraph stays as it is.
+enum xnn_status xnn_subgraph_set_nm_records(
+  xnn_subgraph_t subgraph,
+  float unit_ps,
+  size_t num_records,
+  const struct xnn_nm_record* records);
 
 /// Why a layer runs on the N:M operator or does not.
 enum xnn_nm_reason {
@@ -158,6 +211,8 @@ struct xnn_nm_layer_info {
   /// Time of the dense operator, and of an addition that is fused, out of the N:M operator's, as predicted; 0 where not
   /// examined. May be no number if costs were set to 0.
   float predicted_speedup;
+  /// That time was measured: of the operator it has, or, where it is dense, of both.
+  bool measured;
   enum xnn_nm_reason reason;
   /// CNHW: on the N:M operator of that layout, whatever the reason says of the filter.
   enum xnn_nm_layout layout;

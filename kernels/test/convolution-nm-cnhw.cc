@@ -424,7 +424,7 @@ TEST(CONVOLUTION_NM_CNHW_F32, cuts_rows_where_their_columns_change) {
   ASSERT_EQ(xnn_status_success, xnn_find_nm_zeros(&layer, &zeros));
   EXPECT_EQ(weights, zeros.num_nonzeroes);
   xnn_nmspmm_analysis analysis;
-  ASSERT_EQ(xnn_status_success, xnn_analyze_nmspmm(&layer, &zeros, xnn_init_nm_costs(), &analysis));
+  ASSERT_EQ(xnn_status_success, xnn_analyze_nmspmm(&layer, &zeros, xnn_init_nm_costs(), /*only=*/nullptr, &analysis));
   EXPECT_EQ(weights, analysis.num_weights);
   EXPECT_EQ(kRowSize, analysis.num_packed);
   EXPECT_FALSE(analysis.dense);

@@ -13,6 +13,7 @@ from .kernelcosts import Cost, Costs, Slot, Tile, Width
 from .kernelspec import Spec
 
 TABLES = PurePosixPath("src/configs/nm-tables.h")
+HASH = PurePosixPath("src/configs/nm-hash.h")
 _POOLING = {"COPY": "x32-packim2col", "MAX": "f32-maxpool-cnhw", "ADD": "f32-avgpool-cnhw"}
 _VECTOR_LENGTH = "xnn_init_hardware_config()->vlenb / sizeof(float)"
 _TOP = """\
@@ -137,6 +138,14 @@ def texts(spec: Spec) -> dict[PurePosixPath, str]:
     tables = {isa: "\n".join(_isa_tables(spec, isa)) for isa in spec.isas}
     result[TABLES] = _TOP + _TABLES_HEAD + _guarded(spec, tables, separator="\n")
     return result
+
+
+def hash_header(digest: str) -> str:
+    """The header that tells kernels and operators from those of another version."""
+    return (
+        f"{_TOP}// Of the sources of kernels and operators: times are of these and no others.\n\n"
+        f'#pragma once\n\n#define XNN_NM_SOURCES_HASH "{digest}"\n'
+    )
 
 
 def _list_row(spec: Spec, kernel: Kernel) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from .console import ToolError
-from .kernelfiles import Kernel, kernels, texts
+from .kernelfiles import HASH, TABLES, Kernel, hash_header, kernels, texts
 from .kernelspec import Spec
 from .specrows import SPEC
 
@@ -20,6 +21,8 @@ from .specrows import SPEC
 _NOT_KERNELS = {"configs", "enums", "operators", "reference", "subgraph", "tables", "xnnpack"}
 _UKERNEL = re.compile(r"\bxnn_\w+_ukernel(?:_[a-z0-9]+)*__[a-z0-9_]+\b")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+# What takes the time of our operators, beside the kernels.
+_TIMED = ("src/operators/nm-*.c", "src/reference/nm-*.c")
 _JUNK = ("*~", "*.swp", "*.orig", "*.rej", "*.tmp", ".*", "#*#")
 
 
@@ -71,7 +74,19 @@ def generate(tree: Path, spec: Spec) -> list[PurePosixPath]:
         (tree / path).write_text(text, encoding="utf-8")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda kernel: _expand(tree, kernel), expanded))
+    if any(path == TABLES for path in made):
+        _write_hash(tree, [kernel.path for kernel in expanded])
+        made.append(HASH)
     return made
+
+
+def _write_hash(tree: Path, expanded: list[PurePosixPath]) -> None:
+    """Writes what tells these kernels and operators from others: records of times go by it."""
+    digest = hashlib.sha256()
+    others = (path.relative_to(tree) for pattern in _TIMED for path in tree.glob(pattern))
+    for path in sorted([*expanded, *map(PurePosixPath, others)]):
+        digest.update(str(path).encode() + b"\0" + (tree / path).read_bytes() + b"\0")
+    (tree / HASH).write_text(hash_header(digest.hexdigest()[:16]), encoding="utf-8")
 
 
 def _expand(tree: Path, kernel: Kernel) -> None:

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "configs/nm-hash.h"
 #include "configs/nm-tables.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
@@ -16,6 +17,7 @@
 #include "xnnpack/nm-costs.h"
 
 static struct xnn_nm_costs nm_costs = {0};
+static const char* nm_isa = NULL;
 
 XNN_INIT_ONCE_GUARD(nm_costs);
 
@@ -32,25 +34,30 @@ static void take_scalar_nmspmm_costs(void) {
 static void init_nm_costs_config(void) {
   // Scalar first, as for the micro-kernels.
   nm_costs = nm_costs_scalar;
+  nm_isa = "scalar";
 
   #if XNN_ARCH_X86 || XNN_ARCH_X86_64
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (!XNN_PLATFORM_MOBILE && hardware_config->use_x86_avx512f) {
       nm_costs = nm_costs_avx512f;
+      nm_isa = "avx512f";
     } else if (hardware_config->use_x86_fma3) {
       nm_costs = nm_costs_fma3;
+      nm_isa = "fma3";
       if (!hardware_config->use_x86_avx2) {
         take_scalar_nmspmm_costs();
       }
     }
   #elif XNN_ARCH_ARM64
     nm_costs = nm_costs_neonfma;
+    nm_isa = "neonfma";
   #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (hardware_config->use_riscv_vector) {
       nm_costs = nm_costs_rvv;
+      nm_isa = "rvv";
     }
   #endif
 }
@@ -58,4 +65,13 @@ static void init_nm_costs_config(void) {
 const struct xnn_nm_costs* xnn_init_nm_costs() {
   XNN_INIT_ONCE(nm_costs);
   return &nm_costs;
+}
+
+const char* xnn_get_nm_isa() {
+  XNN_INIT_ONCE(nm_costs);
+  return nm_isa;
+}
+
+const char* xnn_get_nm_sources_hash() {
+  return XNN_NM_SOURCES_HASH;
 }

@@ -17,6 +17,7 @@
 #include "xnnpack/math.h"
 #include "xnnpack/nm-analysis.h"
 #include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-space.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
 
@@ -25,21 +26,45 @@ static bool fits(const struct xnn_nmconv_config* config, size_t tile_height)
   return tile_height != 0 && tile_height % config->nr == 0;
 }
 
+// The candidates of a kind to compare, or one alone. A limit to lower blocks leaves fewer ways to cut the rows, and is
+// never predicted to cost less: only that to the highest is kept of each strip width.
+static size_t list_candidates(
+  const struct xnn_nm_layer* layer,
+  enum xnn_nm_candidate_kind kind,
+  const struct xnn_nm_candidate* only,
+  struct xnn_nm_candidate candidates[XNN_MAX_NM_CANDIDATES])
+{
+  const size_t num_all = xnn_list_nm_candidates(layer, candidates);
+  size_t count = 0;
+  for (size_t i = 0; i < num_all; i++) {
+    const struct xnn_nm_candidate candidate = candidates[i];
+    if (candidate.kind != kind || (only != NULL && !xnn_is_same_nm_candidate(&candidate, only))) {
+      continue;
+    }
+    count -= count != 0 && candidates[count - 1].kernel == candidate.kernel;
+    candidates[count++] = candidate;
+  }
+  return count;
+}
+
 enum xnn_status xnn_analyze_nmconv(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_zeros* zeros,
   const struct xnn_nm_costs* costs,
   size_t tile_height,
+  const struct xnn_nm_candidate* only,
   struct xnn_nmconv_analysis* analysis)
 {
   memset(analysis, 0, sizeof(*analysis));
   const struct xnn_nmconv_config* configs = layer->datatype->init_nmconv_config();
-  if (configs == NULL || configs[0].ukernel == NULL) {
+  struct xnn_nm_candidate candidates[XNN_MAX_NM_CANDIDATES];
+  const size_t num_candidates = list_candidates(layer, xnn_nm_candidate_nhwc, only, candidates);
+  if (num_candidates == 0) {
     return xnn_status_unsupported_hardware;
   }
   bool any_fits = false;
-  for (size_t i = 0; i < XNN_MAX_NMCONV_KERNELS && configs[i].ukernel != NULL; i++) {
-    any_fits |= fits(&configs[i], tile_height);
+  for (size_t i = 0; i < num_candidates; i++) {
+    any_fits |= fits(&configs[candidates[i].kernel], tile_height);
   }
   uint64_t* kept = xnn_allocate_memory(zeros->row_words * sizeof(uint64_t));
   if (kept == NULL) {
@@ -50,7 +75,8 @@ enum xnn_status xnn_analyze_nmconv(
   // Blocks that the pixels of an image do not fill cost the more.
   const size_t pixels = xnn_get_nm_image_pixels(layer);
   double best_cost = 0.0;
-  for (size_t i = 0; i < XNN_MAX_NMCONV_KERNELS && configs[i].ukernel != NULL; i++) {
+  for (size_t c = 0; c < num_candidates; c++) {
+    const size_t i = candidates[c].kernel;
     if (any_fits && !fits(&configs[i], tile_height)) {
       continue;
     }
@@ -102,6 +128,7 @@ static float cut_into_blocks(
   const float* percent,
   float call_cost,
   float block_columns,
+  size_t max_rows,
   size_t first_row,
   uint8_t* last_rows)
 {
@@ -109,7 +136,7 @@ static float cut_into_blocks(
   costs[0] = 0.0f;
   for (size_t end = 1; end <= cutting->num_rows; end++) {
     memset(cutting->kept, 0, cutting->zeros->row_words * sizeof(uint64_t));
-    for (size_t rows = 1; rows <= min(config->mr, end); rows++) {
+    for (size_t rows = 1; rows <= min(max_rows, end); rows++) {
       xnn_add_nm_row(cutting->zeros, first_row + end - rows, cutting->kept);
       if (config->ukernel[rows - 1] == NULL) {
         continue;
@@ -171,11 +198,12 @@ static float cut_groups(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_costs* costs,
   const struct xnn_nmspmm_config* config,
-  size_t index,
+  const struct xnn_nm_candidate* candidate,
   size_t num_taps,
   const struct xnn_nmspmm_analysis* analysis,
   uint8_t* last_rows)
 {
+  const size_t index = candidate->kernel;
   // The pixels that a strip reads are not together in memory.
   const bool strided = layer->stride_width != 1 || (layer->flags & XNN_FLAG_INPUT_NHWC) != 0;
   const float pack_percent = strided ? costs->strided_pack_percent[index] : costs->pack_percent[index];
@@ -185,7 +213,7 @@ static float cut_groups(
   for (size_t group = 0; group < layer->groups; group++) {
     cost += cut_into_blocks(
       cutting, config, costs->nmspmm_percent[index], costs->nmspmm_call / (float) config->nr, costs->block_columns,
-      group * num_rows, last_rows + group * (num_rows + 1));
+      candidate->max_rows, group * num_rows, last_rows + group * (num_rows + 1));
   }
   const size_t pixels = xnn_get_nm_pixels(layer);
   if (pixels != 0) {
@@ -201,6 +229,8 @@ static void find_best(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_costs* costs,
   const struct xnn_nmspmm_config* configs,
+  const struct xnn_nm_candidate* candidates,
+  size_t num_candidates,
   struct xnn_nmspmm_analysis* analysis)
 {
   const size_t num_rows = cutting->num_rows;
@@ -212,15 +242,17 @@ static void find_best(
     num_taps += count_taps(cutting->kept, xnn_get_nm_kernel_size(layer), layer->group_input_channels);
   }
   size_t best = 0;
-  for (size_t i = 0; i < XNN_MAX_NMSPMM_KERNELS && configs[i].mr != 0; i++) {
-    const float cost =
-      cut_groups(cutting, layer, costs, &configs[i], i, num_taps, analysis, cutting->last_rows + i * ends);
+  for (size_t i = 0; i < num_candidates; i++) {
+    const float cost = cut_groups(
+      cutting, layer, costs, &configs[candidates[i].kernel], &candidates[i], num_taps, analysis,
+      cutting->last_rows + i * ends);
     if (i == 0 || cost < analysis->cost) {
       analysis->cost = cost;
       best = i;
     }
   }
-  analysis->config = &configs[best];
+  analysis->config = &configs[candidates[best].kernel];
+  analysis->max_rows = candidates[best].max_rows;
   analysis->dense = true;
   for (size_t group = 0; group < layer->groups; group++) {
     collect_blocks(
@@ -232,11 +264,14 @@ enum xnn_status xnn_analyze_nmspmm(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_zeros* zeros,
   const struct xnn_nm_costs* costs,
+  const struct xnn_nm_candidate* only,
   struct xnn_nmspmm_analysis* analysis)
 {
   memset(analysis, 0, sizeof(*analysis));
   const struct xnn_nmspmm_config* configs = layer->datatype->init_nmspmm_config();
-  if (configs == NULL || configs[0].mr == 0) {
+  struct xnn_nm_candidate candidates[XNN_MAX_NM_CANDIDATES];
+  const size_t num_candidates = list_candidates(layer, xnn_nm_candidate_cnhw, only, candidates);
+  if (num_candidates == 0) {
     return xnn_status_unsupported_hardware;
   }
   const size_t num_rows = layer->group_output_channels;
@@ -255,7 +290,7 @@ enum xnn_status xnn_analyze_nmspmm(
     xnn_release_nmspmm_analysis(analysis);
     status = xnn_status_out_of_memory;
   } else {
-    find_best(&cutting, layer, costs, configs, analysis);
+    find_best(&cutting, layer, costs, configs, candidates, num_candidates, analysis);
   }
   xnn_release_memory(cutting.kept);
   xnn_release_memory(cutting.costs);

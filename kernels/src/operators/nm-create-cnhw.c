@@ -162,7 +162,7 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
   }
   const struct xnn_nm_costs* costs = xnn_init_nm_costs();
   struct xnn_nmspmm_analysis analysis;
-  status = xnn_analyze_nmspmm(&layer, &zeros, costs, &analysis);
+  status = xnn_analyze_nmspmm(&layer, &zeros, costs, /*only=*/NULL, &analysis);
   if (status == xnn_status_success) {
     status = xnn_create_analyzed_nm_cnhw(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
     xnn_release_nmspmm_analysis(&analysis);

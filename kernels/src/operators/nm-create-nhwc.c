@@ -140,7 +140,7 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
   }
   const struct xnn_nm_costs* costs = xnn_init_nm_costs();
   struct xnn_nmconv_analysis analysis;
-  status = xnn_analyze_nmconv(&layer, &zeros, costs, tile_height, &analysis);
+  status = xnn_analyze_nmconv(&layer, &zeros, costs, tile_height, /*only=*/NULL, &analysis);
   if (status == xnn_status_success) {
     status = xnn_create_analyzed_nm_nhwc(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
   }

@@ -22,6 +22,8 @@
 #include "xnnpack/nm-choice.h"
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-operator.h"
+#include "xnnpack/nm-records.h"
+#include "xnnpack/nm-space.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/operator-type.h"
@@ -31,6 +33,7 @@
 #define NM_FLAGS (XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE)
 
 #define MAX_COST 1.0e9f
+#define MAX_RECORDS 65536
 
 const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
 {
@@ -85,6 +88,7 @@ void xnn_delete_nm_plan(struct xnn_nm_plan* plan)
 {
   if (plan != NULL) {
     release_choices(plan);
+    xnn_release_memory(plan->records.records);
     xnn_release_memory(plan);
   }
 }
@@ -109,7 +113,63 @@ enum xnn_status xnn_subgraph_set_nm_costs(xnn_subgraph_t subgraph, const struct 
   return xnn_status_success;
 }
 
+enum xnn_status xnn_subgraph_set_nm_records(
+  xnn_subgraph_t subgraph,
+  float unit_ps,
+  size_t num_records,
+  const struct xnn_nm_record* records)
+{
+  if (!(unit_ps > 0.0f && unit_ps <= MAX_COST) || num_records > MAX_RECORDS) {
+    xnn_log_error(
+      "failed to set %zu records with a unit of %.7g ps: expected up to %d, and more than 0 to %.7g ps",
+      num_records, unit_ps, MAX_RECORDS, MAX_COST);
+    return xnn_status_invalid_parameter;
+  }
+  for (size_t i = 0; i < num_records; i++) {
+    if (!xnn_is_nm_record(&records[i])) {
+      xnn_log_error("failed to set records: a number of record %zu is out of its range, or its name has no end", i);
+      return xnn_status_invalid_parameter;
+    }
+  }
+  struct xnn_nm_plan* plan = xnn_get_nm_plan(subgraph);
+  if (plan == NULL) {
+    return xnn_status_out_of_memory;
+  }
+  const size_t size = num_records * sizeof(struct xnn_nm_record);
+  struct xnn_nm_record* copy = num_records == 0 ? NULL : xnn_allocate_memory(size);
+  if (num_records != 0) {
+    if (copy == NULL) {
+      xnn_log_error("failed to allocate %zu bytes for records", size);
+      return xnn_status_out_of_memory;
+    }
+    memcpy(copy, records, size);
+  }
+  xnn_release_memory(plan->records.records);
+  plan->records = (struct xnn_nm_records) {.records = copy, .num_records = num_records, .unit_ps = unit_ps};
+  return xnn_status_success;
+}
+
 /*** Choices ***/
+
+// The candidate of a kind that was measured fastest, or NULL.
+static const struct xnn_nm_candidate* get_measured(
+  const struct xnn_nm_choice* choice,
+  enum xnn_nm_candidate_kind kind)
+{
+  const struct xnn_nm_measured* measured = &choice->measured[kind];
+  return measured->is_known ? &measured->candidate : NULL;
+}
+
+// Replaces a predicted cost by the measured one, if there is any.
+static void take_measured(
+  const struct xnn_nm_choice* choice,
+  enum xnn_nm_candidate_kind kind,
+  float* cost)
+{
+  if (choice->measured[kind].is_known) {
+    *cost = choice->measured[kind].cost;
+  }
+}
 
 // Predicts the operators of NHWC images.
 static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm_layer* layer)
@@ -123,7 +183,9 @@ static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm
   }
   enum xnn_status status = xnn_find_nm_zeros(layer, &choice->zeros);
   if (status == xnn_status_success) {
-    status = xnn_analyze_nmconv(layer, &choice->zeros, costs, /*tile_height=*/0, &choice->nhwc);
+    xnn_find_nm_records(choice->records, layer, &choice->zeros, choice->measured);
+    status = xnn_analyze_nmconv(
+      layer, &choice->zeros, costs, /*tile_height=*/0, get_measured(choice, xnn_nm_candidate_nhwc), &choice->nhwc);
   }
   if (status != xnn_status_success) {
     return status;
@@ -138,6 +200,8 @@ static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm
     // Channels that fit the tiles of the dense operator badly do not speak for the other one.
     choice->dense_cost = math_min_f32(choice->dense_cost, choice->nhwc.cost * gain);
   }
+  take_measured(choice, xnn_nm_candidate_dense, &choice->dense_cost);
+  take_measured(choice, xnn_nm_candidate_nhwc, &choice->nhwc_cost);
   choice->addition_cost = costs->addition * (float) layer->groups * (float) layer->group_output_channels;
   return xnn_status_success;
 }
@@ -148,12 +212,19 @@ static float get_speedup(const struct xnn_nm_choice* choice, bool adds, float co
   return (choice->dense_cost + (adds ? choice->addition_cost : 0.0f)) / cost;
 }
 
+float xnn_get_nm_min_speedup(const struct xnn_nm_choice* choice)
+{
+  const bool is_measured =
+    choice->measured[xnn_nm_candidate_dense].is_known && choice->measured[xnn_nm_candidate_nhwc].is_known;
+  return is_measured ? 1.0f : choice->costs->min_speedup;
+}
+
 enum xnn_nm_reason xnn_decide_nm_nhwc(
   const struct xnn_nm_choice* choice,
   uint32_t flags,
   bool adds)
 {
-  const float min_speedup = choice->costs->min_speedup;
+  const float min_speedup = xnn_get_nm_min_speedup(choice);
   if ((flags & NM_FLAGS) == 0) {
     return xnn_nm_reason_disabled;
   }
@@ -184,7 +255,10 @@ enum xnn_status xnn_examine_nm_cnhw(
   const struct xnn_nm_layer* layer)
 {
   xnn_release_nmspmm_analysis(&choice->cnhw);
-  return xnn_analyze_nmspmm(layer, &choice->zeros, choice->costs, &choice->cnhw);
+  const enum xnn_status status = xnn_analyze_nmspmm(
+    layer, &choice->zeros, choice->costs, get_measured(choice, xnn_nm_candidate_cnhw), &choice->cnhw);
+  take_measured(choice, xnn_nm_candidate_cnhw, &choice->cnhw.cost);
+  return status;
 }
 
 void xnn_choose_nm_cnhw(struct xnn_nm_choice* choice, uint32_t flags)
@@ -231,6 +305,7 @@ enum xnn_status xnn_choose_nm_operators(xnn_subgraph_t subgraph, uint32_t flags)
     }
     struct xnn_nm_choice* choice = &plan->choices[plan->num_choices++];
     choice->costs = &plan->costs;
+    choice->records = &plan->records;
     // An earlier runtime's plan may have fused an addition: no other operator can do it.
     const bool adds = (node->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
     if (adds || (flags & NM_FLAGS) != 0) {
@@ -304,6 +379,9 @@ void xnn_describe_nm_choice(
   info->layout = choice->layout;
   info->fused_addition = choice->adds;
   info->column_density = 1.0f;
+  info->measured = choice->layout == xnn_nm_layout_cnhw ? choice->measured[xnn_nm_candidate_cnhw].is_known :
+    choice->measured[xnn_nm_candidate_dense].is_known &&
+    (!choice->is_nm || choice->measured[xnn_nm_candidate_nhwc].is_known);
   if (choice->nhwc.config != NULL) {
     const double weights =
       (double) xnn_get_nm_row_size(layer) * layer->groups * (double) layer->group_output_channels;

@@ -16,6 +16,7 @@
 #include "xnnpack/common.h"
 #include "xnnpack/math.h"
 #include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-space.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
 
@@ -87,18 +88,22 @@ struct xnn_nmconv_analysis {
 // Finds the micro-kernel that runs a filter fastest.
 //
 // tile_height limits the choice to micro-kernels whose tile divides it, if there is any such; 0 allows all.
+// only         the candidate to take, of NHWC images; NULL to choose among all.
 // Returns xnn_status_unsupported_hardware without any micro-kernel.
 XNN_INTERNAL enum xnn_status xnn_analyze_nmconv(
     const struct xnn_nm_layer* layer,
     const struct xnn_nm_zeros* zeros,
     const struct xnn_nm_costs* costs,
     size_t tile_height,
+    const struct xnn_nm_candidate* only,
     struct xnn_nmconv_analysis* analysis);
 
 // How a filter's rows are cut into blocks for micro-kernels of CNHW images, so that its kept columns cost least.
 struct xnn_nmspmm_analysis {
   // Of the best strip width; NULL if nothing is known.
   const struct xnn_nmspmm_config* config;
+  // The most rows of a block that were allowed.
+  size_t max_rows;
   // Rows of each block, group after group. Owned: release with xnn_release_nmspmm_analysis.
   uint8_t* block_rows;
   // In all groups.
@@ -117,11 +122,13 @@ struct xnn_nmspmm_analysis {
 
 // Finds the micro-kernels and the blocks that run a filter fastest on the layer's images.
 //
+// only  the candidate to take, of CNHW images; NULL to choose among all.
 // Returns xnn_status_unsupported_hardware without any micro-kernel.
 XNN_INTERNAL enum xnn_status xnn_analyze_nmspmm(
     const struct xnn_nm_layer* layer,
     const struct xnn_nm_zeros* zeros,
     const struct xnn_nm_costs* costs,
+    const struct xnn_nm_candidate* only,
     struct xnn_nmspmm_analysis* analysis);
 
 XNN_INTERNAL void xnn_release_nmspmm_analysis(struct xnn_nmspmm_analysis* analysis);

@@ -16,6 +16,7 @@
 #include "xnnpack/common.h"
 #include "xnnpack/nm-analysis.h"
 #include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-records.h"
 #include "xnnpack/subgraph.h"
 
 #ifdef __cplusplus
@@ -33,7 +34,10 @@ struct xnn_nm_choice {
 
   // What it follows from. Costs are the plan's. Predicted times are for one output pixel; without zeros nothing is known.
   const struct xnn_nm_costs* costs;
+  const struct xnn_nm_records* records;
   struct xnn_nm_zeros zeros;
+  // Where something was measured it replaces what is predicted.
+  struct xnn_nm_measured measured[XNN_NUM_NM_CANDIDATE_KINDS];
   struct xnn_nmconv_analysis nhwc;
   struct xnn_nmspmm_analysis cnhw;
   float dense_cost;
@@ -53,6 +57,7 @@ struct xnn_nm_choice {
 struct xnn_nm_plan {
   // Predictions follow from these.
   struct xnn_nm_costs costs;
+  struct xnn_nm_records records;
   struct xnn_nm_choice* choices;
   size_t num_choices;
 };
@@ -72,6 +77,9 @@ XNN_INTERNAL enum xnn_status xnn_choose_nm_operators(xnn_subgraph_t subgraph, ui
 // Examines the layers of a graph again whose nodes keep their choices, because an earlier runtime has changed their layouts:
 // XNNPACK may have fused other nodes into them since, and weights may have changed.
 XNN_INTERNAL enum xnn_status xnn_examine_nm_choices_again(xnn_subgraph_t subgraph);
+
+// How many times as fast as the dense operator that of NHWC images must be: any faster will do where both were measured.
+XNN_INTERNAL float xnn_get_nm_min_speedup(const struct xnn_nm_choice* choice);
 
 // Whether the layer gains from the N:M operator of NHWC images, if that adds the last input.
 //

@@ -1,0 +1,150 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Records of measured times, and the layers that they are of.
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/allocator.h"
+#include "xnnpack/log.h"
+#include "xnnpack/math.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-records.h"
+#include "xnnpack/nm-space.h"
+
+#define MAX_NANOSECONDS 1.0e15f
+#define DENSITY_TOLERANCE 0.02f
+
+bool xnn_is_nm_record(const struct xnn_nm_record* record)
+{
+  const float densities[3] = {record->element_density, record->column_density_8, record->column_density_32};
+  for (size_t i = 0; i < 3; i++) {
+    if (!(densities[i] >= 0.0f && densities[i] <= 1.0f)) {
+      return false;
+    }
+  }
+  return record->nanoseconds > 0.0f && record->nanoseconds <= MAX_NANOSECONDS &&
+    memchr(record->candidate, '\0', sizeof(record->candidate)) != NULL;
+}
+
+static bool has_shape(const struct xnn_nm_record* record, const struct xnn_nm_layer* layer)
+{
+  return record->batch_size == layer->batch_size && record->input_height == layer->input_height &&
+    record->input_width == layer->input_width && record->output_height == layer->output_height &&
+    record->output_width == layer->output_width && record->groups == layer->groups &&
+    record->group_input_channels == layer->group_input_channels &&
+    record->group_output_channels == layer->group_output_channels &&
+    record->kernel_height == layer->kernel_height && record->kernel_width == layer->kernel_width &&
+    record->stride_height == layer->stride_height && record->stride_width == layer->stride_width &&
+    record->dilation_height == layer->dilation_height && record->dilation_width == layer->dilation_width;
+}
+
+// Columns with a non-zero out of all, in tiles of so many output channels. kept is room for the columns of a tile.
+static float get_column_density(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  size_t tile,
+  uint64_t* kept)
+{
+  const size_t channels = layer->group_output_channels;
+  size_t num_columns = 0;
+  size_t num_tiles = 0;
+  for (size_t group = 0; group < layer->groups; group++) {
+    for (size_t oc = 0; oc < channels; oc += tile) {
+      num_columns += xnn_find_nm_kept_columns(zeros, group * channels + oc, min(tile, channels - oc), kept);
+      num_tiles += 1;
+    }
+  }
+  return (float) ((double) num_columns / ((double) num_tiles * (double) xnn_get_nm_row_size(layer)));
+}
+
+enum xnn_status xnn_get_nm_densities(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  float densities[XNN_NUM_NM_DENSITIES])
+{
+  uint64_t* kept = xnn_allocate_memory(zeros->row_words * sizeof(uint64_t));
+  if (kept == NULL) {
+    xnn_log_error("failed to allocate %zu bytes to count columns", zeros->row_words * sizeof(uint64_t));
+    return xnn_status_out_of_memory;
+  }
+  const double weights =
+    (double) xnn_get_nm_row_size(layer) * (double) layer->groups * (double) layer->group_output_channels;
+  densities[0] = (float) ((double) zeros->num_nonzeroes / weights);
+  densities[1] = get_column_density(layer, zeros, 8, kept);
+  densities[2] = get_column_density(layer, zeros, 32, kept);
+  xnn_release_memory(kept);
+  return xnn_status_success;
+}
+
+static bool has_densities(const struct xnn_nm_record* record, const float densities[XNN_NUM_NM_DENSITIES])
+{
+  return fabsf(record->element_density - densities[0]) <= DENSITY_TOLERANCE &&
+    fabsf(record->column_density_8 - densities[1]) <= DENSITY_TOLERANCE &&
+    fabsf(record->column_density_32 - densities[2]) <= DENSITY_TOLERANCE;
+}
+
+// The candidate of that name, or NULL.
+static const struct xnn_nm_candidate* find_candidate(
+  const struct xnn_nm_layer* layer,
+  const char* name,
+  const struct xnn_nm_candidate* candidates,
+  size_t num_candidates)
+{
+  for (size_t i = 0; i < num_candidates; i++) {
+    char other[XNN_NM_CANDIDATE_NAME_SIZE];
+    xnn_name_nm_candidate(layer->datatype, &candidates[i], other);
+    if (strcmp(name, other) == 0) {
+      return &candidates[i];
+    }
+  }
+  return NULL;
+}
+
+void xnn_find_nm_records(
+  const struct xnn_nm_records* records,
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  struct xnn_nm_measured measured[XNN_NUM_NM_CANDIDATE_KINDS])
+{
+  memset(measured, 0, XNN_NUM_NM_CANDIDATE_KINDS * sizeof(measured[0]));
+  const double pixels = (double) xnn_get_nm_pixels(layer);
+  float densities[XNN_NUM_NM_DENSITIES] = {-1.0f, 0.0f, 0.0f};
+  struct xnn_nm_candidate candidates[XNN_MAX_NM_CANDIDATES];
+  size_t num_candidates = 0;
+  for (size_t i = 0; i < records->num_records && pixels != 0.0; i++) {
+    const struct xnn_nm_record* record = &records->records[i];
+    if (!has_shape(record, layer)) {
+      continue;
+    }
+    if (densities[0] < 0.0f) {
+      if (xnn_get_nm_densities(layer, zeros, densities) != xnn_status_success) {
+        // As if nothing had been measured.
+        return;
+      }
+      num_candidates = xnn_list_nm_candidates(layer, candidates);
+    }
+    if (!has_densities(record, densities)) {
+      continue;
+    }
+    const struct xnn_nm_candidate* candidate =
+      find_candidate(layer, record->candidate, candidates, num_candidates);
+    if (candidate == NULL) {
+      continue;
+    }
+    const float cost = (float) ((double) record->nanoseconds * 1000.0 / (double) records->unit_ps / pixels);
+    struct xnn_nm_measured* best = &measured[candidate->kind];
+    if (!best->is_known || cost < best->cost) {
+      *best = (struct xnn_nm_measured) {.is_known = true, .candidate = *candidate, .cost = cost};
+    }
+  }
+}

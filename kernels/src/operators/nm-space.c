@@ -1,0 +1,150 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// Which ways there are to run a layer.
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/math.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-costs.h"
+#include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-operator.h"
+#include "xnnpack/nm-space.h"
+#include "xnnpack/nmconv.h"
+#include "xnnpack/nmspmm.h"
+
+static size_t list_nhwc(const struct xnn_nm_layer* layer, struct xnn_nm_candidate* candidates)
+{
+  const struct xnn_nmconv_config* configs = layer->datatype->init_nmconv_config();
+  size_t count = 0;
+  for (uint32_t i = 0; configs != NULL && i < XNN_MAX_NMCONV_KERNELS && configs[i].ukernel != NULL; i++) {
+    candidates[count++] = (struct xnn_nm_candidate) {.kind = xnn_nm_candidate_nhwc, .kernel = i};
+  }
+  return count;
+}
+
+static size_t list_cnhw(const struct xnn_nm_layer* layer, struct xnn_nm_candidate* candidates)
+{
+  const struct xnn_nmspmm_config* configs = layer->datatype->init_nmspmm_config();
+  size_t count = 0;
+  for (uint32_t i = 0; configs != NULL && i < XNN_MAX_NMSPMM_KERNELS && configs[i].mr != 0; i++) {
+    // Higher blocks than the filter has rows are the same as those of all its rows.
+    const uint32_t most_rows = (uint32_t) min(configs[i].mr, layer->group_output_channels);
+    for (uint32_t rows = 1; rows <= most_rows; rows++) {
+      if (configs[i].ukernel[rows - 1] != NULL) {
+        candidates[count++] =
+          (struct xnn_nm_candidate) {.kind = xnn_nm_candidate_cnhw, .kernel = i, .max_rows = rows};
+      }
+    }
+  }
+  return count;
+}
+
+size_t xnn_list_nm_candidates(
+  const struct xnn_nm_layer* layer,
+  struct xnn_nm_candidate candidates[XNN_MAX_NM_CANDIDATES])
+{
+  size_t count = 0;
+  candidates[count++] = (struct xnn_nm_candidate) {.kind = xnn_nm_candidate_dense};
+  count += list_nhwc(layer, candidates + count);
+  count += list_cnhw(layer, candidates + count);
+  return count;
+}
+
+void xnn_name_nm_candidate(
+  const struct xnn_nm_datatype* datatype,
+  const struct xnn_nm_candidate* candidate,
+  char name[XNN_NM_CANDIDATE_NAME_SIZE])
+{
+  switch (candidate->kind) {
+    case xnn_nm_candidate_dense:
+      snprintf(name, XNN_NM_CANDIDATE_NAME_SIZE, "dense");
+      return;
+    case xnn_nm_candidate_nhwc: {
+      const struct xnn_nmconv_config* config = &datatype->init_nmconv_config()[candidate->kernel];
+      snprintf(name, XNN_NM_CANDIDATE_NAME_SIZE, "nhwc-%" PRIu8 "x%" PRIu16, config->mr, config->nr);
+      return;
+    }
+    case xnn_nm_candidate_cnhw:
+      snprintf(
+        name, XNN_NM_CANDIDATE_NAME_SIZE, "cnhw-%" PRIu32 "x%" PRIu16, candidate->max_rows,
+        datatype->init_nmspmm_config()[candidate->kernel].nr);
+      return;
+  }
+}
+
+enum xnn_status xnn_predict_nm_candidate(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nm_candidate* candidate,
+  float* cost)
+{
+  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
+  switch (candidate->kind) {
+    case xnn_nm_candidate_dense:
+      *cost = (float) xnn_predict_dense(layer, costs);
+      return xnn_status_success;
+    case xnn_nm_candidate_nhwc: {
+      struct xnn_nmconv_analysis analysis;
+      const enum xnn_status status =
+        xnn_analyze_nmconv(layer, zeros, costs, /*tile_height=*/0, candidate, &analysis);
+      *cost = analysis.cost + (float) xnn_predict_nhwc_overhead(layer, costs);
+      return status;
+    }
+    case xnn_nm_candidate_cnhw: {
+      struct xnn_nmspmm_analysis analysis;
+      const enum xnn_status status = xnn_analyze_nmspmm(layer, zeros, costs, candidate, &analysis);
+      *cost = analysis.cost;
+      xnn_release_nmspmm_analysis(&analysis);
+      return status;
+    }
+  }
+  return xnn_status_invalid_parameter;
+}
+
+enum xnn_status xnn_create_nm_candidate(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nm_candidate* candidate,
+  xnn_operator_t* convolution_op_out)
+{
+  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
+  enum xnn_status status = xnn_status_invalid_parameter;
+  switch (candidate->kind) {
+    case xnn_nm_candidate_dense:
+      return xnn_create_convolution2d_nhwc_f32(
+        layer->padding_top, layer->padding_right, layer->padding_bottom, layer->padding_left, layer->kernel_height,
+        layer->kernel_width, layer->stride_height, layer->stride_width, layer->dilation_height, layer->dilation_width,
+        layer->groups, layer->group_input_channels, layer->group_output_channels, layer->input_channel_stride,
+        layer->output_channel_stride, layer->filter.data, layer->bias, layer->output_min, layer->output_max,
+        layer->flags, /*code_cache=*/NULL, /*weights_cache=*/NULL, convolution_op_out);
+    case xnn_nm_candidate_nhwc: {
+      struct xnn_nmconv_analysis analysis;
+      status = xnn_analyze_nmconv(layer, zeros, costs, /*tile_height=*/0, candidate, &analysis);
+      if (status == xnn_status_success) {
+        status = xnn_create_analyzed_nm_nhwc(
+          layer, zeros, costs, &analysis, /*weights_cache=*/NULL, convolution_op_out);
+      }
+      return status;
+    }
+    case xnn_nm_candidate_cnhw: {
+      struct xnn_nmspmm_analysis analysis;
+      status = xnn_analyze_nmspmm(layer, zeros, costs, candidate, &analysis);
+      if (status == xnn_status_success) {
+        status = xnn_create_analyzed_nm_cnhw(
+          layer, zeros, costs, &analysis, /*weights_cache=*/NULL, convolution_op_out);
+        xnn_release_nmspmm_analysis(&analysis);
+      }
+      return status;
+    }
+  }
+  return status;
+}
