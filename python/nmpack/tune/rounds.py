@@ -73,7 +73,10 @@ class Decision:
         levels: of each candidate that was timed, over rounds, in the trials' unit.
         defaults: by layout, what the default costs choose.
         choices: by layout, the default unless another gains more than the spread of the gain.
-        gains: by layout, the default's time out of the choice's, 1 where that is the default.
+        gains: by layout, the default's time out of the best other's; None without enough rounds of
+            another that seems better.
+        default, choice, gain: the same among the layouts' choices, conversions aside; None where
+            no candidate is left.
         finished: whether more rounds would change nothing.
     """
 
@@ -81,6 +84,9 @@ class Decision:
     defaults: Mapping[str, Candidate]
     choices: Mapping[str, Candidate]
     gains: Mapping[str, Summary | None]
+    default: Candidate | None
+    choice: Candidate | None
+    gain: Summary | None
     finished: bool
 
 
@@ -221,17 +227,32 @@ def decide(definition: Definition, trials: Sequence[Trial], failed: Iterable[str
     over = race_is_over(definition, race)
     last = finalists(definition, race)
     shared = sum(all(item.name in found.values for item in last) for found in final)
+    found = levels(race) | levels(final)
     defaults, choices = {}, {}
     gains: dict[str, Summary | None] = {}
     for layout, items in by_layout(definition).items():
-        default = defaults[layout] = choices[layout] = default_of(items)
-        best = next((x for x in last if x.layout == layout and x is not default), None)
-        values = ratios(final or race, default.name, best.name) if best else []
-        gain = gains[layout] = summarise(values) if len(values) >= LEAST_ROUNDS else None
-        if best is not None and gain is not None and gain.median - 1.0 > gain.iqr:
-            choices[layout] = best
+        default = defaults[layout] = default_of(items)
+        best = next((x for x in last if x.layout == layout and x is not default), default)
+        choices[layout], gains[layout] = _chosen(final or race, default, best)
     done = over and (not last or shared >= FINAL_ROUNDS)
-    return Decision(levels(race) | levels(final), defaults, choices, gains, done)
+    if not defaults:
+        return Decision(found, {}, {}, {}, None, None, None, done)
+    first = default_of(defaults.values())
+    timed = [item for item in choices.values() if item.name in found]
+    best = min(timed, key=lambda item: found[item.name].median, default=first)
+    choice, gain = _chosen(race, first, best)
+    return Decision(found, defaults, choices, gains, first, choice, gain, done)
+
+
+def _chosen(
+    rounds: Sequence[Round], default: Candidate, best: Candidate
+) -> tuple[Candidate, Summary | None]:
+    """Return the best where its gain exceeds the gain's spread, else the default; and the gain."""
+    values = [] if best is default else ratios(rounds, default.name, best.name)
+    if len(values) < LEAST_ROUNDS:
+        return default, None
+    gain = summarise(values)
+    return (best if gain.median - 1.0 > gain.iqr else default), gain
 
 
 def without(definition: Definition, failed: Iterable[str]) -> Definition:
