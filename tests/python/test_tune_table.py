@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tune_samples import filters, small_model
+
 from nmpack.errors import ModelError
-from nmpack.sparsity.mask import compute_mask
-from nmpack.sparsity.pattern import NMPattern
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.network import Network
 from nmpack.tune.embedding import NAME, embed, embedded
@@ -43,32 +46,8 @@ TABLE = Table(
 TEXT = write_table(TABLE)
 
 
-def filters(outputs: int, kernel: int, inputs: int, pattern: NMPattern | None) -> np.ndarray:
-    generator = np.random.default_rng(outputs * kernel + inputs)
-    weights = generator.standard_normal((outputs, kernel, kernel, inputs), dtype=np.float32)
-    if pattern is not None:
-        weights[~compute_mask(weights, pattern)] = 0.0
-    return weights
-
-
-def sample(path: Path) -> Path:
-    network = Network()
-    x = start = network.tensor((1, 28, 28, 16))
-    rows = (
-        (64, 3, 2, None),
-        (64, 3, 1, NMPattern.from_density(0.25, tile=32)),
-        (64, 3, 1, NMPattern.from_density(0.25, tile=32)),
-        (96, 1, 1, NMPattern.from_density(0.5, tile=8, block=4)),
-    )
-    for outputs, kernel, stride, pattern in rows:
-        weights = filters(outputs, kernel, network.shape(x)[3], pattern)
-        x = network.convolution(x, weights, np.zeros(outputs, np.float32), stride)
-    path.write_bytes(network.finish(start, x))
-    return path
-
-
 def test_layers_of_a_file(tmp_path: Path) -> None:
-    found = layers_of(sample(tmp_path / "m.tflite"))
+    found = layers_of(small_model(tmp_path / "m.tflite"))
     assert found.skipped == {}
     first, second, third = found.layers
     assert [len(item.names) for item in found.layers] == [1, 2, 1]
@@ -85,18 +64,23 @@ def test_layers_of_a_file(tmp_path: Path) -> None:
     assert second.share == 2 * layer.macs * 4 * 0.25
 
 
-@pytest.mark.torch
-def test_padding_in_front_belongs_to_the_layer(models: object) -> None:
-    assert callable(models)
-    found = layers_of(models("pruned"))
-    strided = [
-        item.layer
-        for item in found.layers
-        if item.layer.kernel_height == 3 and item.layer.stride_height == 2
-    ]
-    assert {(item.input_height, item.padding_top, item.padding_right) for item in strided} >= {
-        (14, 1, 1)
-    }
+def test_padding_in_front_belongs_to_the_layer(tmp_path: Path) -> None:
+    network = Network()
+    x = network.tensor((1, 14, 14, 16))
+    bias = np.zeros(32, np.float32)
+    padded = network.pad(x, 1)
+    y = network.convolution(padded, filters(32, 3, 16, None), bias, 2, valid=True)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(network.finish(x, y))
+    (found,) = layers_of(path).layers
+    layer = found.layer
+    assert (layer.input_height, layer.padding_top, layer.padding_right) == (14, 1, 1)
+    assert (layer.output_height, layer.output_width) == (7, 7)
+    # Read by two, the padded image stays, and belongs to nobody.
+    z = network.convolution(padded, filters(32, 3, 16, None), bias, 2, valid=True)
+    path.write_bytes(network.finish(x, network.add(y, z, relu=False)))
+    (found,) = layers_of(path).layers
+    assert (found.layer.input_height, found.layer.padding_top, len(found.names)) == (16, 0, 2)
 
 
 def test_damaged_models(tmp_path: Path) -> None:
@@ -176,7 +160,7 @@ def test_no_bytes_escape(content: bytes) -> None:
 
 
 def test_a_table_in_a_model(tmp_path: Path) -> None:
-    model = sample(tmp_path / "m.tflite")
+    model = small_model(tmp_path / "m.tflite")
     assert embedded(model) is None
     before = TFLiteFile(model)
     for table in (TABLE, replace(TABLE, cpu="any")):
@@ -195,7 +179,7 @@ def test_a_table_in_a_model(tmp_path: Path) -> None:
 
 
 def test_a_damaged_table_in_a_model(tmp_path: Path) -> None:
-    model = sample(tmp_path / "m.tflite")
+    model = small_model(tmp_path / "m.tflite")
     embed(model, TABLE)
     content = model.read_bytes()
     model.write_bytes(content.replace(b"nmpack-tuning 1", b"nmpack-tuning 9"))

@@ -6,8 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from nmpack.measure.stats import Summary
+from nmpack.sparsity.mask import compute_mask
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.network import Network
 from nmpack.tune.entries import Subject
 from nmpack.tune.protocol import Candidate, Definition, Machine
 from nmpack.tune.rounds import Trial
@@ -56,3 +62,29 @@ def session_of(script: Path, code: str) -> Session:
     """Start a shell script in place of the measuring program."""
     script.write_text(code, encoding="utf-8")
     return Session(Command(["/bin/sh", str(script)], "here", explain_end("here")))
+
+
+def filters(outputs: int, kernel: int, inputs: int, pattern: NMPattern | None) -> Any:
+    """Draw weights OHWI, pruned."""
+    generator = np.random.default_rng(outputs * kernel + inputs)
+    weights = generator.standard_normal((outputs, kernel, kernel, inputs), dtype=np.float32)
+    if pattern is not None:
+        weights[~compute_mask(weights, pattern)] = 0.0
+    return weights
+
+
+def small_model(path: Path) -> Path:
+    """Write a model of four convolutions, two of them alike."""
+    network = Network()
+    x = start = network.tensor((1, 28, 28, 16))
+    rows = (
+        (64, 3, 2, None),
+        (64, 3, 1, NMPattern.from_density(0.25, tile=32)),
+        (64, 3, 1, NMPattern.from_density(0.25, tile=32)),
+        (96, 1, 1, NMPattern.from_density(0.5, tile=8, block=4)),
+    )
+    for outputs, kernel, stride, pattern in rows:
+        weights = filters(outputs, kernel, network.shape(x)[3], pattern)
+        x = network.convolution(x, weights, np.zeros(outputs, np.float32), stride)
+    path.write_bytes(network.finish(start, x))
+    return path

@@ -29,6 +29,7 @@ from nmpack.tune import rounds
 from nmpack.tune.checks import FormatError, parse_object
 from nmpack.tune.protocol import (
     AnswerError,
+    Candidate,
     Definition,
     layer_command,
     read_definition,
@@ -170,14 +171,23 @@ def decide_counted(definition: Definition, trials: Sequence[Trial]) -> Decision:
         default = defaults[layout] = choices[layout] = rounds.default_of(items)
         timed = [item for item in items if item.name in found]
         if default in timed:
-            choices[layout] = min(timed, key=lambda item: found[item.name].median)
+            choices[layout] = _least(found, timed, default)
         gains[layout] = _gain(found, default.name, choices[layout].name)
     default = rounds.default_of(defaults.values())
     known = [item for item in choices.values() if item.name in found]
-    choice = min(known, key=lambda item: found[item.name].median, default=default)
+    choice = _least(found, known, default)
     gain = _gain(found, default.name, choice.name)
     done = all(item.name in found for item in definition.candidates)
     return Decision(found, defaults, choices, gains, default, choice, gain, done)
+
+
+def _least(
+    found: dict[str, Summary], candidates: Sequence[Candidate], default: Candidate
+) -> Candidate:
+    """Return what executes least; of equal ones the default."""
+    return min(
+        candidates, key=lambda item: (found[item.name].median, item is not default), default=default
+    )
 
 
 def _gain(found: dict[str, Summary], default: str, choice: str) -> Summary | None:

@@ -133,7 +133,7 @@ class SshTarget:
     timed = True
 
     def __init__(self, board: Board, program: Path) -> None:
-        """Take the board; nothing is reached yet.
+        """Take the board; nothing is reached yet. ``path`` is where the program will be there.
 
         Raises:
             MissingError: there is no ssh.
@@ -147,7 +147,7 @@ class SshTarget:
             raise MissingError(f"{program}: cannot be read: {error.strerror or error}") from error
         self.name, self._board, self._program = board.host, board, program
         self._digest = hashlib.sha256(self._content).hexdigest()
-        self._path = f"{board.folder}/nmpack-measure-{self._digest[:16]}"
+        self.path = f"{board.folder}/nmpack-measure-{self._digest[:16]}"
         self._reached = False
 
     def start(self) -> Session:
@@ -175,13 +175,13 @@ class SshTarget:
         return Session(Command(self._argv(f"{words}; exit $?"), self.name, self._explain))
 
     def _absolute(self) -> str:
-        return self._path if self._path.startswith("/") else f"./{self._path}"
+        return self.path if self.path.startswith("/") else f"./{self.path}"
 
     def _provide(self) -> None:
         names = {
             "folder": shlex.quote(self._board.folder),
-            "path": shlex.quote(self._path),
-            "part": shlex.quote(self._path + ".part"),
+            "path": shlex.quote(self.path),
+            "part": shlex.quote(self.path + ".part"),
             "digest": self._digest,
         }
         said = self._call(_LOOK.format(**names), b"", _CALL_SECONDS).split("\n")
