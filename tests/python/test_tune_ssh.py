@@ -32,6 +32,7 @@ from nmpack.tune.shapes import Setting
 from nmpack.tune.ssh import Board, SshTarget, elf_machine, parse_host, read_board
 from nmpack.tune.targets import TargetError, require_kernels
 
+pytestmark = pytest.mark.riscv64
 SSHD = Path("/usr/sbin/sshd")
 WRAPPER = ("env", f"QEMU_CPU={cpu(256)}", "qemu-riscv64")
 CONFIG = """\
@@ -117,7 +118,6 @@ def program() -> Path:
         pytest.fail(f"this test needs riscv64: {error}", pytrace=False)
 
 
-@pytest.mark.riscv64
 def test_a_board_is_used_and_the_program_copied_once(server: Server, program: Path) -> None:
     target = SshTarget(server.board, program)
     with Rig(target) as rig:
@@ -137,7 +137,6 @@ def test_a_board_is_used_and_the_program_copied_once(server: Server, program: Pa
     assert copy.read_bytes() == program.read_bytes()
 
 
-@pytest.mark.riscv64
 def test_a_dropped_connection_is_resumed(server: Server, program: Path) -> None:
     with Rig(SshTarget(server.board, program)) as rig:
         definition = rig.define(LAYER, Setting())
@@ -146,7 +145,6 @@ def test_a_dropped_connection_is_resumed(server: Server, program: Path) -> None:
             assert len(rig.run(item.name, 2, 0.0)) == 2
 
 
-@pytest.mark.riscv64
 def test_a_board_that_goes_away_for_a_while(
     server: Server, program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
