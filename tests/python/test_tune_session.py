@@ -126,6 +126,15 @@ def test_a_program_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - start < 3
 
 
+def test_what_a_program_says_besides_is_bounded(tmp_path: Path) -> None:
+    code = "yes | head -c 50000000 >&2; echo 'the end' >&2; exit 1"
+    with (
+        session_of(tmp_path / "program", code) as program,
+        pytest.raises(LostError, match="ended with status 1: y; y; the end"),
+    ):
+        program.machine()
+
+
 def test_a_program_that_is_not_there() -> None:
     with pytest.raises(MissingError, match="nothing cannot be started: No such file"):
         Session(Command(["/nowhere/nothing"], "here", explain_end("here")))

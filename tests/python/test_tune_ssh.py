@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tune_samples import LAYER, MACHINE
+from tune_samples import LAYER, MACHINE, small_model
 
 from nmpack.errors import MissingError, NmpackError
 from nmpack.locations import find_measure
@@ -30,6 +31,7 @@ from nmpack.tune.measuring import Rig
 from nmpack.tune.session import LostError
 from nmpack.tune.shapes import Setting
 from nmpack.tune.ssh import Board, SshTarget, elf_machine, parse_host, read_board
+from nmpack.tune.table import load_table
 from nmpack.tune.targets import TargetError, require_kernels
 
 pytestmark = pytest.mark.riscv64
@@ -135,6 +137,23 @@ def test_a_board_is_used_and_the_program_copied_once(server: Server, program: Pa
     with SshTarget(server.board, program).start() as session:
         assert session.machine() == rig.machine
     assert copy.read_bytes() == program.read_bytes()
+
+
+def test_command_line(
+    server: Server, tmp_path: Path, nmpack_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    model, board = small_model(tmp_path / "m.tflite"), server.board
+    lines = [f"options = {list(board.options)}", f'folder = "{board.folder}"', "port = 1"]
+    (tmp_path / "board.toml").write_text("\n".join(lines))
+    done = nmpack_command(
+        "tune", model, "--target", f"ssh:{board.user}@{board.host}:{board.port}", "--board",
+        tmp_path / "board.toml", "--key", board.key, "--run-with", shlex.join(board.wrapper),
+        "--budget", "3s", "--database", tmp_path / "r.sqlite", "--output", tmp_path / "t.tuning",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = load_table(tmp_path / "t.tuning")
+    assert (table.vlen, table.threads) == (256, 1)
+    assert 1 <= len(table.layers) <= 3
 
 
 def test_a_dropped_connection_is_resumed(server: Server, program: Path) -> None:

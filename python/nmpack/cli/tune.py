@@ -74,6 +74,7 @@ def add(verbs: Subparsers) -> None:
     parser.add_argument(
         "--database", type=Path, metavar="FILE", help="the records (default in the user's data)"
     )
+    parser.add_argument("--note", default="", metavar="TEXT", help="kept with each new trial")
     parser.add_argument("--output", metavar="TABLE", help="write the delegate's table there")
     parser.add_argument("--embed", action="store_true", help="put the table into the model's file")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
@@ -141,7 +142,9 @@ def _tune(arguments: argparse.Namespace, found: ModelLayers, database: Path) -> 
     target = _target(arguments)
     if not target.timed and (arguments.output or arguments.embed):
         raise NmpackError("a table is of times, and QEMU has none: leave --output and --embed out")
-    store = Store(database, _warn)
+    if len(arguments.note) > 200 or not arguments.note.isprintable():
+        raise NmpackError("a note is of at most 200 characters on one line")
+    store = Store(database, _warn, arguments.note)
     kernels = None if isinstance(target, NativeTarget) else own_kernels()
     try:
         with progress("tuning", len(found.layers)) as (shown, task):

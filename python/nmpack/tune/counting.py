@@ -25,12 +25,14 @@ from nmpack.rvv.elf import read_functions
 from nmpack.rvv.mca import VLEN, Pricer, find_tools
 from nmpack.rvv.measure import BOUNDARY
 from nmpack.rvv.profile import Profile, Segment, read_profile
+from nmpack.tflite.names import printable
 from nmpack.tune import rounds
 from nmpack.tune.checks import FormatError, parse_object
 from nmpack.tune.protocol import (
     AnswerError,
     Candidate,
     Definition,
+    RefusedError,
     layer_command,
     read_definition,
     read_times,
@@ -69,8 +71,8 @@ class Counter:
         """Run each candidate of a layer; returns a trial of each unit for each of them.
 
         Raises:
-            AnswerError: the program does not do what was asked.
-            NmpackError: it crashes, or takes too long.
+            RefusedError: the program refuses the layer or a candidate, crashes, or takes too long.
+            AnswerError: it does something else than was asked.
         """
         names = [item.name for item in definition.candidates]
         plan = [layer_command("layer", layer, setting)]
@@ -117,10 +119,10 @@ class Counter:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise NmpackError(f"QEMU: a layer took more than {_SECONDS:g} s") from error
+            raise RefusedError(f"QEMU: a layer took more than {_SECONDS:g} s") from error
         if done.returncode != 0:
             said = one_line(os.fsdecode(done.stderr[-1000:]).strip() or "no message")
-            raise NmpackError(f"QEMU: nmpack-measure ended with status {done.returncode}: {said}")
+            raise RefusedError(f"QEMU: nmpack-measure ended with status {done.returncode}: {said}")
         return done.stdout.decode("utf-8", "replace").splitlines()
 
     def _check(self, lines: Sequence[str], definition: Definition) -> None:
@@ -129,7 +131,8 @@ class Counter:
             first, *rest = [parse_object(line) for line in lines]
             for answer in (first, *rest):
                 if "error" in answer:
-                    raise FormatError(one_line(str(answer["error"])))
+                    said = printable(one_line(str(answer["error"])))
+                    raise RefusedError(f"QEMU: nmpack-measure refuses: {said}")
                 if answer.pop("layer", None) != "layer":
                     raise FormatError("it is about another layer")
             if read_definition(first) != definition or len(rest) != len(definition.candidates):

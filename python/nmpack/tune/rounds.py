@@ -233,7 +233,8 @@ def decide(definition: Definition, trials: Sequence[Trial], failed: Iterable[str
     for layout, items in by_layout(definition).items():
         default = defaults[layout] = default_of(items)
         best = next((x for x in last if x.layout == layout and x is not default), default)
-        choices[layout], gains[layout] = _chosen(final or race, default, best)
+        rows = final if shared >= LEAST_ROUNDS else race
+        choices[layout], gains[layout] = _chosen(rows, default, best)
     done = over and (not last or shared >= FINAL_ROUNDS)
     if not defaults:
         return Decision(found, {}, {}, {}, None, None, None, done)

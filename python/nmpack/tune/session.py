@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from nmpack.errors import MissingError, NmpackError
 from nmpack.refusals import one_line
 from nmpack.tflite.names import printable
 from nmpack.tune.checks import FormatError, parse_object, shown
+from nmpack.tune.children import Tail
 from nmpack.tune.protocol import (
     PROTOCOL,
     AnswerError,
@@ -36,7 +36,6 @@ from nmpack.tune.shapes import Layer, Setting
 
 _START_SECONDS, _LAYER_SECONDS, _RUN_SECONDS = 30.0, 300.0, 60.0
 _LONGEST_ANSWER = 1 << 20
-_LONGEST_LOG = 4000
 T = TypeVar("T")
 
 
@@ -98,24 +97,24 @@ class Session:
         """Start it."""
         self.command = command
         self._pending = b""
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the session
         try:
             self._child = subprocess.Popen(
                 command.argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._log,
+                stderr=subprocess.PIPE,
                 env=command.environment,
                 start_new_session=True,
             )
         except OSError as error:
-            self._log.close()
             raise MissingError(
                 f"{Path(command.argv[0]).name} cannot be started: {error.strerror or error}"
             ) from error
         assert self._child.stdin is not None
         assert self._child.stdout is not None
+        assert self._child.stderr is not None
         self._in, self._out = self._child.stdin, self._child.stdout
+        self._said = Tail(self._child.stderr)
 
     def machine(self) -> Machine:
         """Ask where it runs."""
@@ -210,10 +209,8 @@ class Session:
             self._child.wait(1)
         status = self._child.poll()
         self._kill()
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LONGEST_LOG))
-        lines = _decoded(self._log.read()).strip().splitlines()
-        said = printable(one_line("\n".join(lines[-3:]))) if lines else ""
-        return self.command.explain(self._child.wait() if status is None else status, said)
+        status = self._child.wait() if status is None else status
+        return self.command.explain(status, self._said.last_lines())
 
     def _kill(self) -> None:
         with suppress(OSError):
@@ -229,7 +226,7 @@ class Session:
             self._kill()
             self._child.wait()
         self._out.close()
-        self._log.close()
+        self._said.close()
 
     def __enter__(self) -> Session:
         """Return itself."""

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from nmpack.errors import MissingError, NmpackError
 from nmpack.refusals import one_line
 from nmpack.tflite.names import printable
+from nmpack.tune.children import call
 from nmpack.tune.session import Command, LostError, Session, explain_end
 from nmpack.tune.targets import TargetError
 
@@ -142,12 +143,13 @@ class SshTarget:
         if shutil.which("ssh") is None:
             raise MissingError("ssh is not installed: apt-get install openssh-client")
         try:
-            self._content = program.read_bytes()
+            content = program.read_bytes()
         except OSError as error:
             raise MissingError(f"{program}: cannot be read: {error.strerror or error}") from error
         self.name, self._board, self._program = board.host, board, program
-        self._digest = hashlib.sha256(self._content).hexdigest()
+        self._digest = hashlib.sha256(content).hexdigest()
         self.path = f"{board.folder}/nmpack-measure-{self._digest[:16]}"
+        self._machine = elf_machine(content[:20], program)
         self._reached = False
 
     def start(self) -> Session:
@@ -184,20 +186,19 @@ class SshTarget:
             "part": shlex.quote(self.path + ".part"),
             "digest": self._digest,
         }
-        said = self._call(_LOOK.format(**names), b"", _CALL_SECONDS).split("\n")
+        said = self._call(_LOOK.format(**names), None, _CALL_SECONDS).split("\n")
         if len(said) != 3 or said[1] not in ("present", "absent"):
             raise TargetError(
                 f"{self.name}: expected a shell that says what machine it is on, got "
                 f"'{printable(one_line(' '.join(said[:3]))[:80])}'"
             )
-        wanted = elf_machine(self._content[:20], self._program)
-        if not self._board.wrapper and said[0] != wanted:
+        if not self._board.wrapper and said[0] != self._machine:
             raise TargetError(
                 f"{self.name} is of the architecture {printable(said[0][:40])}, "
-                f"{self._program.name} is built for {wanted}"
+                f"{self._program.name} is built for {self._machine}"
             )
         if said[1] == "absent":
-            self._call(_COPY.format(**names), self._content, _COPY_SECONDS)
+            self._call(_COPY.format(**names), self._program, _COPY_SECONDS)
 
     def _argv(self, script: str) -> list[str]:
         board = self._board
@@ -211,18 +212,16 @@ class SshTarget:
         argv += ["-l", board.user] if board.user is not None else []
         return [*argv, "--", board.host, f"exec /bin/sh -c {shlex.quote(script)}"]
 
-    def _call(self, script: str, content: bytes, seconds: float) -> str:
+    def _call(self, script: str, content: Path | None, seconds: float) -> str:
         try:
-            done = subprocess.run(
-                self._argv(script), input=content, capture_output=True, timeout=seconds, check=False
-            )
+            status, written, said = call(self._argv(script), content, seconds)
         except subprocess.TimeoutExpired as error:
             raise LostError(
                 f"{self.name}: no answer through ssh within {seconds:g} s", dropped=True
             ) from error
-        if done.returncode != 0:
-            raise self._explain(done.returncode, _last_lines(done.stderr))
-        return done.stdout[:4096].decode("utf-8", "replace")
+        if status != 0:
+            raise self._explain(status, said)
+        return written
 
     def _explain(self, status: int, said: str) -> NmpackError:
         told = said or "nothing was said"
@@ -259,8 +258,3 @@ def elf_machine(header: bytes, program: Path) -> str:
         raise TargetError(f"{program}: expected a 64-bit little-endian ELF file")
     (number,) = struct.unpack_from("<H", header, 18)
     return _MACHINES.get(number, f"ELF machine {number}")
-
-
-def _last_lines(stderr: bytes) -> str:
-    lines: Sequence[str] = stderr[-4000:].decode("utf-8", "replace").strip().splitlines()
-    return printable(one_line("\n".join(lines[-3:]))) if lines else ""

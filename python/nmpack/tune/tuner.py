@@ -186,16 +186,16 @@ class _Work:
         layer, old = result.item.layer, self._found[id(result)].trials
         try:
             result.definition = self._rig.define(layer, self._setting)
+            subject = Subject(self._rig.machine, layer, self._setting, result.definition)
+            if self._counter is not None:
+                new = self._counter.count(layer, self._setting, result.definition)
+                for trial in new:
+                    self._store.add(subject, trial)
+                self._conclude(result, [*old, *new], {})
+                result.measured = len(new)
+                return
         except RefusedError as error:
             result.note = str(error)
-            return
-        subject = Subject(self._rig.machine, layer, self._setting, result.definition)
-        if self._counter is not None:
-            new = self._counter.count(layer, self._setting, result.definition)
-            for trial in new:
-                self._store.add(subject, trial)
-            self._conclude(result, [*old, *new], {})
-            result.measured = len(new)
             return
         race = Race(
             self._rig, layer, self._setting, result.definition, old,
