@@ -84,6 +84,8 @@ def _lines(report: TuneReport, skipped: Mapping[str, str]) -> list[str]:
         f"{result.item.layer.label}: {result.note}" for result in report.results if result.note
     ]
     for result in report.results:
+        if not result.alike:
+            notes.append(f"{result.item.layer.label}: a filter of its densities could not be drawn")
         notes += [
             f"{result.item.layer.label}, {name}: {why}" for name, why in result.failed.items()
         ]

@@ -84,7 +84,7 @@ class Database:
     def __init__(self, path: str | Path) -> None:
         """Open it; make it where there is none."""
         self.path = Path(path)
-        self._subjects: dict[str, int] = {}
+        self._subjects: dict[Subject, int] = {}
         with self._guarded():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
@@ -101,8 +101,9 @@ class Database:
             self._connection.execute(f"pragma {name}").fetchone()[0]
             for name in ("application_id", "user_version")
         )
+        # What is lost when the machine itself dies are the last trials, and no more.
+        self._connection.execute("pragma synchronous=normal")
         if (application, version) == (_APPLICATION, _VERSION):
-            self._connection.execute("pragma synchronous=normal")
             return
         if self._connection.execute("select count(*) from sqlite_schema").fetchone()[0]:
             raise RecordsError(f"{self.path}: is no database of this version's tuning records")
@@ -159,15 +160,15 @@ class Database:
 
     def _subject(self, subject: Subject) -> int:
         """Return the number of a subject's row, which is made where it is missing."""
-        content = canonical(subject.to_dict())
-        if content not in self._subjects:
+        if subject not in self._subjects:
+            content = canonical(subject.to_dict())
             layer = canonical(layer_key(subject.layer, subject.setting))
             self._connection.execute(
                 "insert or ignore into subjects (layer, content) values (?, ?)", (layer, content)
             )
             row = self._connection.execute("select id from subjects where content = ?", (content,))
-            self._subjects[content] = row.fetchone()[0]
-        return self._subjects[content]
+            self._subjects[subject] = row.fetchone()[0]
+        return self._subjects[subject]
 
     def find(self, machine: Machine, layer: Layer, setting: Setting) -> Found:
         """Look up a layer."""

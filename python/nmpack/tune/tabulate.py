@@ -20,6 +20,7 @@ def table_of(report: TuneReport) -> Table:
 
     The delegate takes the least time of a layout. So that this is what was decided, a candidate
     that seems faster by no more than chance is stated as a little slower than the choice.
+    A layer whose pattern could not be drawn is left out: its times are of another filter.
 
     Raises:
         NmpackError: nothing was timed.
@@ -30,7 +31,7 @@ def table_of(report: TuneReport) -> Table:
             raise NmpackError(
                 "a table is of times, and QEMU has none: tune on a board with --target ssh:HOST"
             )
-        if times := stated_times(result):
+        if result.alike and (times := stated_times(result)):
             densities = tuple(round(value, 4) for value in result.item.densities)
             sizes = table_sizes(result.item.layer)
             layers.setdefault((sizes, densities), TableLayer(sizes, result.item.densities, times))

@@ -22,6 +22,10 @@ from nmpack.tune.store import Store
 from nmpack.tune.targets import QemuTarget, Target, require_kernels
 
 TIME = "ns"
+#: How far a drawn filter's densities may be from the model's. In tiles that are higher than the
+#: pattern's, chance moves those of small layers by a few hundredths.
+TOLERANCE = 0.1
+_UNDECIDED = "not decided: the budget is spent, or the machine too unsteady"
 #: Called with layers done, layers, and what comes next.
 Tell = Callable[[int, int, str], None]
 
@@ -48,6 +52,13 @@ class Result:
     failed: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
+    @property
+    def alike(self) -> bool:
+        """Whether the filter that was drawn has the densities of the model's."""
+        drawn = self.definition.densities if self.definition else self.item.densities
+        pairs = zip(drawn, self.item.densities, strict=True)
+        return all(abs(one - other) <= TOLERANCE for one, other in pairs)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         decision = self.decision
@@ -67,6 +78,7 @@ class Result:
             "recorded": self.recorded,
             "measured": self.measured,
             "failed": dict(self.failed),
+            "alike": self.alike,
             "note": self.note,
         }
 
@@ -215,7 +227,7 @@ class _Work:
         else:
             result.decision = decide(result.definition, wanted, failed)
         result.failed = failed
-        result.note = "" if result.decision.finished else "not decided: the budget is spent"
+        result.note = "" if result.decision.finished else _UNDECIDED
 
 
 def _evicted(machine: Machine) -> int:
