@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nmpack import rvv as rvv
     from nmpack import torch as torch
     from nmpack import training as training
+    from nmpack import tune as tune
     from nmpack.sparsity import schedule as schedule
     from nmpack.tflite import storage as storage
 
@@ -70,6 +71,7 @@ _MODULES = {
     "storage": ("tflite.storage", "interpreter"),
     "torch": ("torch", "torch"),
     "training": ("training", "torch"),
+    "tune": ("tune", "interpreter"),
 }
 
 if not TYPE_CHECKING:  # a checker would take every name for one that exists

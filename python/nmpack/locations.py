@@ -11,8 +11,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from nmpack.errors import MissingError
+
 #: File name of our delegate.
 LIBRARY = "libnmpack_delegate.so"
+#: And of the program that times layers.
+MEASURE = "nmpack-measure"
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -46,8 +50,32 @@ def cache_folder() -> Path:
 
     A relative ``XDG_CACHE_HOME`` is ignored, as its specification wants.
     """
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "nmpack"
+    return _user_folder("XDG_CACHE_HOME", ".cache")
+
+
+def data_folder() -> Path:
+    """Return where what was measured is kept, likewise: ``XDG_DATA_HOME`` or ``~/.local/share``."""
+    return _user_folder("XDG_DATA_HOME", ".local/share")
+
+
+def _user_folder(variable: str, default: str) -> Path:
+    base = Path(os.environ.get(variable, ""))
+    return (base if base.is_absolute() else Path.home() / default) / "nmpack"
+
+
+def find_measure(target: str) -> Path:
+    """Return the measuring program of the build for ``host`` or ``riscv64``.
+
+    ``NMPACK_MEASURE`` and ``NMPACK_RISCV64_MEASURE`` override those of this source tree.
+
+    Raises:
+        MissingError: there is none.
+    """
+    variable = "NMPACK_MEASURE" if target == "host" else "NMPACK_RISCV64_MEASURE"
+    path = named(variable) or ROOT / "build" / target / "measure" / MEASURE
+    if not path.is_file():
+        raise MissingError(f"{path} is not built: run ./scripts/setup.sh, or set {variable}")
+    return path
 
 
 def python_environment(first: Sequence[Path] = ()) -> dict[str, str]:

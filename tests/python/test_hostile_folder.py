@@ -14,7 +14,7 @@ import pytest
 
 import nmpack
 from nmpack.errors import InterpreterError, MissingError
-from nmpack.locations import LIBRARY, ROOT, cache_folder, source_tree
+from nmpack.locations import LIBRARY, ROOT, cache_folder, data_folder, source_tree
 from nmpack.runtime.interpreter import INTERPRETERS, Engine, find_delegate, load_delegate
 from nmpack.runtime.process import EngineProcess
 
@@ -143,5 +143,7 @@ def test_a_relative_cache_is_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path:
     for value in ("", "cache", "../cache"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
         assert cache_folder() == tmp_path / ".cache/nmpack"
+        monkeypatch.setenv("XDG_DATA_HOME", value)
+        assert data_folder() == tmp_path / ".local/share/nmpack"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     assert cache_folder() == tmp_path / "elsewhere/nmpack"

@@ -22,6 +22,7 @@ from nmpack.cli import (
     run,
     rvv_report,
     search,
+    tune,
 )
 from nmpack.errors import NmpackError
 
@@ -40,6 +41,7 @@ using a .tflite file:
   inspect     explain each convolution: density, pattern, operator chosen, and why
   bench       time the delegate against the interpreter's built-in XNNPACK
   bench-layers  look for convolutions that the delegate slows down: drawn ones, each timed
+  tune        time what each convolution may run on, here or on a board; a table for the delegate
   rvv-report  count what it executes on RISC-V with vectors; model its cycles
 
 a first round:
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
     verb_modules = (
         models, search, prune, finetune, checkpoint, convert, run, inspect, bench, bench_layers,
-        rvv_report,
+        tune, rvv_report,
     )  # fmt: skip
     for module in verb_modules:
         module.add(verbs)

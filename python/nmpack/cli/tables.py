@@ -23,7 +23,7 @@ _MOST_REASONS = _MOST_KINDS = 4
 
 def prune_table(report: PruneReport) -> Table:
     """Tabulate what was pruned, what was not, and why."""
-    table = _table("layer", "weights OHWI", ">density", "pattern", "why not")
+    table = headed_table("layer", "weights OHWI", ">density", "pattern", "why not")
     for row in report:
         pattern = str(row.pattern) if row.pattern else "dense"
         table.add_row(row.name, _shape(row.shape), _percent(row.density), pattern, row.reason)
@@ -37,7 +37,7 @@ def prune_table(report: PruneReport) -> Table:
 def inspect_table(report: ModelReport) -> Table:
     """Tabulate the convolutions of a model, and say what the delegate leaves."""
     several = len(report.subgraphs) > 1
-    table = _table(
+    table = headed_table(
         *(["subgraph"] if several else []), "layer", "weights OHWI", "stride", ">non-zero",
         "pattern that fits", ">columns", ">tile", "operator", "layout", ">predicted", "reason",
     )  # fmt: skip
@@ -102,7 +102,7 @@ def bench_table(report: BenchReport) -> Table:
     several = any(item.model != first.model for item in report.timings)
     label = f"{first.model}/{first.engine.name}"
     headers = ["model", "engine", ">median ms", ">quartiles", ">n", f">over {first.engine.name}"]
-    table = _table(*headers, *([f">over {label}"] if several else []), ">peak MiB")
+    table = headed_table(*headers, *([f">over {label}"] if several else []), ">peak MiB")
     ratios = {(item.contender, item.baseline): item.speedup for item in report.ratios}
     for item in report.timings:
         own = f"{item.model}/{item.engine.name}"
@@ -123,7 +123,7 @@ def bench_table(report: BenchReport) -> Table:
 
 def layer_bench_table(report: LayerBenchReport) -> Table:
     """Tabulate the layers of a layer benchmark, and sum them up."""
-    table = _table(
+    table = headed_table(
         "layer", "kept", "operator", "layout", ">predicted", ">built-in ms", ">nmpack ms",
         ">over built-in", "reason",
     )  # fmt: skip
@@ -189,7 +189,8 @@ def load_note(machine: Mapping[str, Any]) -> str:
     return note
 
 
-def _table(*headers: str) -> Table:
+def headed_table(*headers: str) -> Table:
+    """Return a table without rows; columns of numbers begin with ``>``."""
     table = Table(caption_justify="left", header_style="bold")
     for header in headers:
         right = header.startswith(">")

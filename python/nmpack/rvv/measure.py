@@ -28,7 +28,8 @@ from nmpack.tflite.operator_codes import (
     TRANSPOSE_CONV,
 )
 
-_BOUNDARY = "xnn_run_operator_with_index"
+#: The function of XNNPACK that runs one operator.
+BOUNDARY = "xnn_run_operator_with_index"
 _WEIGHTED = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV, BATCH_MATMUL)
 _KERNELS = re.compile(r"(gemm|conv|spmm)\w*_ukernel")
 
@@ -153,10 +154,10 @@ def measure(
 
 def _arguments(library: Path) -> str:
     try:
-        offset = read_functions(library).offset(_BOUNDARY)
+        offset = read_functions(library).offset(BOUNDARY)
     except KeyError:
         raise NmpackError(
-            f"{library}: expected the function {_BOUNDARY}, found none; is the file stripped?"
+            f"{library}: expected the function {BOUNDARY}, found none; is the file stripped?"
         ) from None
     return f"output=profile.txt,boundary={library.name}:{offset:#x}"
 

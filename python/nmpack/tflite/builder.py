@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
+
+from nmpack.errors import ModelError
+from nmpack.quiet import import_module, silenced
 
 
 def aligned_builder(flatbuffers: Any) -> Any:
@@ -24,3 +29,34 @@ def aligned_builder(flatbuffers: Any) -> Any:
             return self.EndVector()
 
     return Builder(1 << 20)
+
+
+def unpacked(path: Path) -> tuple[Any, Any]:
+    """Return the schema's module and a model as its objects, to be changed and packed again.
+
+    Raises:
+        ModelError: it is not usable, or would lose something when it is written anew.
+        MissingError: ai-edge-litert, whose schema is used, is not installed.
+    """
+    with silenced():
+        schema = import_module("ai_edge_litert.schema_py_generated", "interpreter")
+    try:
+        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    except Exception as error:
+        raise ModelError(f"{path}: not a usable .tflite file: {error!r:.200}") from error
+    graphs = model.subgraphs
+    options = any(item.largeCustomOptionsOffset for graph in graphs for item in graph.operators)
+    if options or any(buffer.offset for buffer in model.buffers):
+        raise ModelError(f"{path}: buffers beside the flatbuffer are not supported")
+    if is_zipfile(path):
+        raise ModelError(f"{path}: files packed behind the model would be lost")
+    return schema, model
+
+
+def packed(model: Any) -> bytes:
+    """Return the file of a model."""
+    with silenced():
+        flatbuffers = import_module("flatbuffers", "interpreter")
+    builder = aligned_builder(flatbuffers)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -70,6 +70,7 @@ class TFLiteFile:
         if model["version"] != 3:
             raise ModelError(f"expected schema version 3, got {model['version']}")
         self._buffers = model["buffers"]
+        self._metadata = {item["name"]: item["buffer"] for item in model["metadata"]}
         codes = [
             (max(code["builtin_code"], code["deprecated_builtin_code"]), code["version"],
              code["custom_code"])
@@ -123,6 +124,19 @@ class TFLiteFile:
             if offset + length > len(self._data):
                 raise ModelError(f"{self.path}: a buffer at byte {offset} lies outside of the file")
         return offset, length
+
+    def metadata(self, name: str) -> bytes | None:
+        """Return what the file carries under ``name`` for others, None where there is nothing.
+
+        Raises:
+            ModelError: its buffer is not there, or lies outside of the file.
+        """
+        if (buffer := self._metadata.get(name)) is None:
+            return None
+        if buffer >= len(self._buffers):
+            raise ModelError(f"{self.path}: metadata is buffer {buffer} of {len(self._buffers)}")
+        offset, length = self._span(buffer)
+        return bytes(self._data[offset : offset + length])
 
     def array(self, tensor: TensorInfo) -> npt.NDArray[Any]:
         """Return a tensor as a read-only array over the file, or decoded from block rows.

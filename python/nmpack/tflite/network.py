@@ -57,20 +57,35 @@ class Network:
         return self.tensor(values.shape, values)
 
     def convolution(
-        self, x: int, weights: Array, bias: Array, stride: int = 1, *, relu: bool = False
+        self,
+        x: int,
+        weights: Array,
+        bias: Array,
+        stride: int = 1,
+        *,
+        relu: bool = False,
+        valid: bool = False,
     ) -> int:
-        """Add a convolution with SAME padding; weights are OHWI."""
+        """Add a convolution with SAME padding, or with none; weights are OHWI."""
         options = self._schema.Conv2DOptionsT()
         options.dilationHFactor = options.dilationWFactor = 1
         operands = [x, self.constant(weights), self.constant(bias)]
-        return self._windows("CONV_2D", operands, len(weights), options, stride, relu=relu)
+        lost = weights.shape[1] - 1 if valid else 0
+        return self._windows("CONV_2D", operands, len(weights), options, stride, lost, relu=relu)
+
+    def pad(self, x: int, pixels: int) -> int:
+        """Add ``pixels`` zeros on every side of an image."""
+        batch, height, width, channels = self.shape(x)
+        sides = np.array([[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]], np.int32)
+        shape = (batch, height + 2 * pixels, width + 2 * pixels, channels)
+        return self._operator("PAD", [x, self.constant(sides)], shape, self._schema.PadOptionsT())
 
     def max_pool(self, x: int, size: int, stride: int) -> int:
         """Add the maximum of ``size`` x ``size`` pixels with SAME padding."""
         options = self._schema.Pool2DOptionsT()
         options.filterHeight = options.filterWidth = size
         channels = self.shape(x)[3]
-        return self._windows("MAX_POOL_2D", [x], channels, options, stride, relu=False)
+        return self._windows("MAX_POOL_2D", [x], channels, options, stride, 0, relu=False)
 
     def add(self, x: int, y: int, *, relu: bool) -> int:
         """Add a sum of two tensors of one shape."""
@@ -102,12 +117,13 @@ class Network:
 
     def _windows(
         self, name: str, operands: list[int], channels: int, options: Any, stride: int,
-        *, relu: bool,
+        lost: int, *, relu: bool,
     ) -> int:  # fmt: skip
         batch, height, width, _ = self.shape(operands[0])
-        options.padding = self._schema.Padding.SAME
+        options.padding = self._schema.Padding.VALID if lost else self._schema.Padding.SAME
         options.strideH = options.strideW = stride
         options.fusedActivationFunction = self._activation(relu=relu)
+        height, width = height - lost, width - lost
         shape = (batch, -(-height // stride), -(-width // stride), channels)
         return self._operator(name, operands, shape, options)
 

@@ -15,16 +15,14 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import numpy as np
 import numpy.typing as npt
 
 from nmpack.errors import ModelError
 from nmpack.files import written_whole
-from nmpack.quiet import import_module, silenced
 from nmpack.tflite.block_rows import BlockRows, block_rows
-from nmpack.tflite.builder import aligned_builder
+from nmpack.tflite.builder import packed, unpacked
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import ConvolutionInfo, TensorInfo
 from nmpack.tflite.operator_codes import DENSIFY
@@ -115,14 +113,9 @@ def _can_be_sparse(item: ConvolutionInfo, weights: TensorInfo) -> bool:
 
 
 def _rewritten(path: Path, filters: list[_Filter]) -> bytes:
-    with silenced():
-        schema = import_module("ai_edge_litert.schema_py_generated", "interpreter")
-        flatbuffers = import_module("flatbuffers", "interpreter")
-    try:
-        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-    except Exception as error:
-        raise ModelError(f"{path}: not a usable .tflite file: {error!r:.200}") from error
-    _require_whole(path, model)
+    schema, model = unpacked(path)
+    if any(item.name == _DEPENDENCIES for item in model.metadata or ()):
+        raise ModelError(f"{path}: operators that state their order are not supported")
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = DENSIFY
     code.version = 1
@@ -154,21 +147,7 @@ def _rewritten(path: Path, filters: list[_Filter]) -> bytes:
     for place, operators in densify.items():
         graph = model.subgraphs[place]
         graph.operators = operators + list(graph.operators)
-    builder = aligned_builder(flatbuffers)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def _require_whole(path: Path, model: Any) -> None:
-    """Refuse a model that would lose something when it is written anew."""
-    graphs = model.subgraphs
-    options = any(item.largeCustomOptionsOffset for graph in graphs for item in graph.operators)
-    if options or any(buffer.offset for buffer in model.buffers):
-        raise ModelError(f"{path}: buffers beside the flatbuffer are not supported")
-    if is_zipfile(path):
-        raise ModelError(f"{path}: files packed behind the model would be lost")
-    if any(item.name == _DEPENDENCIES for item in model.metadata or ()):
-        raise ModelError(f"{path}: operators that state their order are not supported")
+    return packed(model)
 
 
 def _sparsity(schema: Any, rows: BlockRows) -> Any:

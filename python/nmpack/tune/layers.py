@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The distinct convolutions of a ``.tflite`` file, as XNNPACK sees them, and their patterns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmpack.errors import ModelError, NmpackError
+from nmpack.sparsity.detection import detect_pattern
+from nmpack.sparsity.mask import column_density, used_columns
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.model import ConvolutionInfo, Operator, Subgraph
+from nmpack.tflite.names import short_names
+from nmpack.tflite.operator_codes import operator_code
+from nmpack.tune.shapes import Layer
+
+_PADS = (operator_code("PAD"), operator_code("PADV2"))
+_RUNS = (64, 32, 16, 8, 4, 2)
+_NO_PADDING = (0, 0, 0, 0)
+# A hostile file states one filter for many convolutions, or a sparse one of any size.
+_MOST_WEIGHTS = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLayer:
+    """A convolution that occurs in a model.
+
+    Attributes:
+        layer: its shape and pattern.
+        names: readable names of all its occurrences, at least one.
+        densities: of the first one's weights: of the elements, of the columns in tiles of 8, and
+            of 32 output channels.
+    """
+
+    layer: Layer
+    names: tuple[str, ...]
+    densities: tuple[float, float, float]
+
+    @property
+    def share(self) -> float:
+        """Multiply-adds of all occurrences that the pattern leaves: roughly their time."""
+        return len(self.names) * self.layer.macs * self.layer.density
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLayers:
+    """What a model has to tune; ``skipped`` says of other convolutions why not, by name."""
+
+    layers: tuple[ModelLayer, ...]
+    skipped: Mapping[str, str]
+
+
+def layers_of(model: str | Path) -> ModelLayers:
+    """List the distinct convolutions of all subgraphs; depthwise ones have nothing to tune.
+
+    Raises:
+        ModelError: the file is not a usable model.
+    """
+    file = TFLiteFile(model)
+    left = _MOST_WEIGHTS
+    names: dict[Layer, list[str]] = {}
+    densities: dict[Layer, tuple[float, float, float]] = {}
+    skipped = {}
+    for graph in file.subgraphs:
+        wanted = [item for item in graph.convolutions if not item.depthwise]
+        pads = _paddings(file, graph)
+        for item, name in zip(wanted, short_names([item.name for item in wanted]), strict=True):
+            try:
+                left -= math.prod(item.shape)
+                if left < 0:
+                    raise ModelError("filters in front of it have more weights than any model")
+                layer, found = _layer(file, graph, item, pads)
+            except NmpackError as error:
+                skipped[name] = str(error)
+                continue
+            names.setdefault(layer, []).append(name)
+            densities.setdefault(layer, found)
+    rows = (ModelLayer(layer, tuple(names[layer]), densities[layer]) for layer in names)
+    return ModelLayers(tuple(rows), skipped)
+
+
+def _layer(
+    file: TFLiteFile,
+    graph: Subgraph,
+    item: ConvolutionInfo,
+    pads: Mapping[int, tuple[int, tuple[int, int, int, int]]],
+) -> tuple[Layer, tuple[float, float, float]]:
+    """Return a convolution's shape with its pattern, and its densities."""
+    if item.weights is None or item.weights.dtype != "float32":
+        raise ModelError("only stored float32 weights are tuned")
+    operator = graph.operators[item.node]
+    source, padding = operator.inputs[0], _NO_PADDING
+    options = operator.options_of("Conv2DOptions")
+    same = options is None or options.padding == "SAME"
+    if not same and source in pads:
+        source, padding = pads[source]
+    shape = graph.tensors[source].shape
+    if len(shape) != 4 or min(shape) < 1 or graph.tensors[source].shape_signature:
+        raise ModelError("the size of its images is not fixed")
+    if same:
+        padding = _same_padding(shape, item)
+    weights = file.array(item.weights)
+    density, tile, block = _pattern(weights, item.groups)
+    sizes = (
+        *shape[:3], item.groups, item.shape[3], item.shape[0] // item.groups, *item.shape[1:3],
+        *item.stride, *item.dilation, *padding,
+    )  # fmt: skip
+    layer = Layer(*sizes, density, tile, block)  # type: ignore[call-arg]
+    if item.output.shape[1:3] != (layer.output_height, layer.output_width):
+        raise ModelError(f"its images of {item.output.shape} do not follow from its padding")
+    elements = float(np.count_nonzero(weights)) / weights.size
+    by_8, by_32 = (column_density(weights, size, groups=item.groups) for size in (8, 32))
+    return layer, (elements, by_8, by_32)
+
+
+def _same_padding(shape: tuple[int, ...], item: ConvolutionInfo) -> tuple[int, int, int, int]:
+    """Return TFLite's SAME padding: top, right, bottom, left."""
+    sides = []
+    for size, kernel, stride, dilation in zip(
+        shape[1:3], item.shape[1:3], item.stride, item.dilation, strict=True
+    ):
+        total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+        sides.append((total // 2, total - total // 2))
+    (top, bottom), (left, right) = sides
+    return top, right, bottom, left
+
+
+def _paddings(
+    file: TFLiteFile, graph: Subgraph
+) -> dict[int, tuple[int, tuple[int, int, int, int]]]:
+    """Return what XNNPACK fuses into the convolution behind it: by output, input and padding."""
+    users: dict[int, int] = {}
+    for operator in graph.operators:
+        for index in operator.inputs:
+            users[index] = users.get(index, 0) + 1
+    found = {}
+    for operator in graph.operators:
+        if operator.code not in _PADS or len(operator.inputs) < 2 or len(operator.outputs) != 1:
+            continue
+        if users.get(operator.outputs[0]) != 1 or operator.outputs[0] in graph.outputs:
+            continue
+        if (sides := _zeros_around(file, graph, operator)) is not None:
+            found[operator.outputs[0]] = operator.inputs[0], sides
+    return found
+
+
+def _zeros_around(
+    file: TFLiteFile, graph: Subgraph, operator: Operator
+) -> tuple[int, int, int, int] | None:
+    """Return the padding of an image with zeros, None where an operator does something else."""
+    constants: list[npt.NDArray[Any]] = []
+    for index in operator.inputs[1:]:
+        try:
+            constants.append(file.array(graph.tensors[index]) if index >= 0 else np.zeros(1))
+        except ModelError:
+            return None
+    sides = constants[0]
+    if sides.shape != (4, 2) or sides.min() < 0 or sides[0].any() or sides[3].any():
+        return None
+    if any(value.any() for value in constants[1:]):
+        return None
+    (top, bottom), (left, right) = sides[1:3].tolist()
+    return top, right, bottom, left
+
+
+def _pattern(weights: npt.NDArray[Any], groups: int) -> tuple[float, int, int]:
+    """Return density, tile and block of a filter; scattered zeros count for each row alone."""
+    fit = detect_pattern(weights, groups=groups)
+    if fit.tile == 0:
+        density = 1.0 if fit.element_density > 0.95 else round(fit.element_density, 3)
+        return max(density, 0.001), 1, 1
+    nonzero = (weights != 0).reshape(len(weights), -1)
+    used = used_columns(nonzero, fit.tile, groups)[0]
+    block = next(
+        (
+            run
+            for run in _RUNS
+            if weights.shape[3] % run == 0 and _in_runs(used.reshape(-1, run))
+        ),
+        1,
+    )  # fmt: skip
+    return max(round(fit.column_density, 3), 0.001), fit.tile, block
+
+
+def _in_runs(used: npt.NDArray[np.bool_]) -> bool:
+    return bool(np.array_equal(used.any(axis=1), used.all(axis=1)))
