@@ -18,6 +18,7 @@ from nmpack.cli import (
     finetune,
     inspect,
     models,
+    profile,
     prune,
     run,
     rvv_report,
@@ -39,6 +40,7 @@ using a .tflite file:
   run         run it through the delegate; compare with the stock interpreter; riscv64 under QEMU
   inspect     explain each convolution: density, pattern, operator chosen, and why
   bench       time the delegate against the interpreter's built-in XNNPACK
+  profile     time each operator of the delegate, and say which kernel it is and what of the peak
   bench-layers  look for convolutions that the delegate slows down: drawn ones, each timed
   rvv-report  count what it executes on RISC-V with vectors; model its cycles
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
     verb_modules = (
         models, search, prune, finetune, checkpoint, convert, run, inspect, bench, bench_layers,
-        rvv_report,
+        rvv_report, profile,
     )  # fmt: skip
     for module in verb_modules:
         module.add(verbs)
