@@ -22,7 +22,7 @@ from nmpack.runtime.interpreter import Engine, nmpack_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from subgraph_files import branches
+from subgraph_files import branches, loop
 
 pytestmark = [pytest.mark.delegate, pytest.mark.usefixtures("delegate")]
 Models = Callable[[str], Path]
@@ -80,6 +80,21 @@ def test_a_body_that_one_inference_runs_and_another_does_not(tmp_path: Path) -> 
     assert {row.calls for row in found.rows} == {1.0}
     assert len({row.subgraph for row in found.rows}) == 1
     assert found.left == len(inspect(path).left or ()) + 1 + (found.rows[0].subgraph == 1)
+
+
+def test_a_body_that_runs_several_times(tmp_path: Path) -> None:
+    path = tmp_path / "while.tflite"
+    # The first input is a whole number from 0 to 99: one of them is drawn.
+    path.write_bytes(loop(200).packed())
+    found = profile(path, engine=nmpack_engine(alone=True), runs=4, warmup=1)
+    (row,) = [row for row in found.rows if row.file_operators == ("CONV_2D",)]
+    assert row.subgraph == 2
+    assert 100 < row.calls <= 200
+    assert row.calls == round(row.calls)
+    assert row.per_inference == row.calls * row.seconds.median
+    # The delegate keeps as many of the last runs as it likes.
+    assert row.seconds.n == min(4 * row.calls, 1000)
+    assert found.total > 0
 
 
 @pytest.mark.torch
