@@ -111,6 +111,16 @@ def test_the_command_prints_and_writes(
 
 
 @pytest.mark.torch
+@pytest.mark.riscv64
+def test_under_an_emulator_it_counts(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", str(models("pruned")), "--target", "riscv64", "--vlen", "512"]) == 0
+    said = capsys.readouterr().out
+    for text in ("M instructions", "no times", "layer1.0.conv1", "__rvv"):
+        assert text in said
+    assert "GFLOP/s" not in said
+
+
+@pytest.mark.torch
 def test_what_cannot_be_profiled_is_one_sentence(models: Models) -> None:
     with pytest.raises(NmpackError, match="expected an engine with a delegate"):
         profile(models("dense"), engine=Engine("built-in"))

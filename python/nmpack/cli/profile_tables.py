@@ -11,9 +11,9 @@ from rich.table import Table
 from nmpack.cli.tables import measured_on, new_table
 from nmpack.measure.profile_report import OperatorRow, ProfileReport, by_operator
 from nmpack.rvv.account import Totals, sum_of
-from nmpack.rvv.measure import Row
+from nmpack.rvv.measure import Result
 from nmpack.rvv.report import Report
-from nmpack.tflite.names import printable
+from nmpack.tflite.names import printable, short_names
 
 
 def profile_tables(report: ProfileReport, *, by_time: bool) -> Iterator[Table]:
@@ -95,67 +95,57 @@ def _summary(report: ProfileReport) -> Table:
 
 
 def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.3f}"
+    return f"{1e3 * seconds:.4f}"
 
 
 def counted_tables(report: Report) -> Iterator[Table]:
     """Yield what each operator executes on RISC-V under QEMU, and sums: no times."""
     for network in report.networks:
         for result in network.results:
-            named = [(row.name if row.convolution else "", row) for row in result.rows]
-            yield _counted("operator's kernel", named, [row.kernel for row in result.rows])
-            kernels: dict[str, list[Row]] = {}
-            for row in result.rows:
-                kernels.setdefault(row.kernel, []).append(row)
-            table = _counts_table("kernel", ">count")
-            _add_counts(
-                table,
-                [((name, str(len(rows))), sum_of(row.totals for row in rows))
-                 for name, rows in sorted(kernels.items(), key=lambda item: -_weight(item[1]))],
-            )  # fmt: skip
+            yield _counts("operator's kernel", "name", _by_place(result))
+            table = _counts("kernel", ">count", _by_kernel(result))
             cycles = f"; cycles are a model: {report.model}, loads hit L1" if report.model else ""
-            table.caption = "\n".join(
-                filter(None, [
-                    f"one inference at VLEN {report.vlen}, counted under QEMU: no times{cycles}",
-                    result.note,
-                ])
-            )  # fmt: skip
+            table.caption = (
+                f"one inference at VLEN {report.vlen}, counted under QEMU: no times{cycles}"
+                + (f"\n{result.note}" if result.note else "")
+            )
             yield table
 
 
-def _weight(rows: Sequence[Row]) -> float:
-    return sum(_of(row.totals) for row in rows)
+Counted = tuple[str, str, Totals]
 
 
-def _of(totals: Totals) -> float:
+def _by_place(result: Result) -> list[Counted]:
+    names = iter(short_names([row.name for row in result.rows if row.convolution]))
+    return [(row.kernel, next(names) if row.convolution else "", row.totals) for row in result.rows]
+
+
+def _by_kernel(result: Result) -> list[Counted]:
+    kernels: dict[str, list[Totals]] = {}
+    for row in result.rows:
+        kernels.setdefault(row.kernel, []).append(row.totals)
+    sums = [(name, str(len(each)), sum_of(each)) for name, each in kernels.items()]
+    return sorted(sums, key=lambda item: -_weight(item[2]))
+
+
+def _weight(totals: Totals) -> float:
     return float(totals.instructions if totals.cycles is None else totals.cycles)
 
 
-def _counted(what: str, named: Sequence[tuple[str, Row]], kernels: Sequence[str]) -> Table:
-    table = _counts_table(what, "name")
-    _add_counts(
-        table,
-        [((kernel, printable(name[-60:])), row.totals)
-         for (name, row), kernel in zip(named, kernels, strict=True)],
-    )  # fmt: skip
-    return table
-
-
-def _counts_table(*headers: str) -> Table:
-    return new_table(
-        *headers, ">M instructions", ">M cycles, modelled", ">%", ">cdf %", ">MB loaded"
+def _counts(first: str, second: str, rows: Sequence[Counted]) -> Table:
+    table = new_table(
+        first, second, ">M instructions", ">M cycles, modelled", ">%", ">cdf %", ">MB loaded"
     )
-
-
-def _add_counts(table: Table, rows: Sequence[tuple[tuple[str, str], Totals]]) -> None:
-    whole = sum(_of(totals) for _, totals in rows)
-    shares = [_of(totals) / whole for _, totals in rows]
-    for (cells, totals), share, so_far in zip(rows, shares, accumulate(shares), strict=True):
+    whole = sum(_weight(totals) for _, _, totals in rows)
+    shares = [_weight(totals) / whole for _, _, totals in rows]
+    for (kernel, what, totals), share, so_far in zip(rows, shares, accumulate(shares), strict=True):
         table.add_row(
-            *cells,
-            f"{totals.instructions / 1e6:,.2f}",
-            "" if totals.cycles is None else f"{totals.cycles / 1e6:,.2f}",
+            printable(kernel),
+            what,
+            f"{totals.instructions / 1e6:,.3f}",
+            "" if totals.cycles is None else f"{totals.cycles / 1e6:,.3f}",
             f"{100 * share:.2f}",
             f"{100 * so_far:.2f}",
             f"{totals.loaded / 1e6:,.2f}",
         )
+    return table
