@@ -180,7 +180,8 @@ bool ReadOperators(TfLiteContext* context, const TfLiteDelegateParams& params, x
   // Two operators may compute one node: what an addition clamps is another operator.
   for (size_t i = operators->size(); i-- > 0;) {
     Operator& one = (*operators)[i];
-    if (const int reader = join.Reader(i); one.nodes.empty() && !one.conversion && reader >= 0) {
+    if (!one.nodes.empty() || one.conversion) continue;
+    if (const int reader = join.Reader(i); reader >= 0) {
       one.nodes = (*operators)[static_cast<size_t>(reader)].nodes;
       if (one.name.empty()) one.name = (*operators)[static_cast<size_t>(reader)].name;
     }
