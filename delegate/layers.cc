@@ -84,6 +84,7 @@ bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, stru
   for (const xnn_nm_layer_info& info : infos) {
     Layer c;
     FindNode(context, params, value_ids, info.filter_id, &at, &c);
+    c.node_id = info.node_id;
     c.groups = info.groups;
     c.group_input_channels = info.group_input_channels;
     c.group_output_channels = info.group_output_channels;

@@ -8,7 +8,8 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr char kKnown[] =
-    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, report=PATH";
+    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, report=PATH, "
+    "profile=PATH";
 
 std::string BadValue(const std::string& key, const char* expected, const std::string& value) {
   return "option '" + key + "': expected " + expected + ", got '" + value + "'; " + kKnown;
@@ -53,11 +54,11 @@ std::string SetOption(const std::string& key, const std::string& value, Options*
       return BadValue(key, "0 or 1", value);
     }
     options->verbose = value == "1";
-  } else if (key == "report") {
+  } else if (key == "report" || key == "profile") {
     if (value.empty()) {
       return BadValue(key, "the path of a file", value);
     }
-    options->report = value;
+    (key == "report" ? options->report : options->profile) = value;
   } else {
     return "unknown option '" + key + "'; " + kKnown;
   }
@@ -84,6 +85,9 @@ std::string ParseOptions(const char* const* keys, const char* const* values, siz
     if (!error.empty()) {
       return error;
     }
+  }
+  if (!options->profile.empty() && options->profile == options->report) {
+    return BadValue("profile", "another path than the report's", options->profile);
   }
   return std::string();
 }

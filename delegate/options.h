@@ -19,6 +19,7 @@ struct Options {
   Layout layout = Layout::kAuto;
   bool verbose = false;
   std::string report;  // path of the JSON report; empty: none
+  std::string profile;  // path of the times of operators; empty: none
 };
 
 // Fills `options` from `count` pairs of strings. Returns an empty string, or one sentence that names

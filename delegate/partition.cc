@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
+#include <exception>
 #include <utility>
 
 #include "layers.h"
@@ -55,7 +56,14 @@ Partition* Partition::Current() { return current_partition; }
 Partition::Partition(std::shared_ptr<Plugin> plugin, std::shared_ptr<Graph> graph, const TfLiteRegistration& kernel)
     : plugin_(std::move(plugin)), graph_(std::move(graph)), kernel_(kernel) {}
 
-Partition::~Partition() { plugin_->Remove(this); }
+Partition::~Partition() {
+  // Nothing may be thrown into the interpreter.
+  try {
+    plugin_->Remove(this);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "nmpack: %s\n", error.what());
+  }
+}
 
 TfLiteStatus Partition::Init(TfLiteContext* context, const TfLiteDelegateParams& params) {
   params_ = params;
@@ -135,6 +143,7 @@ Partition::Outcome Partition::Plan(TfLiteContext* context) {
   outcome.report.nodes.assign(params_.nodes_to_replace->data,
                               params_.nodes_to_replace->data + params_.nodes_to_replace->size);
   runtime_ = nullptr;
+  plugin_->Keep(TakeProfile());
   for (const Originals::Original& original : originals_.nodes()) {
     const char* why =
         graph_->checks.Refuse(*context, original.registration, original.node, ModelChecks::Shapes::kPrepared);
@@ -162,7 +171,13 @@ void Partition::AddLeft(std::vector<LeftNode>* left) const {
 
 bool Partition::RuntimeCreated(TfLiteContext* context, xnn_runtime* runtime, const uint32_t* value_ids) {
   runtime_ = runtime;
-  return ReadLayers(context, params_, runtime, value_ids, filling_);
+  if (!ReadLayers(context, params_, runtime, value_ids, filling_)) return false;
+  if (!plugin_->profiles()) return true;
+  std::vector<Operator> operators;
+  if (!ReadOperators(context, params_, runtime, value_ids, *filling_, &operators)) return false;
+  profile_ = std::make_unique<PartitionProfile>(*context, params_, *filling_, graph_->threads->threads(),
+                                                std::move(operators));
+  return true;
 }
 
 TfLiteStatus Partition::Invoke(TfLiteContext* context) {
@@ -179,9 +194,17 @@ TfLiteStatus Partition::Invoke(TfLiteContext* context) {
     const TfLiteStatus status = ChangeThreadPool(context, threads);
     if (status != kTfLiteOk) return status;
   }
+  return InvokeRuntime(context);
+}
+
+TfLiteStatus Partition::InvokeRuntime(TfLiteContext* context) {
   TfLiteNode kernel_node{};
   kernel_node.user_data = kernel_data_;
-  return kernel_.invoke(context, &kernel_node);
+  if (profile_ == nullptr) return kernel_.invoke(context, &kernel_node);
+  const uint64_t start = Nanoseconds();
+  const TfLiteStatus status = kernel_.invoke(context, &kernel_node);
+  if (status == kTfLiteOk) profile_->Add(runtime_, Nanoseconds() - start);
+  return status;
 }
 
 // In a child process.

@@ -9,6 +9,7 @@
 
 #include "model_checks.h"
 #include "originals.h"
+#include "profile.h"
 #include "report.h"
 #include "sparse_rows.h"
 #include "tensorflow/lite/core/c/common.h"
@@ -67,6 +68,8 @@ class Partition {
   };
   const Outcome& outcome() const { return outcome_; }
   void AddLeft(std::vector<LeftNode>* left) const;  // each of its nodes, with the reason
+  // What its operators took so far, if anyone asked; from then on they begin anew.
+  std::unique_ptr<const PartitionProfile> TakeProfile() { return std::move(profile_); }
 
   // The partition that this thread is planning, or null.
   static Partition* Current();
@@ -74,6 +77,7 @@ class Partition {
  private:
   Outcome Plan(TfLiteContext* context);
   TfLiteStatus ChangeThreadPool(TfLiteContext* context, pthreadpool_t threads);
+  TfLiteStatus InvokeRuntime(TfLiteContext* context);
   void FindUnpackers(const TfLiteContext& context);
   void Borrow(int tensor);
   std::vector<int> InnerTensors(const TfLiteContext& context) const;
@@ -91,6 +95,7 @@ class Partition {
   PartitionReport* filling_ = nullptr;  // while it is planned
   xnn_runtime* runtime_ = nullptr;
   pthreadpool_t threads_ = nullptr;  // of runtime_
+  std::unique_ptr<PartitionProfile> profile_;  // of runtime_
   size_t place_ = 0;                 // among the graph's partitions
 };
 

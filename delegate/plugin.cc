@@ -8,9 +8,12 @@
 #include <utility>
 
 #include "layers.h"
+#include "operators.h"
+#include "peak.h"
 #include "shapes.h"
 #include "subgraph_index.h"
 #include "tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h"
+#include "xnnpack.h"
 
 namespace nmpack {
 namespace {
@@ -58,6 +61,7 @@ TfLiteDelegate* Plugin::Create(Options options, std::string* error) {
   const std::shared_ptr<Plugin> plugin(new Plugin(std::move(options)));
   TfLiteXNNPackDelegateOptions xnnpack = TfLiteXNNPackDelegateOptionsDefault();
   xnnpack.runtime_flags = RuntimeFlags(plugin->options_.nm, plugin->options_.layout);
+  if (plugin->profiles()) xnnpack.runtime_flags |= XNN_FLAG_BASIC_PROFILING;
   xnnpack.hook_data = plugin.get();
   xnnpack.accept_node = [](void* data, const TfLiteContext* context, const TfLiteRegistration* registration,
                            const TfLiteNode* node, int index) {
@@ -255,13 +259,38 @@ void Plugin::Say(const Partition::Outcome& outcome) const {
 }
 
 void Plugin::Remove(Partition* partition) {
-  const Lock lock(Locks::Get().delegates);
-  partitions_.erase(std::remove(partitions_.begin(), partitions_.end(), partition), partitions_.end());
-  const auto same_graph = [&](const Partition* other) { return other->shared_graph() == partition->shared_graph(); };
-  if (std::any_of(partitions_.begin(), partitions_.end(), same_graph)) return;
-  for (auto i = graphs_.begin(); i != graphs_.end();) {
-    i = i->second == partition->shared_graph() ? graphs_.erase(i) : ++i;
+  Keep(partition->TakeProfile());
+  {
+    const Lock lock(Locks::Get().delegates);
+    partitions_.erase(std::remove(partitions_.begin(), partitions_.end(), partition), partitions_.end());
+    const auto same_graph = [&](const Partition* other) { return other->shared_graph() == partition->shared_graph(); };
+    if (std::any_of(partitions_.begin(), partitions_.end(), same_graph)) return;
+    for (auto i = graphs_.begin(); i != graphs_.end();) {
+      i = i->second == partition->shared_graph() ? graphs_.erase(i) : ++i;
+    }
   }
+  if (profiles()) WriteProfiles(partition->graph().threads.get());
+}
+
+void Plugin::Keep(std::unique_ptr<const PartitionProfile> profile) {
+  const Lock lock(Locks::Get().delegates);
+  profiles_.Keep(std::move(profile));
+}
+
+void Plugin::WriteProfiles(ThreadPool* threads) {
+  const pthreadpool_t pool = threads->Get();
+  const double peak = MeasurePeak(pool);
+  std::string json;
+  {
+    const Lock lock(Locks::Get().delegates);
+    if (peak > 0.0) {
+      double& best = profiles_.peaks[threads->threads()];
+      best = std::max(best, peak);
+    }
+    json = profiles_.ToJson();
+  }
+  const std::string error = WriteWhole(options_.profile, json);
+  if (!error.empty() && !profile_failed_.exchange(true)) std::fprintf(stderr, "nmpack: %s\n", error.c_str());
 }
 
 Report Plugin::MakeReport() {
@@ -310,7 +339,12 @@ NMPACK_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* o
   try {
     nmpack::Options options;
     error = nmpack::ParseOptions(options_keys, options_values, num_options, &options);
-    if (error.empty() && !options.report.empty()) error = nmpack::CheckWritable(options.report);
+    for (const std::string& path : {options.report, options.profile}) {
+      if (error.empty() && !path.empty()) error = nmpack::CheckWritable(path);
+    }
+    if (error.empty() && !options.profile.empty() && !nmpack::CanProfile()) {
+      error = "option 'profile': this build's XNNPACK does not tell the times of operators";
+    }
     if (error.empty()) delegate = nmpack::Plugin::Create(options, &error);
   } catch (const std::exception& exception) {
     error = exception.what();

@@ -10,6 +10,7 @@
 
 #include "options.h"
 #include "partition.h"
+#include "profile.h"
 #include "report.h"
 #include "tensorflow/lite/core/c/common.h"
 #include "threads.h"
@@ -34,6 +35,9 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
 
   // Writes the report if one was asked for. Where that fails it is said once: a model runs on without.
   void WriteReport();
+  // Whether times of operators are asked for. They are written when the last partition of a graph has gone.
+  bool profiles() const { return !options_.profile.empty(); }
+  void Keep(std::unique_ptr<const PartitionProfile> profile);
   bool report_is_stale() const { return report_is_stale_.load(std::memory_order_relaxed); }
 
  private:
@@ -47,6 +51,7 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   std::shared_ptr<Graph> NewGraph(TfLiteContext* context);
   std::shared_ptr<ThreadPool> Threads(const TfLiteContext& context);
   Report MakeReport();
+  void WriteProfiles(ThreadPool* threads);
   void Say(const Partition::Outcome& outcome) const;
 
   // Of the interface that an interpreter calls, and of TFLite's delegate.
@@ -66,10 +71,12 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   std::map<TfLiteContext*, std::shared_ptr<Graph>> graphs_;
   std::vector<Partition*> partitions_;
   std::map<int, std::weak_ptr<ThreadPool>> pools_;
+  Profiles profiles_;
   int threads_ = 1;
   bool warned_ = false;
   std::atomic<bool> report_is_stale_{false};
   std::atomic<bool> report_failed_{false};
+  std::atomic<bool> profile_failed_{false};
 };
 
 }  // namespace nmpack

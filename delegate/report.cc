@@ -44,33 +44,6 @@ std::string Number(float value) {
   return text;
 }
 
-std::string ToJson(const Layer& c) {
-  std::string result = "{\"name\":" + JsonString(c.name);
-  const auto count = [&](const char* key, uint32_t value) {
-    result += std::string(",\"") + key + "\":" + std::to_string(value);
-  };
-  const auto number = [&](const char* key, float value) {
-    result += std::string(",\"") + key + "\":" + Number(value);
-  };
-  result += std::string(",\"operator\":\"") + (c.sparse ? "nm" : "dense") + '"';
-  result += ",\"reason\":" + JsonString(c.reason);
-  result += ",\"layout\":" + JsonString(c.layout);
-  result += std::string(",\"fused_addition\":") + (c.fused_addition ? "true" : "false");
-  if (c.node >= 0) count("node", static_cast<uint32_t>(c.node));
-  count("filter_id", c.filter_id);
-  count("groups", c.groups);
-  count("group_input_channels", c.group_input_channels);
-  count("group_output_channels", c.group_output_channels);
-  count("kernel_height", c.kernel_height);
-  count("kernel_width", c.kernel_width);
-  number("element_density", c.element_density);
-  number("column_density", c.column_density);
-  count("tile_height", c.tile_height);
-  count("pixel_tile", c.pixel_tile);
-  number("predicted_speedup", c.predicted_speedup);
-  return result + '}';
-}
-
 std::string Failed(const char* what, const std::string& path, int error) {
   return std::string("cannot ") + what + " '" + path + "': " + std::strerror(error);
 }
@@ -119,6 +92,33 @@ std::string Describe(const Layer& c) {
                 c.reason.c_str(), 100.0 * c.element_density,
                 100.0 * c.column_density, c.tile_height, c.predicted_speedup);
   return JsonString(c.name) + text;
+}
+
+std::string ToJson(const Layer& c) {
+  std::string result = "{\"name\":" + JsonString(c.name);
+  const auto count = [&](const char* key, uint32_t value) {
+    result += std::string(",\"") + key + "\":" + std::to_string(value);
+  };
+  const auto number = [&](const char* key, float value) {
+    result += std::string(",\"") + key + "\":" + Number(value);
+  };
+  result += std::string(",\"operator\":\"") + (c.sparse ? "nm" : "dense") + '"';
+  result += ",\"reason\":" + JsonString(c.reason);
+  result += ",\"layout\":" + JsonString(c.layout);
+  result += std::string(",\"fused_addition\":") + (c.fused_addition ? "true" : "false");
+  if (c.node >= 0) count("node", static_cast<uint32_t>(c.node));
+  count("filter_id", c.filter_id);
+  count("groups", c.groups);
+  count("group_input_channels", c.group_input_channels);
+  count("group_output_channels", c.group_output_channels);
+  count("kernel_height", c.kernel_height);
+  count("kernel_width", c.kernel_width);
+  number("element_density", c.element_density);
+  number("column_density", c.column_density);
+  count("tile_height", c.tile_height);
+  count("pixel_tile", c.pixel_tile);
+  number("predicted_speedup", c.predicted_speedup);
+  return result + '}';
 }
 
 std::string ToJson(const Report& report) {

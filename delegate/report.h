@@ -13,6 +13,7 @@ namespace nmpack {
 struct Layer {
   std::string name;  // of the tensor that the convolution writes in the model
   int node = -1;     // index of the model's operator
+  uint32_t node_id = 0;  // of XNNPACK's node
   uint32_t filter_id = 0;
   uint32_t groups = 0;
   uint32_t group_input_channels = 0;
@@ -58,6 +59,8 @@ std::string JsonString(const std::string& text);
 
 // One line for people: name, shape, decision, reason.
 std::string Describe(const Layer& layer);
+
+std::string ToJson(const Layer& layer);
 
 std::string ToJson(const Report& report);
 

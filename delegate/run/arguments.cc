@@ -15,6 +15,8 @@ const char kHelp[] =
   --graph FILE             the model
   --delegate FILE          a delegate plugin; without it the interpreter's own kernels run
   --delegate-options TEXT  key:value pairs for it, separated by ';', such as 'nm:force;verbose:1'
+  --profile FILE           has the delegate write the time of each of its operators there, as its option 'profile'
+                           does. Under an emulator these times mean nothing: use nmpack profile --target riscv64
   --no-delegate            says that no delegate is wanted, as is the default
   --input FILE             raw little-endian values of an input tensor; once for each, in the model's
                            order. None at all: every input is zero
@@ -100,6 +102,8 @@ Arguments ParseArguments(int argc, char** argv) {
       result.delegate = value();
     } else if (option == "--delegate-options") {
       result.delegate_options = Pairs(value());
+    } else if (option == "--profile") {
+      result.profile = value();
     } else if (option == "--no-delegate") {
       no_delegate = flag();
     } else if (option == "--input") {
@@ -132,6 +136,10 @@ Arguments ParseArguments(int argc, char** argv) {
   if (result.delegate.empty() && !result.delegate_options.empty()) {
     throw Failure("--delegate-options: expected --delegate FILE with them, got none");
   }
+  if (result.delegate.empty() && !result.profile.empty()) {
+    throw Failure("--profile: expected --delegate FILE with it, got none");
+  }
+  if (!result.profile.empty()) result.delegate_options.emplace_back("profile", result.profile);
   return result;
 }
 

@@ -14,6 +14,7 @@ struct Arguments {
   std::string runtime;
   std::string delegate;
   std::vector<std::pair<std::string, std::string>> delegate_options;
+  std::string profile;
   std::vector<std::string> inputs;
   std::string output_dir;
   int num_threads = 1;

@@ -10,7 +10,8 @@ modules, which are imported when they are asked for:
 * :mod:`nmpack.budget`, :mod:`nmpack.training`, :mod:`nmpack.checkpointing`: how much to prune
   where, training, and training in less memory.
 * :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files.
-* :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`: execute, explain, measure.
+* :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`, :func:`profile`: execute,
+  explain, measure.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from nmpack.errors import NmpackError
 from nmpack.measure.benchmark import bench
 from nmpack.measure.inspection import inspect
+from nmpack.measure.profile import profile
 from nmpack.quiet import import_module
 from nmpack.runtime.interpreter import Engine, load_delegate, nmpack_engine
 from nmpack.runtime.runner import run
@@ -54,6 +56,7 @@ __all__ = [
     "inspect",
     "load_delegate",
     "nmpack_engine",
+    "profile",
     "run",
 ]
 

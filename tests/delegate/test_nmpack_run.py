@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sound_models import small_network
 
 from nmpack.errors import MissingError
+from nmpack.runtime.delegate_profile import read_profile
+from nmpack.runtime.elf import read_functions
 from nmpack.runtime.qemu import Target, cpu, find_target
 
 pytestmark = pytest.mark.riscv64
@@ -99,6 +101,24 @@ def test_times(target: Target, model: Path) -> None:
     assert times["peak_rss_kib"] > 0
 
 
+def test_profile(target: Target, model: Path) -> None:
+    path = model.parent / "profile.json"
+    delegate = ["--delegate", target.library, "--delegate-options", "nm:force"]
+    done = nmpack_run(
+        target, "--graph", model, *delegate, "--num-runs", 2, "--warmup-runs", 1, "--profile", path
+    )
+    assert done.returncode == 0, done.stderr
+    found = read_profile(path)
+    (partition,) = found.partitions
+    assert (partition.runs, len(partition.nanoseconds)) == (3, 3)
+    (layer,) = [item for item in partition.operators if item.choice is not None]
+    assert layer.choice is not None
+    assert layer.choice.node == 2
+    assert "_rvv" in str(read_functions(target.library).at(layer.kernel))
+    # Of vectors nobody knows the peak.
+    assert found.peaks == ()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -107,6 +127,7 @@ def test_times(target: Target, model: Path) -> None:
         (["--graph", "{cut}"], "found a file that is not one, or is cut off or damaged"),
         (["--graph", "{empty}"], "found an empty one"),
         (["--graph"], "--graph: expected a value, got nothing"),
+        (["--graph", "{cut}", "--profile", "x"], "--profile: expected --delegate FILE with it"),
         (["--speed", "9"], "unknown argument '--speed'"),
         (
             ["--graph", "{model}", "--num-runs", "0"],

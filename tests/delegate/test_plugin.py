@@ -24,7 +24,7 @@ pytestmark = pytest.mark.delegate
 REPORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 KNOWN = (
     "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, "
-    "report=PATH"
+    "report=PATH, profile=PATH"
 )
 
 
@@ -104,6 +104,16 @@ def test_destroys_nothing(library: ctypes.CDLL) -> None:
             "cannot create a file beside '/nowhere/at/all.json'",
         ),
         ([("report", "/dev/null")], "cannot write '/dev/null': it is not a regular file"),
+        ([("profile", "")], "option 'profile': expected the path of a file, got ''"),
+        (
+            [("profile", "/nowhere/at/all.json")],
+            "cannot create a file beside '/nowhere/at/all.json'",
+        ),
+        ([("profile", "/")], "cannot write '/': it is not a regular file"),
+        (
+            [("report", "/tmp/same"), ("profile", "/tmp/same")],
+            "option 'profile': expected another path than the report's, got '/tmp/same'",
+        ),
     ],
 )
 def test_refuses_an_option_by_name(

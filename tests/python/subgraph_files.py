@@ -160,6 +160,30 @@ def branches() -> Model:
     return model
 
 
+def loop(times: int) -> Model:
+    """Return a WHILE whose body, a convolution, runs so many times for a first input of 0."""
+    model = Model()
+    main, condition, body = model.graph(), model.graph(), model.graph()
+    pairs = [(graph.tensor((1,), np.int32), graph.tensor((1, 8, 8, 32))) for graph in
+             (main, condition, body)]  # fmt: skip
+    again = condition.tensor((1,), np.uint8)
+    condition.tensors[again].type = schema.TensorType.BOOL
+    most = condition.constant(np.array([times], np.int32))
+    condition.add("LESS", [pairs[1][0], most], again, options("LessOptions"))
+    one = body.constant(np.array([1], np.int32))
+    count = body.add("ADD", [pairs[2][0], one], body.tensor((1,), np.int32), options("AddOptions"))
+    image = convolve(body, pairs[2][1], body.constant(filters(0)), 8)
+    outputs = main.tensor((1,), np.int32), main.tensor((1, 8, 8, 32))
+    setting = options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=2)
+    main.add("WHILE", pairs[0], outputs[0], setting)
+    main.operators[0].outputs = list(outputs)
+    model.parts.append(Part(main, pairs[0], outputs, "main"))
+    model.parts.append(Part(condition, pairs[1], [again], "condition"))
+    model.parts.append(Part(body, pairs[2], [count, image], "body"))
+    model.signatures = [("serving_default", 0)]
+    return model
+
+
 def sharing(subgraphs: int, tensors: int, operators: int, numbers: int, options: int = 0) -> bytes:
     """Return a file whose subgraphs are one table, whose tensors and operators are one each.
 

@@ -20,7 +20,7 @@ Models = Callable[[str], Path]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 VERBS = (
     "models", "search", "prune", "finetune", "checkpoint", "convert", "run", "inspect", "bench",
-    "bench-layers", "tune", "rvv-report",
+    "bench-layers", "tune", "profile", "rvv-report",
 )  # fmt: skip
 
 
@@ -105,6 +105,10 @@ def test_prune_convert_inspect_run(tmp_path: Path, nmpack_command: Command) -> N
         ("run text.pt --input text.pt --no-delegate", "not a readable .npy"),
         ("run text.pt --no-delegate --threads 300", "1 to 256 threads, got 300"),
         ("bench text.pt --delegate text.pt", "text.pt"),
+        ("profile text.pt", "not a usable .tflite file"),
+        ("profile absent.tflite --target riscv64", "absent.tflite is not a file"),
+        ("profile text.pt --target riscv64 --threads 2", "one thread"),
+        ("profile text.pt --runs 1001 --warmup 0", "at most 1000, got 1001 and 0"),
     ],
 )
 def test_every_error_is_one_line_and_status_1(

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from rvv_samples import code
 
 from nmpack.errors import NmpackError
+from nmpack.runtime.elf import read_functions
 from nmpack.rvv import isa
-from nmpack.rvv.elf import read_functions
 from nmpack.rvv.profile import ProfileError, read_profile
 
 

@@ -18,6 +18,7 @@ from nmpack.cli import (
     finetune,
     inspect,
     models,
+    profile,
     prune,
     run,
     rvv_report,
@@ -40,6 +41,7 @@ using a .tflite file:
   run         run it through the delegate; compare with the stock interpreter; riscv64 under QEMU
   inspect     explain each convolution: density, pattern, operator chosen, and why
   bench       time the delegate against the interpreter's built-in XNNPACK
+  profile     time each operator of the delegate, and say which kernel it is and what of the peak
   bench-layers  look for convolutions that the delegate slows down: drawn ones, each timed
   tune        time what each convolution may run on, here or on a board; a table for the delegate
   rvv-report  count what it executes on RISC-V with vectors; model its cycles
@@ -64,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--verbose", action="store_true")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
     verb_modules = (
-        models, search, prune, finetune, checkpoint, convert, run, inspect, bench, bench_layers,
-        tune, rvv_report,
+        models, search, prune, finetune, checkpoint, convert, run, inspect, bench, profile,
+        bench_layers, tune, rvv_report,
     )  # fmt: skip
     for module in verb_modules:
         module.add(verbs)

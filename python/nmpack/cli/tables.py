@@ -13,6 +13,7 @@ from nmpack.measure.benchmark import BenchReport
 from nmpack.measure.decisions import CHOSEN, LeftReport
 from nmpack.measure.inspection import ModelReport, SubgraphReport
 from nmpack.measure.layer_bench import LayerBenchReport, geometric_mean
+from nmpack.measure.profile_report import ProfileReport
 from nmpack.measure.stats import Summary
 from nmpack.sparsity.selection import PruneReport
 from nmpack.tflite.names import printable
@@ -23,7 +24,7 @@ _MOST_REASONS = _MOST_KINDS = 4
 
 def prune_table(report: PruneReport) -> Table:
     """Tabulate what was pruned, what was not, and why."""
-    table = headed_table("layer", "weights OHWI", ">density", "pattern", "why not")
+    table = new_table("layer", "weights OHWI", ">density", "pattern", "why not")
     for row in report:
         pattern = str(row.pattern) if row.pattern else "dense"
         table.add_row(row.name, _shape(row.shape), _percent(row.density), pattern, row.reason)
@@ -37,7 +38,7 @@ def prune_table(report: PruneReport) -> Table:
 def inspect_table(report: ModelReport) -> Table:
     """Tabulate the convolutions of a model, and say what the delegate leaves."""
     several = len(report.subgraphs) > 1
-    table = headed_table(
+    table = new_table(
         *(["subgraph"] if several else []), "layer", "weights OHWI", "stride", ">non-zero",
         "pattern that fits", ">columns", ">tile", "operator", "layout", ">predicted", "reason",
     )  # fmt: skip
@@ -102,7 +103,7 @@ def bench_table(report: BenchReport) -> Table:
     several = any(item.model != first.model for item in report.timings)
     label = f"{first.model}/{first.engine.name}"
     headers = ["model", "engine", ">median ms", ">quartiles", ">n", f">over {first.engine.name}"]
-    table = headed_table(*headers, *([f">over {label}"] if several else []), ">peak MiB")
+    table = new_table(*headers, *([f">over {label}"] if several else []), ">peak MiB")
     ratios = {(item.contender, item.baseline): item.speedup for item in report.ratios}
     for item in report.timings:
         own = f"{item.model}/{item.engine.name}"
@@ -117,13 +118,13 @@ def bench_table(report: BenchReport) -> Table:
             *(_ratio(ratios[own, base]) if (own, base) in ratios else "" for base in bases),
             f"{item.peak_memory / 2**20:.0f}",
         )
-    table.caption = _measured_on(report)
+    table.caption = measured_on(report)
     return table
 
 
 def layer_bench_table(report: LayerBenchReport) -> Table:
     """Tabulate the layers of a layer benchmark, and sum them up."""
-    table = headed_table(
+    table = new_table(
         "layer", "kept", "operator", "layout", ">predicted", ">built-in ms", ">nmpack ms",
         ">over built-in", "reason",
     )  # fmt: skip
@@ -141,7 +142,7 @@ def layer_bench_table(report: LayerBenchReport) -> Table:
             _ratio(max(item.speedups, key=lambda summary: summary.median)),
             printable(choice.reason),
         )
-    table.caption = "\n".join([*_layer_lines(report), _measured_on(report)])
+    table.caption = "\n".join([*_layer_lines(report), measured_on(report)])
     return table
 
 
@@ -168,7 +169,7 @@ def _layer_lines(report: LayerBenchReport) -> list[str]:
     return [*lines, f"drawn from seed {report.seed}"]
 
 
-def _measured_on(report: BenchReport | LayerBenchReport) -> str:
+def measured_on(report: BenchReport | LayerBenchReport | ProfileReport) -> str:
     """Say what a table was measured on."""
     threads = f"{report.threads} thread{'' if report.threads == 1 else 's'}"
     versions = ", ".join(f"{key} {value}" for key, value in sorted(report.versions.items()))
@@ -189,8 +190,8 @@ def load_note(machine: Mapping[str, Any]) -> str:
     return note
 
 
-def headed_table(*headers: str) -> Table:
-    """Return a table without rows; columns of numbers begin with ``>``."""
+def new_table(*headers: str) -> Table:
+    """Return an empty table; columns whose header begins with ``>`` are numbers."""
     table = Table(caption_justify="left", header_style="bold")
     for header in headers:
         right = header.startswith(">")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from nmpack.cli.tables import headed_table
+from nmpack.cli.tables import new_table
 from nmpack.measure.stats import Summary
 from nmpack.tflite.names import printable
 from nmpack.tune.counting import CYCLES
@@ -20,7 +20,7 @@ def tune_table(report: TuneReport, skipped: Mapping[str, str]) -> Table:
     """Tabulate the layers: the default choice, the best candidate, and what it gains."""
     unit = report.results[0].unit if report.results else TIME
     shown = {TIME: "ms", CYCLES: "X60 Mcycles"}.get(unit, "M instructions")
-    table = headed_table(
+    table = new_table(
         "layer", "kept", ">times", "default", f">{shown}", "best", f">{shown}", ">gain", ">n", "of",
     )  # fmt: skip
     for result in report.results:

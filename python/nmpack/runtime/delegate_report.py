@@ -83,35 +83,35 @@ def read_report(path: Path) -> DelegateReport:
         if type(schema) is not int or schema != 3:
             raise InterpreterError(f"expected a delegate report of schema 3, got {content!r:.80}")
         return DelegateReport(
-            tuple(_partition(item) for item in _get(content, "partitions", list)),
-            tuple(_left(item) for item in _get(content, "left", list)),
+            tuple(_partition(item) for item in get_field(content, "partitions", list)),
+            tuple(_left(item) for item in get_field(content, "left", list)),
         )
     except (OSError, ValueError, RecursionError, OverflowError) as error:
         raise InterpreterError(f"the delegate's report cannot be read: {error!r:.200}") from error
 
 
 def _partition(item: Any) -> Partition:
-    nodes = _get(item, "nodes", list)
+    nodes = get_field(item, "nodes", list)
     if not all(type(node) is int for node in nodes):
         raise InterpreterError(
             f"the delegate's report: expected whole numbers as 'nodes', got {nodes!r:.80}"
         )
     return Partition(
-        _get(item, "subgraph", int),
+        get_field(item, "subgraph", int),
         tuple(nodes),
-        _get(item, "layout_conversions", int),
-        tuple(_choice(choice) for choice in _get(item, "layers", list)),
+        get_field(item, "layout_conversions", int),
+        tuple(read_choice(choice) for choice in get_field(item, "layers", list)),
     )
 
 
-def _choice(item: Any) -> Choice:
+def read_choice(item: Any) -> Choice:
     return Choice(
-        _get(item, "node", int),
-        _get(item, "operator", str),
-        _get(item, "reason", str),
-        _get(item, "layout", str),
-        _get(item, "fused_addition", bool),
-        _get(item, "tile_height", int),
+        get_field(item, "node", int),
+        get_field(item, "operator", str),
+        get_field(item, "reason", str),
+        get_field(item, "layout", str),
+        get_field(item, "fused_addition", bool),
+        get_field(item, "tile_height", int),
         _number(item, "column_density"),
         _number(item, "predicted_speedup"),
     )
@@ -119,14 +119,14 @@ def _choice(item: Any) -> Choice:
 
 def _left(item: Any) -> LeftOperator:
     return LeftOperator(
-        _get(item, "subgraph", int),
-        _get(item, "node", int),
-        _get(item, "operator", int),
-        _get(item, "reason", str),
+        get_field(item, "subgraph", int),
+        get_field(item, "node", int),
+        get_field(item, "operator", int),
+        get_field(item, "reason", str),
     )
 
 
-def _get(item: Any, key: str, kind: type) -> Any:
+def get_field(item: Any, key: str, kind: type) -> Any:
     """Return a field that must be there, of exactly this type: true is no number."""
     value = item.get(key) if isinstance(item, dict) else None
     if type(value) is not kind:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from nmpack.runtime.elf import Functions, read_functions
 from nmpack.rvv import isa
-from nmpack.rvv.elf import Functions, read_functions
 from nmpack.rvv.profile import Block, Profile, ProfileError
 from nmpack.rvv.traces import Trace, find_traces, instruction_counts
 

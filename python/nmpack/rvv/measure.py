@@ -12,9 +12,9 @@ from pathlib import Path
 
 from nmpack.errors import MissingError, NmpackError
 from nmpack.locations import LIBRARY, ROOT, named
+from nmpack.runtime.elf import read_functions
 from nmpack.runtime.qemu import cpu, execute, find_target, nmpack_run
 from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
-from nmpack.rvv.elf import read_functions
 from nmpack.rvv.profile import read_profile
 from nmpack.rvv.variants import Variant, prune_file
 from nmpack.tflite.file import TFLiteFile
