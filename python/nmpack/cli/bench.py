@@ -57,7 +57,8 @@ def add(verbs: Subparsers) -> None:
         nargs="?",
         const="",
         metavar="NAME,NAME",
-        help=f"also time other runtimes, all that are installed or some of {', '.join(RUNTIMES)}",
+        help=f"also time other runtimes, all that are installed or some of {', '.join(RUNTIMES)}; "
+        "'torch eager int8' names one way",
     )
     parser.add_argument(
         "--rounds", type=positive, default=10, metavar="N", help="interleaved rounds (default 10)"

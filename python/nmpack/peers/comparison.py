@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from nmpack.errors import MismatchError, NmpackError
+from nmpack.errors import ModelError, NmpackError
 from nmpack.measure.machine import describe_machine
 from nmpack.measure.rounds import interleave, require_counts
 from nmpack.peers.contenders import BUILT_IN, INTERPRETERS, OURS, Contender, chosen
@@ -46,7 +46,7 @@ def compare_peers(
     Args:
         model: a ``.tflite`` file, or what :func:`nmpack.sources.load_source` takes. Most peers need
             a network in PyTorch. It takes one float32 image and has one output.
-        peers: runtimes out of :data:`nmpack.peers.contenders.RUNTIMES`, or all.
+        peers: as for :func:`nmpack.peers.contenders.chosen`; all when None.
         threads: of every contender.
         library, options: of our delegate, as in
             :func:`nmpack.runtime.interpreter.nmpack_engine`.
@@ -188,12 +188,12 @@ def _require_one_image(inputs: Sequence[Signature], outputs: Sequence[Signature]
     """Check that the network is of the kind that every peer is handed.
 
     Raises:
-        MismatchError: it is of another.
+        ModelError: it is of another.
     """
     kinds = [f"{item.dtype} {list(item.shape)}" for item in inputs]
     image = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].dtype == "float32"
     if not image or inputs[0].shape[0] != 1 or len(outputs) != 1:
-        raise MismatchError(
+        raise ModelError(
             "peers are compared on one float32 image [1, height, width, channels] and one output, "
             f"this network has {len(outputs)} outputs and takes {', '.join(kinds) or 'nothing'}"
         )

@@ -68,16 +68,17 @@ RUNTIMES = tuple(dict.fromkeys(item.runtime for item in PEERS))
 
 
 def chosen(names: Sequence[str] | None = None) -> tuple[Contender, ...]:
-    """Return the peers of some runtimes, or all.
+    """Return the peers of some runtimes, or single ones by their whole name; all when None.
 
     Raises:
-        NmpackError: a name is none of :data:`RUNTIMES`, or there is none.
+        NmpackError: a name is neither, or there is none.
     """
     if names is None:
         return PEERS
-    for name in names:
-        if name not in RUNTIMES:
-            raise NmpackError(f"expected peers out of {', '.join(RUNTIMES)}, got {name!r}")
-    if not names:
-        raise NmpackError(f"expected at least one peer out of {', '.join(RUNTIMES)}, got none")
-    return tuple(item for item in PEERS if item.runtime in names)
+    for name in names or [""]:
+        if not any(name in (item.runtime, item.name) for item in PEERS):
+            raise NmpackError(
+                f"expected peers out of {', '.join(RUNTIMES)}, or a whole name such as "
+                f"{PEERS[-1].name!r}, got {name!r}"
+            )
+    return tuple(item for item in PEERS if item.runtime in names or item.name in names)
