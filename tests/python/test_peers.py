@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from nmpack.cli import main
 from nmpack.cli.progress import console
 from nmpack.cli.tables import peer_table
 from nmpack.convert import torch_to_tflite
-from nmpack.errors import MissingError, ModelError, NmpackError
-from nmpack.peers.comparison import compare_peers
+from nmpack.errors import MismatchError, MissingError, ModelError, NmpackError
+from nmpack.peers.comparison import _Field, compare_peers
 from nmpack.peers.contenders import BUILT_IN, OURS, PEERS, RUNTIMES, chosen
+from nmpack.peers.network import Network
 from nmpack.peers.process import peer_environment
 from nmpack.peers.report import PeerReport, PeerTiming
+from nmpack.runtime.interpreter import nmpack_engine
 from nmpack.sources import load_source, save_source
 
 pytestmark = [pytest.mark.torch, pytest.mark.delegate]
@@ -108,11 +111,25 @@ def test_a_tflite_file_alone_has_no_form_for_who_needs_pytorch(models: Models) -
 
 
 @pytest.mark.usefixtures("delegate", "without_peers")
-def test_a_float32_peer_that_disagrees_is_not_timed(checkpoint: str) -> None:
-    report = compare_peers(checkpoint, [EAGER, "torch eager int8"], tolerance=1e-9, **QUICK)
-    # Ours would be refused first, were it not for the same rounding as built-in's.
-    assert "outputs differ by" in reasons(report)[EAGER]
-    assert timed(report)["torch eager int8"]
+def test_a_float32_peer_that_disagrees_is_not_timed(checkpoint: str, tmp_path: Path) -> None:
+    save_source(load_source("fashion_resnet", seed=1), tmp_path / "other.pt")
+    with ExitStack() as stack:
+        network = Network(checkpoint, tmp_path)
+        network._found["torch"] = tmp_path / "other.pt"
+        field = _Field(stack, network, threads=1, seed=0, tolerance=1e-4)
+        field.add_ours(nmpack_engine())
+        for contender in chosen([EAGER, "torch eager int8"]):
+            field.add(contender)
+        assert [item.name for item, _, _ in field.running][2:] == ["torch eager int8"]
+        (refused,) = field.refused.values()
+    assert f"{EAGER}: outputs differ by" in refused.reason
+    assert refused.seconds is None
+
+
+@pytest.mark.usefixtures("delegate")
+def test_ours_has_to_agree(models: Models) -> None:
+    with pytest.raises(MismatchError, match="float32: outputs differ"):
+        compare_peers(models("dense"), ["ncnn"], tolerance=-1.0, **QUICK)
 
 
 @pytest.mark.usefixtures("delegate")
@@ -123,11 +140,9 @@ def test_networks_of_other_kinds_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("delegate")
-def test_no_python_for_peers_is_one_reason(
-    checkpoint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_python_for_peers_is_one_reason(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NMPACK_PEERS_PYTHON", "/nowhere/python")
-    report = compare_peers(checkpoint, ["openvino"], **QUICK)
+    report = compare_peers(models("dense"), ["openvino float32", "openvino own"], **QUICK)
     assert set(reasons(report).values()) == {
         "NMPACK_PEERS_PYTHON names /nowhere/python, which is not a file"
     }
@@ -219,7 +234,7 @@ def test_openvino_reads_tflite_files(models: Models) -> None:
 @pytest.mark.peers
 @pytest.mark.usefixtures("delegate")
 def test_a_network_of_the_zoo_goes_into_every_form() -> None:
-    """MobileNet-V2 has what the small one lacks: groups, clamps at 6, a classifier with dropout."""
+    """MobileNet-V2 has what the small one lacks: colours, groups, clamps at 6, dropout."""
     names = ["onnxruntime", "openvino", "ncnn float32"]
     report = compare_peers("mobilenet_v2", names, **QUICK)
     assert not reasons(report)

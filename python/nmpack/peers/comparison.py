@@ -117,7 +117,13 @@ class _Field:
         self._reference: Array
 
     def add_ours(self, ours: Engine) -> None:
-        """Open what every report has: the interpreter, which the others are compared with; ours."""
+        """Open what every report has: the interpreter, which the others are compared with; ours.
+
+        Raises:
+            MismatchError: ours disagrees.
+            ModelError: the network is of a kind that is not compared.
+            InterpreterError: the interpreter refuses it.
+        """
         path = self._network.path("tflite")
         stock = Engine(BUILT_IN.name, threads=self._threads)
         for contender, engine in ((BUILT_IN, stock), (OURS, ours)):

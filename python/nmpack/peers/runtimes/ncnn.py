@@ -35,7 +35,9 @@ class _Session:
         self.settings = {"threads": str(self._net.opt.num_threads), "half precision": "off"}
 
     def feed(self, image: Array) -> None:
-        self._image = self._ncnn.Mat(channels_first(image)[0]).clone()
+        # A Mat of an array does not keep that array alive.
+        self._array = channels_first(image)[0]
+        self._image = self._ncnn.Mat(self._array).clone()
 
     def run(self) -> None:
         # An extractor remembers what it computed: a second extraction would take no time.
