@@ -127,7 +127,7 @@ def peer_table(report: PeerReport) -> Table:
     """Tabulate a comparison with peers; who was not timed has the reason in its place."""
     table = _table(
         "runtime", "precision", ">median ms", ">quartiles", ">n", ">over built-in",
-        ">nmpack over it", ">difference", ">peak MiB", "remark",
+        ">nmpack over it", ">cores", ">difference", ">peak MiB", "remark",
     )  # fmt: skip
     for item in report.timings:
         who = item.contender
@@ -143,12 +143,14 @@ def peer_table(report: PeerReport) -> Table:
             str(seconds.n) if seconds else "",
             _ratio(over) if over and who != BUILT_IN else "",
             _ratio(ours) if ours and who != OURS else "",
+            f"{item.cores_used:.2f}" if seconds else "",
             f"{item.difference:.1e}" if item.difference is not None else "",
             f"{item.peak_memory / 2**20:.0f}" if seconds else "",
             printable(item.reason[:300]) or _cores_remark(item, report.threads),
         )
     table.caption = (
-        "difference: of the output from built-in's, out of its largest value; int8 networks are "
+        "cores: processor time over time, below the threads where others took the processor; "
+        "difference: of the output from\nbuilt-in's, out of its largest value; int8 networks are "
         f"calibrated on random images, only their speed is meant\n{_measured_on(report)}"
     )
     return table

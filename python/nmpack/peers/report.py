@@ -43,13 +43,19 @@ class PeerTiming:
         values = [value for row in self.rounds for value in row]
         return summarise(values) if values else None
 
+    @property
+    def processor_seconds(self) -> float | None:
+        """Processor time of a run in all threads, on average; a busy machine does not add to it."""
+        values = [value for row in self.rounds for value in row]
+        return self.cores_used * sum(values) / len(values) if values else None
+
     def used_more_cores(self, threads: int) -> bool:
         """Whether it kept more cores busy than it was given threads: its times do not compare."""
         return self.cores_used > threads + _CORE_SLACK
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; times are in milliseconds, None without any."""
-        seconds = self.seconds
+        seconds, processor = self.seconds, self.processor_seconds
         scaled = None
         if seconds is not None:
             scaled = {
@@ -64,6 +70,7 @@ class PeerTiming:
             "memory_before_bytes": self.memory_before,
             "difference": self.difference,
             "cores_used": self.cores_used,
+            "processor_ms": None if processor is None else 1e3 * processor,
             "reason": self.reason,
         }
 
@@ -87,19 +94,18 @@ class PeerReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``schema`` is 1, as for a benchmark without peers."""
-        ratios = []
-        for item in self.timings:
-            for one, base in ((item.contender, BUILT_IN), (OURS, item.contender)):
-                speedup = None if one == base else self.speedup(one, base)
-                # Ours over built-in is said once, in built-in's turn.
-                if speedup is not None and item.contender != OURS:
-                    ratios.append(
-                        {
-                            "contender": f"{self.model}/{one.name}",
-                            "baseline": f"{self.model}/{base.name}",
-                            "speedup": speedup.to_dict(),
-                        }
-                    )
+        others = [item.contender for item in self.timings if item.contender != BUILT_IN]
+        pairs = [(who, BUILT_IN) for who in others]
+        pairs += [(OURS, who) for who in others if who != OURS]
+        ratios = [
+            {
+                "contender": f"{self.model}/{one.name}",
+                "baseline": f"{self.model}/{base.name}",
+                "speedup": speedup.to_dict(),
+            }
+            for one, base in pairs
+            if (speedup := self.speedup(one, base)) is not None
+        ]
         return {
             "schema": 1,
             "model": self.model,
