@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'END'
-usage: scripts/setup.sh [--first | --demo] [--plan] [--sanitize] [--no-riscv64]
+usage: scripts/setup.sh [--first | --demo] [--plan] [--peers] [--sanitize] [--no-riscv64]
 
 Makes all that nmpack needs, in this order:
   1. system packages       scripts/packages.txt, through apt as root or with a sudo that asks nothing;
@@ -29,6 +29,8 @@ options:
   --demo         only what the demo needs: no tests, no TensorFlow, no tflite-runtime. Once the delegate for this
                  machine is built, Python packages are installed beside steps 6 and 8
   --plan         with --first or --demo: say how long each step takes, and how much of scripts/demo.sh follows
+  --peers        also install the runtimes that nmpack bench --peers measures beside ours: .venv-peers from
+                 requirements/peers.lock, 1.2 GB
   --sanitize     also build the kernels' tests and the delegate with AddressSanitizer and UBSan, in build/asan
   --no-riscv64   leave steps 6 and 8 out
   -h, --help     show this help
@@ -44,12 +46,14 @@ END
 python_version=3.11
 part=all
 plan=false
+peers=false
 sanitize=false
 riscv64=true
 for word; do
   case $word in
     --first | --demo) part=${word#--} ;;
     --plan) plan=true ;;
+    --peers) peers=true ;;
     --sanitize) sanitize=true ;;
     --no-riscv64) riscv64=false ;;
     -h | --help)
@@ -57,7 +61,7 @@ for word; do
       exit 0
       ;;
     *)
-      echo "setup.sh: expected --first, --demo, --plan, --sanitize or --no-riscv64, got $word; see --help" >&2
+      echo "setup.sh: expected --first, --demo, --plan, --peers, --sanitize or --no-riscv64, got $word; see --help" >&2
       exit 2
       ;;
   esac
@@ -80,6 +84,7 @@ step=0
 steps=8
 [ "$part" != first ] || steps=5 riscv64=false
 $riscv64 || [ "$part" = first ] || steps=$((steps - 2))
+! $peers || steps=$((steps + 1))
 ! $sanitize || steps=$((steps + 1))
 
 # begin TITLE [STAGE]: says which step this is. With --plan also how long that takes, by scripts/demo_plan.txt; the demo
@@ -225,10 +230,11 @@ pip() {
 }
 
 # PyPI's torch carries several GB of CUDA. A CPU build satisfies the same pin: from what pip is set up for, else PyTorch's own index.
+# install_torch ENVIRONMENT LOCK
 install_torch() {
-  local pin installed quiet=(.venv/bin/python "${pip_install[@]}" -q --no-deps)
-  pin=$(grep -E '^torch==' requirements/main.lock)
-  installed=$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)
+  local pin installed quiet=("$1/bin/python" "${pip_install[@]}" -q --no-deps)
+  pin=$(grep -E '^torch==' "$2")
+  installed=$("$1/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)
   [ "torch==${installed%%+*}" != "$pin" ] || return 0
   echo "      $pin, a build for CPUs"
   if ! "${quiet[@]}" "$pin+cpu" </dev/null >build/logs/torch.log 2>&1 &&
@@ -269,7 +275,7 @@ make_environment() {
 }
 
 finish_main() {
-  install_torch
+  install_torch "$1" "$2"
   pip "$1" pip-main "pip could not install $2" -r "$2"
   pip "$1" pip-nmpack "pip could not install nmpack from this folder" --no-deps --no-build-isolation -e .
 }
@@ -281,7 +287,7 @@ finish_first() {
 }
 
 finish_demo() {
-  install_torch
+  install_torch "$1" "$2"
   install_extras "$1" "$2" interpreter,torch,train
 }
 
@@ -292,6 +298,11 @@ install_extras() {
 
 finish_tflite_runtime() {
   pip "$1" pip-tflite-runtime "pip could not install $2" -r "$2"
+}
+
+finish_peers() {
+  install_torch "$1" "$2"
+  pip "$1" pip-peers "pip could not install $2" -r "$2"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -373,6 +384,10 @@ main() {
   else
     begin "Python tools and an interpreter (.venv)" tools
     make_first
+  fi
+  if $peers; then
+    begin "other runtimes (.venv-peers)"
+    make_environment .venv-peers requirements/peers.lock finish_peers nmpack-lock.sha256
   fi
   # Meson and the scripts take the python3 and ninja of the environment.
   PATH=$PWD/.venv/bin:$PATH

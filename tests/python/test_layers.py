@@ -19,7 +19,7 @@ ROOMS = (
     ("runtime",),
     ("measure", "torch", "keras"),
     ("budget", "training", "convert"),
-    ("rvv",),
+    ("rvv", "peers"),
     ("cli",),
     ("demo", "__main__"),
 )

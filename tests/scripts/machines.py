@@ -68,6 +68,7 @@ def pretend(machine: Path) -> None:
     (machine / "requirements").mkdir()
     lock(machine, "torch==1.0", "package==1")
     (machine / "requirements/tflite-runtime.lock").write_text("tflite-runtime==1\n")
+    (machine / "requirements/peers.lock").write_text("torch==3.0\nonnxruntime==1\n")
     (machine / "pyproject.toml").write_text("")
     (machine / "meson-version.txt").write_text("1\n")
 

@@ -61,6 +61,18 @@ def test_torch_for_cpus_is_installed_at_its_pin(machine: Path, run_here: Run) ->
     assert installed() == ["torch==2.0+cpu"]
 
 
+def test_peers_are_installed_where_they_are_asked_for(machine: Path, run_here: Run) -> None:
+    run_here("setup.sh").ok()
+    assert not (machine / ".venv-peers").exists()
+    calls(machine)
+    assert "] other runtimes (.venv-peers)\n" in run_here("setup.sh", "--peers").ok()
+    installs = [call for call in calls(machine) if " install " in call]
+    assert any("torch==3.0+cpu" in call for call in installs)
+    assert any("-r requirements/peers.lock" in call for call in installs)
+    run_here("setup.sh", "--first", "--peers").ok()
+    assert calls(machine) == []
+
+
 @pytest.mark.parametrize("part", [[], ["--demo"]], ids=["all", "demo"])
 def test_nothing_that_pip_does_waits_for_an_answer(
     machine: Path, run_here: Run, part: list[str]

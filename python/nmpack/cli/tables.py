@@ -15,6 +15,8 @@ from nmpack.measure.inspection import ModelReport, SubgraphReport
 from nmpack.measure.layer_bench import LayerBenchReport, geometric_mean
 from nmpack.measure.profile_report import ProfileReport
 from nmpack.measure.stats import Summary
+from nmpack.peers.contenders import BUILT_IN, OURS
+from nmpack.peers.report import PeerReport, PeerTiming
 from nmpack.sparsity.selection import PruneReport
 from nmpack.tflite.names import printable
 
@@ -122,6 +124,45 @@ def bench_table(report: BenchReport) -> Table:
     return table
 
 
+def peer_table(report: PeerReport) -> Table:
+    """Tabulate a comparison with peers; who was not timed has the reason in its place."""
+    table = new_table(
+        "runtime", "precision", ">median ms", ">quartiles", ">n", ">over built-in",
+        ">nmpack over it", ">cores", ">difference", ">peak MiB", "remark",
+    )  # fmt: skip
+    for item in report.timings:
+        who = item.contender
+        precision = item.settings.get("precision")
+        named = f"{who.precision} ({precision})" if who.precision == "own" else who.precision
+        over, ours = report.speedup(who, BUILT_IN), report.speedup(OURS, who)
+        seconds = item.seconds
+        table.add_row(
+            f"{who.runtime} {who.mode}".strip(),
+            named if precision else who.precision,
+            f"{1e3 * seconds.median:.3f}" if seconds else "",
+            f"{1e3 * seconds.q1:.3f} to {1e3 * seconds.q3:.3f}" if seconds else "",
+            str(seconds.n) if seconds else "",
+            _ratio(over) if over and who != BUILT_IN else "",
+            _ratio(ours) if ours and who != OURS else "",
+            f"{item.cores_used:.2f}" if seconds else "",
+            f"{item.difference:.1e}" if item.difference is not None else "",
+            f"{item.peak_memory / 2**20:.0f}" if seconds else "",
+            printable(item.reason[:300]) or _cores_remark(item, report.threads),
+        )
+    table.caption = (
+        "cores: processor time over time, below the threads where others took the processor; "
+        "difference: of the output from\nbuilt-in's, out of its largest value; int8 networks are "
+        f"calibrated on random images, only their speed is meant\n{measured_on(report)}"
+    )
+    return table
+
+
+def _cores_remark(item: PeerTiming, threads: int) -> str:
+    if not item.used_more_cores(threads):
+        return ""
+    return f"kept {item.cores_used:.2f} cores busy with {threads} asked for: does not compare"
+
+
 def layer_bench_table(report: LayerBenchReport) -> Table:
     """Tabulate the layers of a layer benchmark, and sum them up."""
     table = new_table(
@@ -169,7 +210,7 @@ def _layer_lines(report: LayerBenchReport) -> list[str]:
     return [*lines, f"drawn from seed {report.seed}"]
 
 
-def measured_on(report: BenchReport | LayerBenchReport | ProfileReport) -> str:
+def measured_on(report: BenchReport | LayerBenchReport | PeerReport | ProfileReport) -> str:
     """Say what a table was measured on."""
     threads = f"{report.threads} thread{'' if report.threads == 1 else 's'}"
     versions = ", ".join(f"{key} {value}" for key, value in sorted(report.versions.items()))

@@ -2,11 +2,9 @@
 """Time engines against each other, honestly.
 
 Every contender (a model in an engine) lives in a process of its own, so that heaps, thread pools
-and peak memory do not mix, and only one runs at a time. Rounds are interleaved: each round visits
-every contender, in an order that rotates, so that drift and noisy neighbours hit all alike. A
-visit starts with one unmeasured run that brings the contender's data back into the caches.
-Speed-ups are ratios of the medians of one round, and their spread is the spread over rounds.
-Before anything is timed, the engines' outputs on one model are compared.
+and peak memory do not mix, and they take turns (:mod:`nmpack.measure.rounds`). Speed-ups are ratios
+of the medians of one round, and their spread is the spread over rounds. Before anything is timed,
+the engines' outputs on one model are compared.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from typing import Any
 
 from nmpack.errors import NmpackError
 from nmpack.measure.machine import describe_machine
+from nmpack.measure.rounds import interleave, require_counts
 from nmpack.measure.stats import Summary, paired_ratios, summarise
 from nmpack.progress import Progress, silent
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
@@ -156,15 +155,7 @@ def bench(
     with ExitStack() as stack:
         children = [stack.enter_context(EngineProcess(path, engine)) for _, path, engine in pairs]
         gaps = _agree(children, len(engines), labels, seed, tolerance)
-        for child in children:
-            child.time(warmup)
-        times: list[list[tuple[float, ...]]] = [[] for _ in children]
-        for turn in range(rounds):
-            progress(turn, rounds)
-            for step in range(len(children)):
-                index = (turn + step) % len(children)
-                times[index].append(tuple(children[index].time(repeat, settle=1)))
-        progress(rounds, rounds)
+        times = interleave(children, rounds=rounds, repeat=repeat, warmup=warmup, progress=progress)
         timings = tuple(
             Timing(label, engine, tuple(rows), child.peak_memory(), child.memory_before, gap)
             for (label, _, engine), rows, child, gap in zip(
@@ -180,9 +171,7 @@ def bench(
 def _check(
     paths: Sequence[Path], engines: Sequence[Engine], rounds: int, repeat: int, warmup: int
 ) -> None:
-    for name, value, least in (("rounds", rounds, 1), ("repeat", repeat, 1), ("warmup", warmup, 0)):
-        if value < least:
-            raise NmpackError(f"{name} must be at least {least}, got {value}")
+    require_counts(rounds, repeat, warmup)
     if not paths or not engines:
         raise NmpackError("a benchmark needs at least one model and one engine")
     if len({engine.name for engine in engines}) < len(engines):

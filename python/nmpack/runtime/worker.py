@@ -9,27 +9,16 @@ may live in another environment. :class:`nmpack.runtime.process.EngineProcess` i
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nmpack.errors import InterpreterError, NmpackError
 from nmpack.files import write_arrays
-from nmpack.refusals import one_line
 from nmpack.runtime.interpreter import Engine, open_interpreter, package_version
-
-Request = dict[str, Any]
-
-# Libraries map more than they use.
-_ADDRESS_SLACK = 4 << 30
+from nmpack.runtime.serving import Request, memory, serve, timed
 
 
 class Worker:
@@ -79,14 +68,7 @@ class Worker:
 
     def run(self, request: Request) -> Request:
         """Invoke ``settle`` times unmeasured, then ``repeat`` times; answers nanoseconds each."""
-        for _ in range(request["settle"]):
-            self.interpreter.invoke()
-        times = []
-        for _ in range(request["repeat"]):
-            start = time.perf_counter_ns()
-            self.interpreter.invoke()
-            times.append(time.perf_counter_ns() - start)
-        return {"ns": times}
+        return timed(self.interpreter.invoke, request)
 
     def race(self, request: Request) -> Request:
         """Let ``engines`` race on ``model``, beside what is open (:mod:`nmpack.runtime.race`)."""
@@ -118,20 +100,6 @@ class Worker:
             write_arrays(file, joined)
         return {"ns": elapsed}
 
-    def memory(self, _request: Request) -> Request:
-        """Answer this process's resident memory in bytes, now and at its peak."""
-        return memory()
-
-
-def memory() -> dict[str, int]:
-    """Return ``{"now", "peak"}``, resident bytes of this process."""
-    values = {"now": 0, "peak": 0}
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").split("\n"):
-        key, _, rest = line.partition(":")
-        if key in ("VmRSS", "VmHWM"):
-            values["now" if key == "VmRSS" else "peak"] = 1024 * int(rest.split()[0])
-    return values
-
 
 def _tensor(item: Any) -> dict[str, Any]:
     return {
@@ -141,40 +109,18 @@ def _tensor(item: Any) -> dict[str, Any]:
     }
 
 
-def _limit_memory() -> None:
-    """Let a model that asks for more memory than there is fail here, not take the machine along."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = pages + _ADDRESS_SLACK
-    if hard == resource.RLIM_INFINITY or limit < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
 def main(descriptor: int) -> None:
     """Answer requests until the other end closes."""
-    _limit_memory()
     worker = Worker()
-    verbs: dict[str, Callable[[Request], Request]] = {
+    verbs = {
         "load": worker.load,
         "prepare": worker.prepare,
         "feed": worker.feed,
         "run": worker.run,
         "race": worker.race,
         "map": worker.map,
-        "memory": worker.memory,
     }
-    with socket.socket(fileno=descriptor) as link, link.makefile("rw", encoding="utf-8") as stream:
-        for line in stream:
-            request = json.loads(line)
-            try:
-                answer = {"ok": True, **verbs[request["verb"]](request)}
-            except NmpackError as error:
-                answer = {"ok": False, "kind": type(error).__name__, "message": str(error)}
-            except (ValueError, RuntimeError, TypeError, MemoryError) as error:
-                kind = InterpreterError.__name__
-                answer = {"ok": False, "kind": kind, "message": one_line(error)}
-            stream.write(json.dumps(answer) + "\n")
-            stream.flush()
+    serve(descriptor, verbs)
 
 
 if __name__ == "__main__":
