@@ -20,8 +20,8 @@ from pathlib import Path
 from nmpack.errors import MissingError, NmpackError
 from nmpack.measure.stats import Summary, summarise
 from nmpack.refusals import one_line
+from nmpack.runtime.elf import read_functions
 from nmpack.rvv.account import Operator, Prices, account
-from nmpack.rvv.elf import read_functions
 from nmpack.rvv.mca import VLEN, Pricer, find_tools
 from nmpack.rvv.measure import BOUNDARY
 from nmpack.rvv.profile import Profile, Segment, read_profile
