@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr char kKnown[] =
-    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, report=PATH, "
+    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, tuning=model|none|PATH, report=PATH, "
     "profile=PATH";
 
 std::string BadValue(const std::string& key, const char* expected, const std::string& value) {
@@ -54,6 +54,11 @@ std::string SetOption(const std::string& key, const std::string& value, Options*
       return BadValue(key, "0 or 1", value);
     }
     options->verbose = value == "1";
+  } else if (key == "tuning") {
+    if (value.empty()) {
+      return BadValue(key, "model, none or the path of a file", value);
+    }
+    options->tuning = value;
   } else if (key == "report" || key == "profile") {
     if (value.empty()) {
       return BadValue(key, "the path of a file", value);

@@ -19,6 +19,7 @@ struct Options {
   Layout layout = Layout::kAuto;
   bool verbose = false;
   std::string report;  // path of the JSON report; empty: none
+  std::string tuning = "model";  // path of a tuning table, "model" for the model's own, "none"
   std::string profile;  // path of the times of operators; empty: none
 };
 

@@ -18,6 +18,11 @@
 namespace nmpack {
 namespace {
 
+// Values of the option 'tuning' that are no path, and where a model holds its table.
+constexpr char kModelTuning[] = "model";
+constexpr char kNoTuning[] = "none";
+constexpr char kTuningMetadata[] = "nmpack_tuning";
+
 // What this thread is applying a delegate to.
 struct Applying;
 thread_local Applying* applying = nullptr;
@@ -78,6 +83,10 @@ TfLiteDelegate* Plugin::Create(Options options, std::string* error) {
                                 uint32_t* value_id) {
     return Partition::Current()->graph().sparse_filters.Define(context, dense_tensor, subgraph, value_id);
   };
+  xnnpack.subgraph_defined = [](void* data, TfLiteContext* context, xnn_subgraph* subgraph) {
+    static_cast<Plugin*>(data)->Tune(context, subgraph);
+    return kTfLiteOk;
+  };
   xnnpack.get_threadpool = [](void*) { return Partition::Current()->graph().threads->Get(); };
   xnnpack.runtime_created = [](void*, TfLiteContext* context, const TfLiteDelegateParams*, xnn_runtime* runtime,
                                const uint32_t* value_ids) {
@@ -93,6 +102,7 @@ TfLiteDelegate* Plugin::Create(Options options, std::string* error) {
   if (plugin->options_.verbose && !RiscvVector().empty()) {
     std::fprintf(stderr, "nmpack: %s\n", RiscvVector().c_str());
   }
+  plugin->ReadTuning();
   plugin->self_ = plugin;
   return &plugin->delegate_;
 }
@@ -160,6 +170,41 @@ bool Plugin::AcceptNode(const TfLiteContext& context, const TfLiteRegistration& 
   if (why == nullptr) why = applying->shapes.Refuse(registration, node);
   if (why != nullptr) Leave(&graph, index, registration.builtin_code, why);
   return why == nullptr;
+}
+
+void Plugin::ReadTuning() {
+  if (options_.tuning == kModelTuning || options_.tuning == kNoTuning) return;
+  std::string why;
+  tuning_ = Tuning::Read(options_.tuning, &why);
+  if (tuning_ == nullptr) SayNoTuning("'" + options_.tuning + "'", why);
+}
+
+void Plugin::Tune(TfLiteContext* context, xnn_subgraph* subgraph) {
+  std::unique_ptr<const Tuning> of_model;
+  std::string why;
+  const char* text = nullptr;
+  size_t size = 0;
+  if (options_.tuning == kModelTuning &&
+      context->GetModelMetadata(context, kTuningMetadata, &text, &size) == kTfLiteOk) {
+    of_model = Tuning::Parse(text, size, &why);
+    if (of_model == nullptr) SayNoTuning("in the model", why);
+  }
+  const Tuning* tuning = of_model != nullptr ? of_model.get() : tuning_.get();
+  if (tuning == nullptr) return;
+  why = tuning->Refuse(Partition::Current()->graph().threads->threads());
+  if (!why.empty()) {
+    // A model goes to many machines, a file was named for this one.
+    if (of_model == nullptr || options_.verbose) SayNoTuning(of_model ? "in the model" : "'" + options_.tuning + "'", why);
+    return;
+  }
+  why = tuning->Apply(subgraph);
+  if (!why.empty()) SayNoTuning(of_model ? "in the model" : "'" + options_.tuning + "'", why);
+}
+
+void Plugin::SayNoTuning(const std::string& table, const std::string& why) {
+  if (!tuning_failed_.exchange(true)) {
+    std::fprintf(stderr, "nmpack: the tuning table %s is not used: %s\n", table.c_str(), why.c_str());
+  }
 }
 
 void Plugin::Leave(Graph* graph, int node, int builtin_code, const std::string& reason) {

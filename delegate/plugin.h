@@ -14,6 +14,7 @@
 #include "report.h"
 #include "tensorflow/lite/core/c/common.h"
 #include "threads.h"
+#include "tuning.h"
 
 namespace nmpack {
 
@@ -47,6 +48,10 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   TfLiteStatus ReplaceNodes(TfLiteContext* context, const TfLiteRegistration& kernel, const TfLiteIntArray& nodes);
   bool AcceptNode(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node,
                   int index);
+  void ReadTuning();
+  // Lets XNNPACK plan with a tuning table, if there is one that holds here.
+  void Tune(TfLiteContext* context, xnn_subgraph* subgraph);
+  void SayNoTuning(const std::string& table, const std::string& why);
   void Leave(Graph* graph, int node, int builtin_code, const std::string& reason);
   std::shared_ptr<Graph> NewGraph(TfLiteContext* context);
   std::shared_ptr<ThreadPool> Threads(const TfLiteContext& context);
@@ -62,6 +67,7 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   static void OnFree(TfLiteContext* context, void* buffer);
 
   const Options options_;
+  std::unique_ptr<const Tuning> tuning_;  // of the file that was named
   TfLiteDelegate delegate_;             // what the interpreter knows
   TfLiteDelegate* xnnpack_ = nullptr;   // TFLite's
   TfLiteRegistration kernel_{};         // TFLite's
@@ -77,6 +83,7 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   std::atomic<bool> report_is_stale_{false};
   std::atomic<bool> report_failed_{false};
   std::atomic<bool> profile_failed_{false};
+  std::atomic<bool> tuning_failed_{false};
 };
 
 }  // namespace nmpack

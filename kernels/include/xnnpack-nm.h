@@ -99,8 +99,26 @@ struct xnn_nm_costs {
 /// Query the costs that layers are predicted with on this hardware.
 enum xnn_status xnn_get_nm_costs(struct xnn_nm_costs* costs);
 
+/// Change a cost that is known by name.
+///
+/// @param costs - costs to change.
+/// @param name - of a member of struct xnn_nm_costs.
+/// @param index - where to begin if it is an array: of nmspmm_percent the strip width, whose rows begin with one row; else 0.
+/// @param count - number of values.
+/// @param values - numbers; xnn_subgraph_set_nm_costs checks their range.
+/// @returns xnn_status_invalid_parameter where there is no such member, or not room for so many values.
+enum xnn_status xnn_set_nm_cost(
+  struct xnn_nm_costs* costs,
+  const char* name,
+  size_t index,
+  size_t count,
+  const float* values);
+
 /// The instruction set whose micro-kernels and costs this hardware gets, as "fma3" or "rvv".
 const char* xnn_get_nm_isa(void);
+
+/// Bits of a vector of that instruction set, where it does not say how long vectors are; else 0.
+size_t xnn_get_nm_vector_length(void);
 
 /// 16 hexadecimal digits that tell the sources of micro-kernels and operators from those of other versions: times that were
 /// measured are of these alone.

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from textwrap import indent
 
-from .kernelcosts import Cost, Costs, Slot, Tile, Width
+from .kernelcosts import BASE, Cost, Costs, Slot, Tile, Width
 from .kernelspec import Spec
 
 TABLES = PurePosixPath("src/configs/nm-tables.h")
@@ -136,7 +136,9 @@ def texts(spec: Spec) -> dict[PurePosixPath, str]:
         text = f"{_TOP}{_LIST_HEAD}// {comment}\n{_guarded(spec, rows)}"
         result[PurePosixPath("src", family, name)] = text
     tables = {isa: "\n".join(_isa_tables(spec, isa)) for isa in spec.isas}
-    result[TABLES] = _TOP + _TABLES_HEAD + _guarded(spec, tables, separator="\n")
+    result[TABLES] = (
+        _TOP + _TABLES_HEAD + _cost_names(spec) + _guarded(spec, tables, separator="\n")
+    )
     return result
 
 
@@ -183,6 +185,12 @@ def _isa_tables(spec: Spec, isa: str) -> Iterator[str]:
         yield _table(f"struct xnn_nmspmm_config f32_nmspmm_{isa}[XNN_MAX_NMSPMM_KERNELS]", slots)
     measured = "".join(f"// {line}\n" for line in costs.measured)
     yield _table(f"struct xnn_nm_costs nm_costs_{isa}", _cost_fields(costs), measured)
+
+
+def _cost_names(spec: Spec) -> str:
+    """The members of struct xnn_nm_costs as an X-macro list."""
+    rows = "".join(f" \\\n  COST({name})" for name in spec.costs[BASE].members)
+    return f"\n// Members of struct xnn_nm_costs.\n#define XNN_NM_COSTS(COST){rows}\n"
 
 
 def _nmconv_slot(isa: str, slot: Slot) -> str:

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "configs/nm-hash.h"
@@ -18,6 +19,7 @@
 
 static struct xnn_nm_costs nm_costs = {0};
 static const char* nm_isa = NULL;
+static size_t nm_vector_length = 0;
 
 XNN_INIT_ONCE_GUARD(nm_costs);
 
@@ -58,6 +60,7 @@ static void init_nm_costs_config(void) {
     if (hardware_config->use_riscv_vector) {
       nm_costs = nm_costs_rvv;
       nm_isa = "rvv";
+      nm_vector_length = 8 * hardware_config->vlenb;
     }
   #endif
 }
@@ -67,9 +70,47 @@ const struct xnn_nm_costs* xnn_init_nm_costs() {
   return &nm_costs;
 }
 
+#define COST(name)                                     \
+  {                                                    \
+    #name, offsetof(struct xnn_nm_costs, name),        \
+    sizeof(((struct xnn_nm_costs*) NULL)->name) / sizeof(float) \
+  },
+
+enum xnn_status xnn_set_nm_cost(
+  struct xnn_nm_costs* costs,
+  const char* name,
+  size_t index,
+  size_t count,
+  const float* values)
+{
+  static const struct {
+    const char* name;
+    size_t offset;
+    size_t count;
+  } members[] = {XNN_NM_COSTS(COST)};
+  for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+    if (strcmp(members[i].name, name) != 0) {
+      continue;
+    }
+    // Of two dimensions the index is the first.
+    const size_t row_size = members[i].count > XNN_MAX_NMSPMM_KERNELS ? XNN_MAX_NMSPMM_ROWS : 1;
+    if (index >= members[i].count / row_size || count > members[i].count - index * row_size) {
+      return xnn_status_invalid_parameter;
+    }
+    memcpy((float*) ((uintptr_t) costs + members[i].offset) + index * row_size, values, count * sizeof(float));
+    return xnn_status_success;
+  }
+  return xnn_status_invalid_parameter;
+}
+
 const char* xnn_get_nm_isa() {
   XNN_INIT_ONCE(nm_costs);
   return nm_isa;
+}
+
+size_t xnn_get_nm_vector_length() {
+  XNN_INIT_ONCE(nm_costs);
+  return nm_vector_length;
 }
 
 const char* xnn_get_nm_sources_hash() {
