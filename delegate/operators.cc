@@ -110,15 +110,16 @@ class Join {
     const int code = registration->builtin_code;
     const int* inputs = node->inputs->data;
     const int first = node->inputs->size == 0 ? -1 : inputs[0];
-    if (code == kTfLiteBuiltinDequantize || code == kTfLiteBuiltinDensify) {
+    if (first >= 0 && (code == kTfLiteBuiltinDequantize || code == kTfLiteBuiltinDensify)) {
       if (context_->tensors[first].allocation_type == kTfLiteMmapRo || unpacked_.count(first) != 0) {
         unpacked_.insert(node->outputs->data[0]);
         return;
       }
     }
-    if (node->outputs->size == 0) return;
+    const TfLiteIntArray& outputs = *node->outputs;
+    if (outputs.size == 0 || std::any_of(outputs.data, outputs.data + outputs.size, [](int t) { return t < 0; })) return;
     nodes_.push_back(index);
-    std::for_each_n(node->outputs->data, node->outputs->size, [this](int t) { tensors_.emplace(value_ids_[t], t); });
+    std::for_each_n(outputs.data, outputs.size, [this](int t) { tensors_.emplace(value_ids_[t], t); });
     std::for_each_n(inputs, node->inputs->size, [&](int t) { readers_.emplace(t, index); });
     if (first >= 0 && code != kTfLiteBuiltinSplit && code != kTfLiteBuiltinTransposeConv) {
       tensors_.emplace(value_ids_[first], first);

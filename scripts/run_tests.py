@@ -33,6 +33,7 @@ SANITIZED = (
     "hostile_models",
     "life",
     "plugin",
+    "profile",
     "soak",
     "sparse_filters",
 )

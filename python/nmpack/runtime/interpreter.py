@@ -162,7 +162,7 @@ def load_delegate(
         interpreter: the package whose interpreter will use it.
         options: ``num_threads`` (1 to 256; the interpreter's own number unless given, and never
             more than the process may use), ``nm`` (auto, off or force), ``layout`` (auto, nhwc or
-            cnhw), ``verbose`` (0 or 1), ``report`` (path of a JSON file to write).
+            cnhw), ``verbose`` (0 or 1), ``report`` and ``profile`` (paths of JSON files to write).
         library: another delegate than :func:`find_delegate`'s.
 
     Raises:
