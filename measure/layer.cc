@@ -114,6 +114,14 @@ struct DrawnLayer::State {
     layer.output_width = spec.OutputWidth();
   }
 
+  // As it runs in a network: what has few channels is an NHWC image that an operator of CNHW images packs from there.
+  xnn_nm_layer LayerFor(xnn_nm_candidate_kind kind) const {
+    xnn_nm_layer result = layer;
+    const bool is_direct = spec.groups * spec.group_input_channels <= XNN_MAX_DIRECT_CHANNELS;
+    if (kind == xnn_nm_candidate_cnhw && is_direct) result.flags |= XNN_FLAG_INPUT_NHWC;
+    return result;
+  }
+
   void List() {
     Check(xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_nhwc_f32), "checking the layer");
     Check(xnn_find_nm_zeros(&layer, &zeros), "finding the zeros");
@@ -123,7 +131,8 @@ struct DrawnLayer::State {
       char name[XNN_NM_CANDIDATE_NAME_SIZE];
       xnn_name_nm_candidate(layer.datatype, &way, name);
       float cost = 0.0f;
-      Check(xnn_predict_nm_candidate(&layer, &zeros, &way, &cost), std::string("predicting ") + name);
+      const xnn_nm_layer as_it_runs = LayerFor(way.kind);
+      Check(xnn_predict_nm_candidate(&as_it_runs, &zeros, &way, &cost), std::string("predicting ") + name);
       candidates.push_back({name, way.kind == xnn_nm_candidate_cnhw, double{cost} * static_cast<double>(spec.Pixels())});
     }
   }
@@ -135,7 +144,8 @@ struct DrawnLayer::State {
     while (i < candidates.size() && candidates[i].name != name) i++;
     if (i == candidates.size()) throw BadCommand("the layer has no candidate '" + name + "'");
     xnn_operator_t op = nullptr;
-    Check(xnn_create_nm_candidate(&layer, &zeros, &ways[i], &op), "creating " + name);
+    const xnn_nm_layer as_it_runs = LayerFor(ways[i].kind);
+    Check(xnn_create_nm_candidate(&as_it_runs, &zeros, &ways[i], &op), "creating " + name);
     Operator& result = operators[name];
     result.op = op;
     Prepare(ways[i].kind, name, &result);

@@ -3,8 +3,10 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// Costs change what is chosen, and never what is computed.
+// Costs and records of times change what is chosen, and never what is computed.
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,6 +18,12 @@
 #include <gtest/gtest.h>
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-records.h"
+#include "xnnpack/nm-space.h"
+#include "xnnpack/nm-subgraph.h"
+#include "xnnpack/subgraph.h"
 #include "nm-convolution-tester.h"
 #include "nm-graph-tester.h"
 #include "replicable_random_device.h"
@@ -24,6 +32,7 @@ using xnnpack::DrawGraph;
 using xnnpack::ExpectSame;
 using xnnpack::Graph;
 using xnnpack::GraphRunner;
+using xnnpack::kCnhw;
 using xnnpack::kForce;
 using xnnpack::kHint;
 using xnnpack::kNhwc;
@@ -78,6 +87,35 @@ Costs DrawCosts(ReplicableRandomDevice& rng) {
     }
   }
   return costs;
+}
+
+// A record of each layer's candidates, or of some, with drawn times.
+std::vector<xnn_nm_record> DrawRecords(ReplicableRandomDevice& rng, xnn_subgraph_t subgraph) {
+  std::vector<xnn_nm_record> records;
+  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
+    xnn_nm_layer layer;
+    xnn_nm_zeros zeros = {};
+    if (!xnn_node_get_nm_layer(subgraph->values, &subgraph->nodes[n], &layer) ||
+        xnn_find_nm_zeros(&layer, &zeros) != xnn_status_success) {
+      continue;
+    }
+    float densities[XNN_NUM_NM_DENSITIES];
+    EXPECT_EQ(xnn_status_success, xnn_get_nm_densities(&layer, &zeros, densities));
+    xnn_release_nm_zeros(&zeros);
+    std::vector<xnn_nm_candidate> candidates(XNN_MAX_NM_CANDIDATES);
+    candidates.resize(xnn_list_nm_candidates(&layer, candidates.data()));
+    for (const xnn_nm_candidate& candidate : candidates) {
+      if (rng() % 4 == 0) continue;
+      xnn_nm_record record = {
+        layer.batch_size, layer.input_height, layer.input_width, layer.output_height, layer.output_width, layer.groups,
+        layer.group_input_channels, layer.group_output_channels, layer.kernel_height, layer.kernel_width,
+        layer.stride_height, layer.stride_width, layer.dilation_height, layer.dilation_width, densities[0],
+        densities[1], densities[2], "", std::ldexp(1.0f, static_cast<int>(rng() % 60) - 10)};
+      xnn_name_nm_candidate(layer.datatype, &candidate, record.candidate);
+      records.push_back(record);
+    }
+  }
+  return records;
 }
 
 }  // namespace
@@ -180,4 +218,136 @@ TEST(NM_COSTS, refuses_what_is_no_cost) {
   EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_costs(subgraph.get(), nullptr));
   GraphRunner runner(graph, subgraph.get(), kForce, nullptr);
   EXPECT_EQ(xnn_status_success, runner.status);
+}
+
+TEST(NM_RECORDS, any_records_give_the_same_numbers) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  const ThreadpoolPtr threadpool(pthreadpool_create(2), pthreadpool_destroy);
+  size_t num_measured = 0;
+  for (size_t i = 0; i < kNumGraphs; i++) {
+    const Graph graph = DrawGraph(rng, /*num_steps=*/1 + rng() % 9);
+    SCOPED_TRACE("graph " + std::to_string(i) + "\n" + graph.ToString());
+    const SubgraphPtr subgraph = graph.Build();
+    const std::vector<xnn_nm_record> records = DrawRecords(rng, subgraph.get());
+    const float unit = std::ldexp(1.0f, static_cast<int>(rng() % 40) - 20);
+    ASSERT_EQ(
+      xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), unit, records.size(), records.data()));
+    const uint32_t flags = kVariants[rng() % std::size(kVariants)];
+    GraphRunner runner(graph, subgraph.get(), flags, rng() % 2 == 0 ? threadpool.get() : nullptr);
+    ExpectSame(rng, graph, runner);
+    if (testing::Test::HasFailure()) return;
+    size_t count = 64;
+    xnn_nm_layer_info infos[64];
+    ASSERT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runner.runtime(), &count, infos));
+    num_measured += std::count_if(infos, infos + count, [](const xnn_nm_layer_info& info) { return info.measured; });
+  }
+  EXPECT_GT(num_measured, kNumGraphs / 2);
+}
+
+TEST(NM_RECORDS, the_fastest_that_was_measured_runs) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  Graph graph;
+  graph.AddConvolution(rng, graph.AddInput({1, 20, 20, 64}), 64, 3, 1, 1, /*pruned_tile=*/32, true);
+  graph.MarkOutputs();
+  const SubgraphPtr drawn = graph.Build();
+  std::vector<xnn_nm_record> records;
+  while (records.empty()) records = DrawRecords(rng, drawn.get());
+  for (const xnn_nm_record& fastest : records) {
+    std::vector<xnn_nm_record> times = records;
+    for (xnn_nm_record& time : times) {
+      time.nanoseconds = std::strcmp(time.candidate, fastest.candidate) == 0 ? 1.0f : 1.0e6f;
+    }
+    const SubgraphPtr subgraph = graph.Build();
+    ASSERT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, times.size(), times.data()));
+    const bool cnhw = std::strncmp(fastest.candidate, "cnhw", 4) == 0;
+    GraphRunner runner(graph, subgraph.get(), cnhw ? kHint | kCnhw : kHint | kNhwc, nullptr);
+    ASSERT_EQ(xnn_status_success, runner.status);
+    xnn_nm_layer_info info = {};
+    size_t count = 1;
+    ASSERT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runner.runtime(), &count, &info));
+    SCOPED_TRACE(fastest.candidate);
+    EXPECT_EQ(cnhw ? xnn_nm_layout_cnhw : xnn_nm_layout_nhwc, info.layout);
+    if (std::strcmp(fastest.candidate, "dense") == 0) {
+      EXPECT_NE(xnn_nm_reason_chosen, info.reason);
+    } else {
+      EXPECT_TRUE(info.measured || !cnhw);
+      EXPECT_EQ(xnn_nm_reason_chosen, info.reason);
+      const std::string tile = std::string(fastest.candidate).substr(5);
+      const size_t columns = std::stoul(tile.substr(tile.find('x') + 1));
+      EXPECT_EQ(columns, cnhw ? info.pixel_tile : info.tile_height);
+    }
+  }
+}
+
+TEST(NM_RECORDS, of_another_layer_are_passed_over) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  Graph graph;
+  graph.AddConvolution(rng, graph.AddInput({1, 20, 20, 64}), 64, 3, 1, 1, /*pruned_tile=*/32, true);
+  graph.MarkOutputs();
+  std::vector<xnn_nm_record> records;
+  while (records.empty()) records = DrawRecords(rng, graph.Build().get());
+  const auto measured = [&](xnn_nm_record record) {
+    const SubgraphPtr subgraph = graph.Build();
+    std::strcpy(record.candidate, "dense");
+    std::vector<xnn_nm_record> both = {record, record};
+    std::strcpy(both[1].candidate, "cnhw-1x8x");
+    EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, both.size(), both.data()));
+    GraphRunner runner(graph, subgraph.get(), kHint | kNhwc, nullptr);
+    EXPECT_EQ(xnn_status_success, runner.status);
+    xnn_nm_layer_info info = {};
+    size_t count = 1;
+    EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runner.runtime(), &count, &info));
+    return info.measured;
+  };
+  xnn_nm_record record = records[0];
+  record.nanoseconds = 1.0e-3f;
+  EXPECT_TRUE(measured(record));
+  record.stride_width += 1;
+  EXPECT_FALSE(measured(record));
+  record = records[0];
+  record.element_density += record.element_density < 0.5f ? 0.03f : -0.03f;
+  EXPECT_FALSE(measured(record));
+}
+
+TEST(NM_RECORDS, refuses_what_is_no_time) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  const SubgraphPtr subgraph = Graph().Build();
+  xnn_nm_record record = {};
+  record.nanoseconds = 1.0f;
+  EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 1, &record));
+  for (const float unit : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), 2.0e9f}) {
+    EXPECT_EQ(xnn_status_invalid_parameter, xnn_subgraph_set_nm_records(subgraph.get(), unit, 1, &record));
+  }
+  for (const float wrong : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), 2.0e15f}) {
+    record.nanoseconds = wrong;
+    EXPECT_EQ(xnn_status_invalid_parameter, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 1, &record));
+  }
+  record.nanoseconds = 1.0f;
+  record.column_density_8 = 1.5f;
+  EXPECT_EQ(xnn_status_invalid_parameter, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 1, &record));
+  record.column_density_8 = 1.0f;
+  std::memset(record.candidate, 'x', sizeof(record.candidate));
+  EXPECT_EQ(xnn_status_invalid_parameter, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 1, &record));
+  EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 0, nullptr));
+}
+
+TEST(NM_COSTS, are_known_by_name) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  xnn_nm_costs costs;
+  ASSERT_EQ(xnn_status_success, xnn_get_nm_costs(&costs));
+  const float values[2] = {3.0f, 4.0f};
+  EXPECT_EQ(xnn_status_success, xnn_set_nm_cost(&costs, "conversion", 0, 1, values));
+  EXPECT_EQ(3.0f, costs.conversion);
+  EXPECT_EQ(xnn_status_success, xnn_set_nm_cost(&costs, "pack_percent", 1, 2, values));
+  EXPECT_EQ(4.0f, costs.pack_percent[2]);
+  EXPECT_EQ(xnn_status_success, xnn_set_nm_cost(&costs, "nmspmm_percent", 1, 2, values));
+  EXPECT_EQ(4.0f, costs.nmspmm_percent[1][1]);
+  EXPECT_EQ(xnn_status_invalid_parameter, xnn_set_nm_cost(&costs, "conversion", 1, 1, values));
+  EXPECT_EQ(xnn_status_invalid_parameter, xnn_set_nm_cost(&costs, "conversion", 0, 2, values));
+  EXPECT_EQ(xnn_status_invalid_parameter, xnn_set_nm_cost(&costs, "pack_percent", 3, 2, values));
+  EXPECT_EQ(xnn_status_invalid_parameter, xnn_set_nm_cost(&costs, "nmspmm_percent", XNN_MAX_NMSPMM_KERNELS, 1, values));
+  EXPECT_EQ(xnn_status_invalid_parameter, xnn_set_nm_cost(&costs, "weather", 0, 1, values));
 }

@@ -22,6 +22,9 @@
 extern "C" {
 #endif
 
+// Layers of at most that many channels read NHWC images as well as CNHW ones.
+#define XNN_MAX_DIRECT_CHANNELS 4
+
 struct xnn_nmconv_config;
 struct xnn_nmspmm_config;
 

@@ -44,9 +44,6 @@ XNN_INTERNAL void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t 
 // Lets values that convolutions in CNHW layout write lie in bands, one for each thread, where all that read them can.
 XNN_INTERNAL enum xnn_status xnn_subgraph_choose_bands(xnn_subgraph_t subgraph);
 
-// Layers of at most that many channels read NHWC images as well as CNHW ones.
-#define XNN_MAX_DIRECT_CHANNELS 4
-
 XNN_INLINE static bool xnn_is_nm_image(const struct xnn_value* value)
 {
   return value->shape.num_dims == 4 && !xnn_value_is_static(value);
