@@ -11,7 +11,7 @@ modules, which are imported when they are asked for:
   where, training, and training in less memory.
 * :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files.
 * :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`, :func:`profile`: execute,
-  explain, measure.
+  explain, measure; :mod:`nmpack.peers`: other runtimes beside ours.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nmpack import demo as demo
     from nmpack import keras as keras
     from nmpack import models as models
+    from nmpack import peers as peers
     from nmpack import rvv as rvv
     from nmpack import torch as torch
     from nmpack import training as training
@@ -69,6 +70,7 @@ _MODULES = {
     "demo": ("demo", "torch"),
     "keras": ("keras", "keras"),
     "models": ("models", "torch"),
+    "peers": ("peers", "interpreter"),
     "rvv": ("rvv", "torch"),
     "schedule": ("sparsity.schedule", "torch"),
     "storage": ("tflite.storage", "interpreter"),
