@@ -20,6 +20,7 @@ ROOMS = (
     ("measure", "torch", "keras"),
     ("budget", "training", "convert"),
     ("rvv", "peers"),
+    ("tune",),
     ("cli",),
     ("demo", "__main__"),
 )
