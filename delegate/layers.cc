@@ -95,6 +95,7 @@ bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, stru
     c.tile_height = info.tile_height;
     c.pixel_tile = info.pixel_tile;
     c.predicted_speedup = info.predicted_speedup;
+    c.measured = info.measured;
     // Images of CNHW layout have no other operator.
     c.sparse = info.reason == xnn_nm_reason_chosen || info.layout == xnn_nm_layout_cnhw;
     c.reason = xnn_nm_reason_to_string(info.reason);

@@ -8,8 +8,8 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr char kKnown[] =
-    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, tuning=model|none|PATH, report=PATH, "
-    "profile=PATH";
+    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, "
+    "tuning=model|none|PATH, report=PATH, profile=PATH";
 
 std::string BadValue(const std::string& key, const char* expected, const std::string& value) {
   return "option '" + key + "': expected " + expected + ", got '" + value + "'; " + kKnown;

@@ -118,6 +118,7 @@ std::string ToJson(const Layer& c) {
   count("tile_height", c.tile_height);
   count("pixel_tile", c.pixel_tile);
   number("predicted_speedup", c.predicted_speedup);
+  result += std::string(",\"measured\":") + (c.measured ? "true" : "false");
   return result + '}';
 }
 

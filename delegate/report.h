@@ -25,6 +25,7 @@ struct Layer {
   uint32_t tile_height = 0;
   uint32_t pixel_tile = 0;
   float predicted_speedup = 1.0f;
+  bool measured = false;  // of that: what it runs on
   bool sparse = false;  // on the N:M operator
   std::string reason;
   std::string layout = "NHWC";

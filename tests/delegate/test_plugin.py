@@ -24,7 +24,7 @@ pytestmark = pytest.mark.delegate
 REPORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 KNOWN = (
     "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, "
-    "report=PATH, profile=PATH"
+    "tuning=model|none|PATH, report=PATH, profile=PATH"
 )
 
 
