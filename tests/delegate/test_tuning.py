@@ -32,14 +32,19 @@ MANY_DAMAGED = 10_000
 Run = Callable[..., tuple[np.ndarray, list[dict[str, Any]]]]
 
 
+def ask(command: str) -> dict[str, Any]:
+    """What the measuring program answers to one command."""
+    done = subprocess.run(
+        [find_measure("host")], input=f"{command}\n", capture_output=True, text=True, check=True
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
 @pytest.fixture(scope="module")
 def machine() -> dict[str, Any]:
     """What the measuring program says of this machine."""
-    done = subprocess.run(
-        [find_measure("host")], input="machine\n", capture_output=True, text=True, check=True
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return ask("machine")
 
 
 @pytest.fixture(scope="module")
