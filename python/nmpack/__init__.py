@@ -11,7 +11,8 @@ modules, which are imported when they are asked for:
   where, training, and training in less memory.
 * :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files.
 * :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`, :func:`profile`: execute,
-  explain, measure; :mod:`nmpack.peers`: other runtimes beside ours.
+  explain, measure; :mod:`nmpack.peers`: other runtimes beside ours; :mod:`nmpack.report`: all
+  that on one page.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from nmpack import keras as keras
     from nmpack import models as models
     from nmpack import peers as peers
+    from nmpack import report as report
     from nmpack import rvv as rvv
     from nmpack import torch as torch
     from nmpack import training as training
@@ -71,6 +73,7 @@ _MODULES = {
     "keras": ("keras", "keras"),
     "models": ("models", "torch"),
     "peers": ("peers", "interpreter"),
+    "report": ("report", "interpreter"),
     "rvv": ("rvv", "torch"),
     "schedule": ("sparsity.schedule", "torch"),
     "storage": ("tflite.storage", "interpreter"),

@@ -20,7 +20,7 @@ Models = Callable[[str], Path]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 VERBS = (
     "models", "search", "prune", "finetune", "checkpoint", "convert", "run", "inspect", "bench",
-    "bench-layers", "tune", "profile", "rvv-report",
+    "bench-layers", "tune", "profile", "report", "rvv-report",
 )  # fmt: skip
 
 

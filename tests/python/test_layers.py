@@ -19,7 +19,7 @@ ROOMS = (
     ("runtime",),
     ("measure", "torch", "keras"),
     ("budget", "training", "convert"),
-    ("rvv", "peers"),
+    ("rvv", "peers", "report"),
     ("tune",),
     ("cli",),
     ("demo", "__main__"),

@@ -20,6 +20,7 @@ from nmpack.cli import (
     models,
     profile,
     prune,
+    report,
     run,
     rvv_report,
     search,
@@ -42,6 +43,7 @@ using a .tflite file:
   inspect     explain each convolution: density, pattern, operator chosen, and why
   bench       time the delegate against the interpreter's built-in XNNPACK
   profile     time each operator of the delegate, and say which kernel it is and what of the peak
+  report      one HTML page: each layer's times and bound, a roofline, what was chosen and why
   bench-layers  look for convolutions that the delegate slows down: drawn ones, each timed
   tune        time what each convolution may run on, here or on a board; a table for the delegate
   rvv-report  count what it executes on RISC-V with vectors; model its cycles
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
     verb_modules = (
         models, search, prune, finetune, checkpoint, convert, run, inspect, bench, profile,
-        bench_layers, tune, rvv_report,
+        report, bench_layers, tune, rvv_report,
     )  # fmt: skip
     for module in verb_modules:
         module.add(verbs)

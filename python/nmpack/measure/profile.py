@@ -8,37 +8,30 @@ of a loop of multiply-adds that needs no memory, which the delegate runs on the 
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nmpack.errors import InterpreterError, NmpackError
 from nmpack.measure.machine import describe_machine
-from nmpack.measure.profile_report import OperatorRow, ProfileReport
+from nmpack.measure.profile_report import ProfileReport
+from nmpack.measure.profile_rows import calls_of, kept_of, rows_of
 from nmpack.measure.stats import summarise
 from nmpack.progress import Progress, silent
 from nmpack.runtime.delegate_profile import (
     MOST_RUNS,
     DelegateProfile,
-    ProfiledOperator,
     ProfiledPartition,
     read_profile,
 )
-from nmpack.runtime.elf import read_functions
 from nmpack.runtime.interpreter import Engine, nmpack_engine
 from nmpack.runtime.process import EngineProcess
 from nmpack.runtime.runner import prepare_inputs
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import Subgraph
-from nmpack.tflite.names import short_names
-from nmpack.tflite.operator_codes import operator_name
 
-_KERNEL = re.compile(
-    r"_(gemm|igemm|dwconv|nmconv|nmspmm|spmm|vmulcaddc)_\w*?ukernel_([0-9a-z]+)__([0-9a-z]+)"
-)
-_LAYOUT = re.compile(r"\b(NHWC|CNHW|NCHW)\b")
 _TURNS = 5
 
 
@@ -65,32 +58,78 @@ def profile(
         MissingError, InterpreterError: see :class:`EngineProcess`; the delegate runs nothing of it.
         NmpackError: an argument is out of range, or the engine has no delegate.
     """
+    jobs = [(model, engine or nmpack_engine())]
+    return profile_in_turns(jobs, runs=runs, warmup=warmup, seed=seed, progress=progress)[0]
+
+
+def profile_in_turns(
+    jobs: Sequence[tuple[str | Path, Engine]],
+    *,
+    runs: int = 50,
+    warmup: int = 5,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> list[ProfileReport]:
+    """Time the operators of several models or engines, which take turns, as :func:`profile` does.
+
+    Args:
+        jobs: a model's path and the engine for it, each.
+        runs, warmup, seed, progress: as for :func:`profile`, of each.
+
+    Returns:
+        A report for each, in the same order.
+    """
     if runs < 1 or warmup < 0 or runs + warmup > MOST_RUNS:
         raise NmpackError(
             f"expected at least 1 run, and with the warm-up at most {MOST_RUNS}, "
             f"got {runs} and {warmup}"
         )
-    engine = engine or nmpack_engine()
-    if engine.library is None:
+    if any(engine.library is None for _, engine in jobs):
         raise NmpackError("expected an engine with a delegate, got the interpreter alone")
-    file = TFLiteFile(model)
+    files = [TFLiteFile(model) for model, _ in jobs]
     with tempfile.TemporaryDirectory(prefix="nmpack-") as folder:
-        path = Path(folder) / "profile.json"
-        asking = replace(engine, options=dict(engine.options) | {"profile": str(path)})
+        paths = [Path(folder) / f"{place}.json" for place in range(len(jobs))]
         machine = describe_machine()
-        with EngineProcess(model, engine) as plain, EngineProcess(model, asking) as profiled:
-            times = _take_turns((profiled, plain), runs, warmup, seed, progress)
-            versions = profiled.versions
-        found = read_profile(path)
+        with ExitStack() as stack:
+            children = []
+            for (model, engine), path in zip(jobs, paths, strict=True):
+                asking = replace(engine, options=dict(engine.options) | {"profile": str(path)})
+                children += [
+                    stack.enter_context(EngineProcess(model, each)) for each in (asking, engine)
+                ]
+            times = _take_turns(children, runs, warmup, seed, progress)
+            versions = [child.versions for child in children]
+        found = [read_profile(path) for path in paths]
+    return [
+        _report(file, engine, one, times[place : place + 2], warmup, versions[place], machine)
+        for place, file, (_, engine), one in zip(
+            range(0, len(times), 2), files, jobs, found, strict=True
+        )
+    ]
+
+
+def _report(
+    file: TFLiteFile,
+    engine: Engine,
+    found: DelegateProfile,
+    times: Sequence[Sequence[float]],
+    warmup: int,
+    versions: dict[str, str],
+    machine: dict[str, Any],
+) -> ProfileReport:
+    """Bring together what the delegate wrote and what the profiled and the plain child took."""
     if not found.partitions:
-        raise InterpreterError(f"the delegate runs no operator of {model}; see 'nmpack inspect'")
-    rows = _rows(found, file.subgraphs, engine.library, runs, warmup)
+        raise InterpreterError(
+            f"the delegate runs no operator of {file.path}; see 'nmpack inspect'"
+        )
+    assert engine.library is not None
+    runs = len(times[0])
     taken = {(part.subgraph, node) for part in found.partitions for node in part.nodes}
     threads = max(part.threads for part in found.partitions)
     return ProfileReport(
-        Path(model).stem,
+        file.path.stem,
         engine,
-        rows,
+        rows_of(found, file.subgraphs, engine.library, runs, warmup),
         summarise(times[0]),
         summarise(times[1]),
         sum(_within(part, runs, warmup) for part in found.partitions),
@@ -106,129 +145,44 @@ def profile(
 def _take_turns(
     children: Sequence[EngineProcess], runs: int, warmup: int, seed: int, progress: Progress
 ) -> list[list[float]]:
-    """Run the children in turns; returns each one's seconds. The first ``warmup`` do not count."""
+    """Run the children in turns; returns each one's seconds. The first ``warmup`` do not count.
+
+    Whoever has no turn is paused: its threads would wait actively.
+    """
     for child in children:
         child.feed(prepare_inputs(child.inputs, seed)[0])
         child.time(0, settle=warmup)
+        child.pause()
     times: list[list[float]] = [[] for _ in children]
     turns = min(_TURNS, runs)
     for turn in range(turns):
         share = runs * (turn + 1) // turns - runs * turn // turns
         for own, child in zip(times, children, strict=True):
+            child.resume()
             own += child.time(share)
+            child.pause()
         progress(turn + 1, turns)
+    for child in children:
+        child.resume()
     return times
-
-
-def _calls(part: ProfiledPartition, runs: int, warmup: int) -> float:
-    """How often a partition runs in one inference: in loops and branches not once."""
-    return part.runs / (runs + warmup)
-
-
-def _kept(part: ProfiledPartition, times: Sequence[int], runs: int, warmup: int) -> Sequence[float]:
-    """Return the seconds of what ran after the warm-up."""
-    count = min(len(times), max(1, round(_calls(part, runs, warmup) * runs)))
-    return [value / 1e9 for value in times[len(times) - count :]]
 
 
 def _within(part: ProfiledPartition, runs: int, warmup: int) -> float:
     """Return the seconds of an inference that a partition spends in none of its operators."""
     spent = zip(*(one.nanoseconds for one in part.operators), strict=True)
     rest = [whole - sum(each) for whole, each in zip(part.nanoseconds, spent, strict=True)]
-    return summarise(_kept(part, rest, runs, warmup)).median * _calls(part, runs, warmup)
+    return summarise(kept_of(part, rest, runs, warmup)).median * calls_of(part, runs, warmup)
 
 
 def _outside(found: DelegateProfile, seconds: Sequence[float], warmup: int) -> float:
     """Return the seconds of an inference outside of partitions: the median, if each ran once."""
     runs = len(seconds)
-    kept = [_kept(part, part.nanoseconds, runs, warmup) for part in found.partitions]
+    kept = [kept_of(part, part.nanoseconds, runs, warmup) for part in found.partitions]
     if all(part.runs == runs + warmup for part in found.partitions):
         each = zip(seconds, *kept, strict=True)
         return max(0.0, summarise([whole - sum(parts) for whole, *parts in each]).median)
     busy = sum(
-        _calls(part, runs, warmup) * sum(times) / len(times)
+        calls_of(part, runs, warmup) * sum(times) / len(times)
         for part, times in zip(found.partitions, kept, strict=True)
     )
     return max(0.0, sum(seconds) / runs - busy)
-
-
-def _rows(
-    found: DelegateProfile, graphs: tuple[Subgraph, ...], library: str, runs: int, warmup: int
-) -> tuple[OperatorRow, ...]:
-    functions = read_functions(library)
-    every = [(part, one) for part in found.partitions for one in part.operators]
-    tensors = list(dict.fromkeys(one.name for _, one in every))
-    names = dict(zip(tensors, short_names(tensors), strict=True))
-    places = {id(part): place for place, part in enumerate(found.partitions)}
-    rows = []
-    for part, one in every:
-        symbol = functions.at(one.kernel) if one.kernel else None
-        seconds = _kept(part, one.nanoseconds, runs, warmup)
-        rows.append(
-            OperatorRow(
-                part.subgraph,
-                places[id(part)],
-                one.nodes,
-                _file_operators(graphs, part.subgraph, one.nodes),
-                names[one.name],
-                one.name,
-                _operator(one),
-                _kernel(one, symbol),
-                symbol,
-                _layout(one),
-                _density(one),
-                one.multiplications,
-                summarise(seconds),
-                seconds[0],
-                _calls(part, runs, warmup),
-            )
-        )
-    return tuple(rows)
-
-
-def _file_operators(
-    graphs: tuple[Subgraph, ...], subgraph: int, nodes: tuple[int, ...]
-) -> tuple[str, ...]:
-    if not 0 <= subgraph < len(graphs):
-        raise InterpreterError(f"the delegate's profile names subgraph {subgraph}: not in the file")
-    operators = graphs[subgraph].operators
-    if not all(0 <= node < len(operators) for node in nodes):
-        raise InterpreterError(
-            f"the delegate's profile names operators {list(nodes)} of subgraph {subgraph}, which "
-            f"has {len(operators)}"
-        )
-    return tuple(operator_name(operators[node].code) for node in nodes)
-
-
-def _operator(one: ProfiledOperator) -> str:
-    if one.conversion:
-        return "Layout conversion"
-    fused = " + add" if one.choice is not None and one.choice.fused_addition else ""
-    return one.type.partition(" (")[0] + fused
-
-
-def _kernel(one: ProfiledOperator, symbol: str | None) -> str:
-    """Return the micro-kernel's family, tile and instruction set, as its name has them."""
-    match = _KERNEL.search(symbol or "")
-    if match is None:
-        return one.kind.lower()
-    family, tile, isa = match.groups()
-    # Blocks of rows are of any height up to that of the tallest.
-    return f"{family} {'up to ' if family == 'nmspmm' else ''}{tile} {isa}"
-
-
-def _layout(one: ProfiledOperator) -> str:
-    if one.choice is not None:
-        return one.choice.layout
-    match = _LAYOUT.search(one.type)
-    return match[0] if match else ""
-
-
-def _density(one: ProfiledOperator) -> float | None:
-    """Dense operators compute with every weight, also with those that are zero."""
-    if one.multiplications == 0:
-        return None
-    choice = one.choice
-    if choice is None or choice.operator != "nm" or choice.column_density is None:
-        return 1.0
-    return choice.column_density
