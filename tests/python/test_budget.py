@@ -156,9 +156,13 @@ def test_a_tuning_record_replaces_counted_costs(tmp_path: Path) -> None:
     times = {"dense": 2e-3, str(CANDIDATES[0]): 7e-4}
     path.write_text(json.dumps({"schema": 1, "layers": {"a": times}}))
     assert latency_costs(path, costs) == {"a": {None: 2e-3, CANDIDATES[0]: 7e-4}}
+    # What is not known and cannot be pruned costs the same in every plan.
+    assert latency_costs(path, costs | {"fc": {None: 1.0}}).keys() == {"a"}
+    with pytest.raises(ModelError, match="knows none of the 1 layers"):
+        latency_costs(path, {"fc": {None: 1.0}})
     for broken in ({"schema": 2, "layers": {}}, {"schema": 1, "layers": {"a": {}}}, []):
         path.write_text(json.dumps(broken))
-        with pytest.raises(ModelError, match=r"record\.json: expected a tuning record"):
+        with pytest.raises(ModelError, match=r"record\.json: expected (a|the) (tuning|dense)"):
             latency_costs(path, costs)
 
 

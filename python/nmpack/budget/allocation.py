@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import numpy as np
 
 from nmpack.errors import ModelError, PatternError
 from nmpack.sparsity.pattern import Pattern
+from nmpack.sparsity.selection import literal_glob
+from nmpack.tune.plan_file import DENSE, load_seconds
 
 #: By layer, then by pattern (None is dense): what it costs, or how much it harms.
 Costs = Mapping[str, Mapping[Pattern | None, float]]
@@ -43,7 +44,7 @@ class Plan:
     @property
     def mapping(self) -> dict[str, Pattern | None]:
         """The patterns by globs that match one layer each."""
-        return {_literal(name): pattern for name, pattern in self.patterns.items()}
+        return {literal_glob(name): pattern for name, pattern in self.patterns.items()}
 
 
 def distribute(costs: Costs, harm: Costs, budget: float) -> Plan:
@@ -100,32 +101,28 @@ def distribute(costs: Costs, harm: Costs, budget: float) -> Plan:
 
 
 def latency_costs(path: str | Path, costs: Costs) -> Costs:
-    """Replace counted costs by the seconds of a tuning record.
+    """Replace counted costs by the seconds of a tuning record (:mod:`nmpack.tune.plan_file`).
 
-    The record is JSON: ``{"schema": 1, "layers": {NAME: {"dense": seconds, PATTERN: seconds}}}``,
-    with patterns spelt as ``str(pattern)`` does. Candidates that it does not know are left out.
+    Candidates that the record does not know are left out. So are layers that it does not know and
+    that have no candidate: they cost the same whatever is chosen.
 
     Raises:
-        ModelError: it cannot be read, or does not know a layer's dense time.
+        ModelError: it cannot be read, knows no layer, or not the dense time of one with candidates.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-        if record["schema"] != 1:
-            raise ValueError(f"its schema is {record['schema']}")
-        layers = record["layers"]
-        found: dict[str, dict[Pattern | None, float]] = {}
-        for name, known in costs.items():
-            times = layers[name]
-            found[name] = {
-                item: float(times["dense" if item is None else str(item)])
-                for item in known
-                if item is None or str(item) in times
-            }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: expected a tuning record of schema 1 with the dense time of every layer: "
-            f"{error!r}"
-        ) from error
+    record = load_seconds(path)
+    found: dict[str, dict[Pattern | None, float]] = {}
+    for name, known in costs.items():
+        times = record.get(name, {})
+        if DENSE in times:
+            keys = {item: DENSE if item is None else str(item) for item in known}
+            found[name] = {item: times[key] for item, key in keys.items() if key in times}
+        elif len(known) > 1:
+            raise ModelError(
+                f"{path}: expected the dense time of every layer that may be pruned, "
+                f"found none of {name}"
+            )
+    if not found:
+        raise ModelError(f"{path}: knows none of the {len(costs)} layers")
     return found
 
 
@@ -133,7 +130,3 @@ def _plan(patterns: dict[str, Pattern | None], costs: Costs, harm: Costs, dense:
     cost = sum(costs[name][item] for name, item in patterns.items())
     hurt = sum(harm[name][item] for name, item in patterns.items() if item is not None)
     return Plan(patterns, cost, dense, hurt)
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

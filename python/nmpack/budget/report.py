@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from nmpack.budget.allocation import latency_costs
+from nmpack.budget.allocation import Costs, latency_costs
 from nmpack.budget.front import Point, front_of, search
 from nmpack.budget.measure import costs_of, sensitivity
 from nmpack.progress import Progress, silent
@@ -37,10 +37,12 @@ class SearchReport:
     Attributes:
         dense: accuracy of the model as it was.
         points: all plans, the cheapest first.
+        harm: how far each candidate alone moves the outputs, of :func:`sensitivity`.
     """
 
     dense: float
     points: tuple[Point, ...]
+    harm: Costs
 
     @property
     def front(self) -> list[Point]:
@@ -89,7 +91,7 @@ def search_all(
     dense = evaluate(model)
     with shown("evaluating plans") as progress:
         points = search(model, costs, harm, budgets, evaluate, batches=batches, progress=progress)
-    return SearchReport(dense, tuple(points))
+    return SearchReport(dense, tuple(points), harm)
 
 
 def _row(point: Point) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from nmpack.errors import PatternError
 from nmpack.files import write_json
 from nmpack.sources import Source, save_source
 from nmpack.sparsity.pattern import NMPattern
-from nmpack.sparsity.selection import PruneReport
+from nmpack.sparsity.selection import Patterns, PruneReport
+from nmpack.tune.plan_file import load_plan
+
+_TILE = 32
 
 
 def add(verbs: Subparsers) -> None:
@@ -27,6 +30,7 @@ def add(verbs: Subparsers) -> None:
         """
         nmpack prune resnet50 --checkpoint resnet50.pth --sparsity 0.75 --tile 32 -o r50.pt
         nmpack prune keras:ResNet50 --pattern 2:4 --tile 8 -o r50.keras
+        nmpack prune resnet50 --plan plan.json -o r50.pt        # of nmpack tune --density
         nmpack prune model.keras --pattern 25% --select '*block4*' -o pruned.keras
         """,
         execute,
@@ -40,13 +44,15 @@ def add(verbs: Subparsers) -> None:
     what.add_argument(
         "--pattern", metavar="P", help="what to keep: N:M such as 2:4, or a share such as 25%%"
     )
+    what.add_argument(
+        "--plan", metavar="FILE", help="a pattern for each layer, as nmpack tune --density writes"
+    )
     parser.add_argument(
-        "--tile", type=positive, default=32, metavar="T", help="output channels a tile (default 32)"
+        "--tile", type=positive, metavar="T", help=f"output channels a tile (default {_TILE})"
     )
     parser.add_argument(
         "--block",
         type=positive,
-        default=1,
         metavar="B",
         help="consecutive columns that are kept or dropped as one (default 1)",
     )
@@ -67,15 +73,9 @@ def add(verbs: Subparsers) -> None:
 
 def execute(arguments: argparse.Namespace) -> None:
     """Prune and save."""
-    if arguments.pattern is not None:
-        pattern = NMPattern.parse(arguments.pattern, tile=arguments.tile, block=arguments.block)
-    elif 0.0 < arguments.sparsity < 1.0:
-        pattern = NMPattern.from_sparsity(
-            arguments.sparsity, tile=arguments.tile, block=arguments.block
-        )
-    else:
-        raise PatternError(f"--sparsity must be above 0 and below 1, got {arguments.sparsity}")
-    with progress(f"pruning {arguments.model}: {pattern}"):
+    pattern = _patterns(arguments)
+    what = arguments.plan if arguments.plan is not None else pattern
+    with progress(f"pruning {arguments.model}: {what}"):
         source = open_source(arguments)
         report = _prune(source, pattern, arguments)
         save_source(source, arguments.output)
@@ -86,7 +86,22 @@ def execute(arguments: argparse.Namespace) -> None:
     console().print(f"wrote {arguments.output}")
 
 
-def _prune(source: Source, pattern: NMPattern, arguments: argparse.Namespace) -> PruneReport:
+def _patterns(arguments: argparse.Namespace) -> Patterns:
+    if arguments.plan is not None:
+        if arguments.tile is not None or arguments.block is not None:
+            raise PatternError(
+                "a plan has a tile and a block for each layer: leave the options out"
+            )
+        return load_plan(arguments.plan).mapping
+    shape = {"tile": arguments.tile or _TILE, "block": arguments.block or 1}
+    if arguments.pattern is not None:
+        return NMPattern.parse(arguments.pattern, **shape)
+    if 0.0 < arguments.sparsity < 1.0:
+        return NMPattern.from_sparsity(arguments.sparsity, **shape)
+    raise PatternError(f"--sparsity must be above 0 and below 1, got {arguments.sparsity}")
+
+
+def _prune(source: Source, pattern: Patterns, arguments: argparse.Namespace) -> PruneReport:
     how = {"select": arguments.select, "exclude": arguments.exclude, "score": arguments.score}
     if source.framework == "torch":
         from nmpack import torch as torch_side

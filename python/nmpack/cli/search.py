@@ -12,6 +12,7 @@ from nmpack.cli.progress import console, counter
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
 from nmpack.sparsity.pattern import NMPattern
+from nmpack.tune.plan_file import save_sensitivity
 
 
 def add(verbs: Subparsers) -> None:
@@ -40,9 +41,12 @@ def add(verbs: Subparsers) -> None:
     parser.add_argument(
         "--cost", choices=("macs", "weights"), default="macs", help="what a budget counts"
     )
-    parser.add_argument("--record", metavar="FILE", help="tuning record: seconds instead of counts")
+    parser.add_argument("--record", metavar="FILE", help="tuning record: seconds, not counts")
     parser.add_argument(
         "--images", type=positive, default=512, metavar="N", help="to measure with (default 512)"
+    )
+    parser.add_argument(
+        "--sensitivity", metavar="FILE", help="write each layer's there, for nmpack tune --density"
     )
     parser.add_argument("--plot", metavar="FILE", help="draw the front: .png, .svg or .pdf")
     parser.add_argument("--json", metavar="FILE", help="write every plan there")
@@ -90,6 +94,8 @@ def execute(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         unit = "seconds" if arguments.record else arguments.cost
         budget.plot(report.points, arguments.plot, dense=report.dense, unit=unit)
+    if arguments.sensitivity:
+        save_sensitivity(arguments.sensitivity, report.harm)
     if arguments.json:
         write_json(arguments.json, report.to_dict())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nmpack.cli.common import Subparsers, add_verb, positive
 from nmpack.cli.progress import console, progress
+from nmpack.cli.tune_plan import add_plan, execute_plan, refuse_plan_options
 from nmpack.cli.tune_table import tune_table
 from nmpack.errors import MissingError, NmpackError
 from nmpack.files import write_json
@@ -47,19 +48,22 @@ def add(verbs: Subparsers) -> None:
         "Every trial is kept in a database, and a second run takes from it what it can.\n"
         "--output writes the table that the delegate reads (option tuning), --embed puts it into\n"
         "the model. Under --target qemu instructions are counted, and at VLEN 256 cycles of a\n"
-        "SpacemiT X60 modelled: nothing there is time, and no table comes of it.",
+        "SpacemiT X60 modelled: nothing there is time, and no table comes of it.\n\n"
+        "With --density an unpruned network is tuned before it is pruned: every layer is timed\n"
+        "with each tile, and the plan says which one nmpack prune --plan is to take.",
         """
         nmpack tune r50.tflite --output r50.tuning
         nmpack tune r50.tflite --budget 30s --threads 2 --embed
         nmpack tune r50.tflite --target ssh:me@board --output board.tuning
         nmpack tune r50.tflite --target ssh:board --board board.toml   # port, user, key, folder, …
         nmpack tune r50.tflite --target qemu --vlen 256 --budget 10m
+        nmpack tune resnet50 --density 0.25 --tiles 8,16,32 --output plan.json
         nmpack tune --export trials.jsonl       # on one machine; on another:
         nmpack tune --import trials.jsonl
         """,
         execute,
     )
-    parser.add_argument("model", metavar="MODEL.tflite", nargs="?")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=".tflite")
     parser.add_argument(
         "--target", default="native", metavar="WHERE",
         help="native, qemu or ssh:[USER@]HOST[:PORT] (default native)",
@@ -75,12 +79,15 @@ def add(verbs: Subparsers) -> None:
         "--database", type=Path, metavar="FILE", help="the records (default in the user's data)"
     )
     parser.add_argument("--note", default="", metavar="TEXT", help="kept with each new trial")
-    parser.add_argument("--output", metavar="TABLE", help="write the delegate's table there")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write the delegate's table, or the plan, there"
+    )
     parser.add_argument("--embed", action="store_true", help="put the table into the model's file")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     parser.add_argument(
         "--vlen", type=int, choices=VLENS, default=256, help="vector bits under QEMU (default 256)"
     )
+    add_plan(parser)
     _add_board(parser)
     moving = parser.add_mutually_exclusive_group()
     moving.add_argument("--export", metavar="FILE", help="write all trials as lines of JSON")
@@ -125,6 +132,10 @@ def execute(arguments: argparse.Namespace) -> None:
         return
     if not arguments.model:
         raise NmpackError("expected a MODEL.tflite, --export or --import; see --help")
+    if arguments.density is not None:
+        execute_plan(arguments, lambda work: _tune(arguments, work, database))
+        return
+    refuse_plan_options(arguments)
     found = layers_of(arguments.model)
     report = _tune(arguments, found, database)
     console().print(tune_table(report, found.skipped))

@@ -134,6 +134,11 @@ def choose(
     return chosen
 
 
+def literal_glob(name: str) -> str:
+    """Return a glob that matches this name and no other."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
 def _nothing(chosen: Sequence[Choice], others: Sequence[Other], *, named: bool) -> str:
     """Say which layers were seen, and of each why it is not pruned."""
     if not chosen:

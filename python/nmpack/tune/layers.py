@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def _layer(
     if len(shape) != 4 or min(shape) < 1 or graph.tensors[source].shape_signature:
         raise ModelError("the size of its images is not fixed")
     if same:
-        padding = _same_padding(shape, item)
+        padding = same_padding(shape[1:3], item.shape[1:3], item.stride, item.dilation)
     weights = file.array(item.weights)
     density, tile, block = _pattern(weights, item.groups)
     sizes = (
@@ -120,13 +120,13 @@ def _layer(
     return layer, (elements, by_8, by_32)
 
 
-def _same_padding(shape: tuple[int, ...], item: ConvolutionInfo) -> tuple[int, int, int, int]:
-    """Return TFLite's SAME padding: top, right, bottom, left."""
+def same_padding(
+    sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, int, int, int]:
+    """Return TFLite's SAME padding of an image (height, width): top, right, bottom, left."""
     sides = []
-    for size, kernel, stride, dilation in zip(
-        shape[1:3], item.shape[1:3], item.stride, item.dilation, strict=True
-    ):
-        total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    for size, reach, step, spread in zip(sizes, kernel, stride, dilation, strict=True):
+        total = max((-(-size // step) - 1) * step + (reach - 1) * spread + 1 - size, 0)
         sides.append((total // 2, total - total // 2))
     (top, bottom), (left, right) = sides
     return top, right, bottom, left
