@@ -36,6 +36,7 @@ SANITIZED = (
     "profile",
     "soak",
     "sparse_filters",
+    "tuning",
 )
 
 
