@@ -209,6 +209,14 @@ class Database:
                     values = trial_to_dict(trial, origin)
                     yield canonical({"record": _VERSION, "subject": subject, "trial": values})
 
+    def subjects(self) -> Iterator[tuple[Subject, tuple[Trial, ...]]]:
+        """Yield everything that trials are of, with its trials."""
+        with self._guarded():
+            rows = self._connection.execute("select id, content from subjects order by id")
+            for number, content in rows.fetchall():
+                subject = self._read(read_subject, self._read(parse_object, content))
+                yield subject, tuple(trial for trial, _ in self._trials(number))
+
     def _trials(self, subject: int) -> Iterator[tuple[Trial, Origin]]:
         query = f"select {', '.join(_COLUMNS)} from trials where subject = ?"  # noqa: S608
         for row in self._connection.execute(query, (subject,)):

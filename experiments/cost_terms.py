@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a layer is predicted to cost, as a sum of costs times how often each is paid.
+
+The rule is that of kernels/src/operators/nm-analysis.c and nm-costs.c, for instruction sets of
+fixed vector length. There the columns that rows keep together are counted in the filter; here they
+are what chance makes of a pattern's density, which differs by little.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nmpack.errors import NmpackError
+from nmpack.tune.shapes import Layer
+
+KERNELS = Path(__file__).resolve().parents[1] / "kernels/kernels.toml"
+#: Rows and columns of XNNPACK's dense micro-kernels, and those for few output channels.
+DENSE = {"fma3": ((16, (1, 5)), (8, (1, 4, 5, 6, 7, 8)))}
+
+#: Costs by member of struct xnn_nm_costs; of arrays by ``member kernel``, as ``nmconv_percent
+#: 6x16`` and ``pack_percent 24``.
+Costs = dict[str, float]
+
+
+def read_costs(isa: str, path: Path = KERNELS) -> Costs:
+    """Read a table of kernels.toml, with what it takes from the one for plain C.
+
+    Raises:
+        NmpackError: of this instruction set's dense operator nothing is known here.
+    """
+    if isa not in DENSE:
+        raise NmpackError(f"costs are fitted for {', '.join(DENSE)}, got records of {isa}")
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    table = content["costs"]["scalar"] | content["costs"][isa]
+    costs = {name: float(value) for name, value in table.items() if not isinstance(value, list)}
+    for name in ("nmconv_percent", "nmspmm_percent"):
+        for slot in table[name]:
+            costs |= {f"{name} {kernel}": float(value) for kernel, value in slot.items()}
+    widths = [next(iter(slot)).partition("x")[2] for slot in table["nmspmm_percent"]]
+    for name in ("pack_percent", "strided_pack_percent"):
+        costs |= {f"{name} {width}": x for width, x in zip(widths, table[name], strict=True)}
+    costs["granularity"] = float(content["f32-nmspmm"][isa]["granularity"])
+    return costs
+
+
+def terms(isa: str, layer: Layer, candidate: str, costs: Costs) -> Costs:
+    """Return how often each cost is paid in one run of a layer on a candidate.
+
+    ``costs`` say how rows are cut into blocks, and what a tile or a block costs in columns.
+    """
+    kind, _, kernel = candidate.partition("-")
+    if kind == "dense":
+        return _dense(isa, layer, costs)
+    rows, columns = map(int, kernel.split("x"))
+    if kind == "nhwc":
+        return _nhwc(layer, kernel, rows, columns, costs)
+    return _cnhw(layer, rows, columns, costs)
+
+
+def predict(found: Mapping[str, float], costs: Costs) -> float:
+    """Return the time of one run in the costs' unit."""
+    return sum(count * costs[name] for name, count in found.items())
+
+
+def _dense(isa: str, layer: Layer, costs: Costs) -> Costs:
+    wide, narrow = DENSE[isa]
+    nr, heights = narrow if layer.group_output_channels <= narrow[0] else wide
+    pointwise = _pointwise(layer)
+    pixels = _image_pixels(layer) * (layer.batch if pointwise else 1)
+    mr = _height(pixels, heights, nr)
+    tiles = layer.groups * -(-layer.group_output_channels // nr)
+    columns = tiles * (_columns(layer) + costs["tile_columns"]) * _up(pixels, mr) / mr
+    percent = costs["gemm_percent" if pointwise else "igemm_percent"]
+    columns *= _pixels(layer) / pixels * percent / 100.0
+    return {"dense_column": columns, "dense_weight": columns * mr * nr}
+
+
+def _height(pixels: int, heights: Sequence[int], nr: int) -> int:
+    """Return XNNPACK's choice of how many pixels a dense micro-kernel computes."""
+    if pixels in heights:
+        return pixels
+    return min(reversed(heights), key=lambda mr: -(-pixels // mr) * (3 * (mr + nr) + mr * nr))
+
+
+def _nhwc(layer: Layer, kernel: str, mr: int, nr: int, costs: Costs) -> Costs:
+    union = _union(layer)
+    tiles, columns = 0, 0.0
+    for first in range(0, layer.group_output_channels, nr):
+        end = min(first + nr, layer.group_output_channels)
+        columns += union[_touched(layer, first, end)]
+        tiles += 1
+    blocks = layer.batch * _up(_image_pixels(layer), mr)
+    found = {
+        f"nmconv_percent {kernel}": layer.groups * blocks * nr
+        * (columns + tiles * costs["tile_columns"]) / 100.0,
+        "nmconv_call": layer.groups * blocks * tiles / mr,
+        "nhwc_operator": 1.0,
+    }  # fmt: skip
+    if _padded(layer):
+        height = (layer.output_height - 1) * layer.stride_height
+        height += (layer.kernel_height - 1) * layer.dilation_height + 1
+        width = (layer.output_width - 1) * layer.stride_width
+        width += (layer.kernel_width - 1) * layer.dilation_width + 1
+        channels = layer.groups * layer.group_input_channels
+        found |= {"padding": 1.0, "padded_element": layer.batch * height * width * channels}
+    return found
+
+
+def _cnhw(layer: Layer, most_rows: int, width: int, costs: Costs) -> Costs:
+    granularity = int(costs["granularity"])
+    pixels = _pixels(layer)
+    strips = max(_up(pixels, granularity), width)
+    union = _union(layer)
+    found: defaultdict[str, float] = defaultdict(float)
+    for rows, columns in _blocks(layer, most_rows, width, union, costs):
+        found[f"nmspmm_percent {rows}x{width}"] += (
+            rows * (columns + costs["block_columns"]) * strips / 100.0
+        )
+        found["nmspmm_call"] += strips / width
+    if not _pointwise(layer):
+        packed = union[_touched(layer, 0, layer.group_output_channels)]
+        name = "pack_percent" if layer.stride_width == 1 else "strided_pack_percent"
+        found[f"{name} {width}"] = packed * strips / 100.0
+        found["packed_tap"] = _taps(layer, packed) * strips / granularity
+    result = {name: layer.groups * count for name, count in found.items()}
+    return result | {"cnhw_operator": 1.0}
+
+
+def _blocks(
+    layer: Layer, most_rows: int, width: int, union: Sequence[float], costs: Costs
+) -> list[tuple[int, float]]:
+    """Cut a group's rows into the blocks that cost least: rows and columns of each."""
+    percents = [
+        0.01 * costs[f"nmspmm_percent {rows}x{width}"] * rows for rows in range(1, most_rows + 1)
+    ]
+    call = costs["nmspmm_call"] / width
+    least, last = [0.0], [0]
+    for end in range(1, layer.group_output_channels + 1):
+        choices = [
+            (
+                least[end - rows] + call
+                + (union[_touched(layer, end - rows, end)] + costs["block_columns"])
+                * percents[rows - 1],
+                rows,
+            )
+            for rows in range(1, min(most_rows, end) + 1)
+        ]  # fmt: skip
+        cost, rows = min(choices)
+        least.append(cost)
+        last.append(rows)
+    found = []
+    end = layer.group_output_channels
+    while end:
+        found.append((last[end], union[_touched(layer, end - last[end], end)]))
+        end -= last[end]
+    return found
+
+
+def _touched(layer: Layer, first: int, end: int) -> int:
+    """Return how many of the pattern's tiles hold rows from ``first`` to ``end``."""
+    return (end - 1) // layer.tile - first // layer.tile + 1
+
+
+def _union(layer: Layer) -> list[float]:
+    """Return how many columns 0, 1, … tiles keep together, as chance makes it."""
+    taps = layer.kernel_height * layer.kernel_width
+    runs = taps * -(-layer.group_input_channels // layer.block)
+    share = max(1, int(runs * layer.density + 0.5)) / runs
+    tiles = -(-layer.group_output_channels // layer.tile)
+    return [_columns(layer) * (1.0 - (1.0 - share) ** count) for count in range(tiles + 1)]
+
+
+def _taps(layer: Layer, packed: float) -> float:
+    """Return of how many taps of the kernel a column is kept, as chance makes it."""
+    left = 1.0 - packed / _columns(layer)
+    taps = layer.kernel_height * layer.kernel_width
+    return taps * (1.0 - left**layer.group_input_channels)
+
+
+def _columns(layer: Layer) -> int:
+    return layer.kernel_height * layer.kernel_width * layer.group_input_channels
+
+
+def _image_pixels(layer: Layer) -> int:
+    return layer.output_height * layer.output_width
+
+
+def _pixels(layer: Layer) -> int:
+    return layer.batch * _image_pixels(layer)
+
+
+def _padded(layer: Layer) -> bool:
+    return any((layer.padding_top, layer.padding_right, layer.padding_bottom, layer.padding_left))
+
+
+def _pointwise(layer: Layer) -> bool:
+    kernel = (layer.kernel_height, layer.kernel_width, layer.stride_height, layer.stride_width)
+    return kernel == (1, 1, 1, 1) and not _padded(layer)
+
+
+def _up(count: int, step: int) -> int:
+    return -(-count // step) * step
