@@ -48,8 +48,12 @@ struct LayerSpec {
 
   size_t Columns() const { return kernel_height * kernel_width * group_input_channels; }
   size_t InputSize() const { return batch * input_height * input_width * groups * group_input_channels; }
-  size_t OutputHeight() const { return Output(input_height, padding_top + padding_bottom, kernel_height, dilation_height, stride_height); }
-  size_t OutputWidth() const { return Output(input_width, padding_left + padding_right, kernel_width, dilation_width, stride_width); }
+  size_t OutputHeight() const {
+    return Output(input_height, padding_top + padding_bottom, kernel_height, dilation_height, stride_height);
+  }
+  size_t OutputWidth() const {
+    return Output(input_width, padding_left + padding_right, kernel_width, dilation_width, stride_width);
+  }
   size_t Pixels() const { return batch * OutputHeight() * OutputWidth(); }
   size_t OutputSize() const { return Pixels() * groups * group_output_channels; }
 

@@ -184,7 +184,6 @@ DrawnLayer::DrawnLayer(const LayerSpec& spec) : state_(new State) {
   s.filter = DrawFilter(spec, &random);
   s.bias.assign(spec.groups * spec.group_output_channels, 0.1f);
   s.input = Buffer<float>(spec.InputSize() + XNN_EXTRA_BYTES / sizeof(float), 0.5f);
-  // CNHW images of several threads lie in bands, which may take more room than the image.
   s.output = Buffer<float>(spec.OutputSize() + XNN_EXTRA_BYTES / sizeof(float));
   if (spec.threads > 1) {
     s.threads.reset(pthreadpool_create(spec.threads));
