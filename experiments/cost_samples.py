@@ -18,11 +18,11 @@ from typing import Any
 
 from cost_terms import Costs
 
+from nmpack.checks import FormatError, number, parse_object, require_keys, shown, whole
 from nmpack.errors import ModelError
 from nmpack.files import written_whole
 from nmpack.measure import drawn_layers
 from nmpack.tune.budget import Budget
-from nmpack.tune.checks import FormatError, number, parse_object, require_keys, shown, whole
 from nmpack.tune.entries import Subject, read_subject
 from nmpack.tune.layers import same_padding
 from nmpack.tune.measuring import Race, Rig

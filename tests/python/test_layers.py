@@ -16,7 +16,7 @@ ROOMS = (
     ("files", "locations", "modes", "quiet", "refusals"),
     ("sparsity", "datasets", "checkpointing", "models"),
     ("tflite", "sources"),
-    ("runtime",),
+    ("runtime", "checks"),
     ("measure", "torch", "keras"),
     ("budget", "training", "convert"),
     ("rvv", "peers", "report"),

@@ -13,13 +13,7 @@ import pytest
 import torch
 
 from nmpack.budget import costs_of, latency_costs
-from nmpack.convert import torch_to_tflite
-from nmpack.errors import ModelError, PatternError, SelectionError
-from nmpack.sources import Source, load_source
-from nmpack.sparsity.pattern import NMPattern
-from nmpack.tune.calls import calls_of
-from nmpack.tune.layers import layers_of
-from nmpack.tune.plan_file import (
+from nmpack.budget.plan_file import (
     PlanFile,
     load_plan,
     load_seconds,
@@ -27,6 +21,12 @@ from nmpack.tune.plan_file import (
     save_plan,
     save_sensitivity,
 )
+from nmpack.convert import torch_to_tflite
+from nmpack.errors import ModelError, PatternError, SelectionError
+from nmpack.sources import Source, load_source
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tune.calls import calls_of
+from nmpack.tune.layers import layers_of
 from nmpack.tune.planning import (
     harm_of,
     patterns_of,

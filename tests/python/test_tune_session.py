@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tune_samples import DEFINITION, LAYER, MACHINE, session_of
 
+from nmpack.checks import FormatError, parse_object
 from nmpack.errors import MissingError, NmpackError
 from nmpack.tune import session
-from nmpack.tune.checks import FormatError, parse_object
 from nmpack.tune.protocol import (
     AnswerError,
     RefusedError,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nmpack.budget.plan_file import DENSE, load_seconds
 from nmpack.errors import ModelError, PatternError
 from nmpack.sparsity.pattern import Pattern
 from nmpack.sparsity.selection import literal_glob
-from nmpack.tune.plan_file import DENSE, load_seconds
 
 #: By layer, then by pattern (None is dense): what it costs, or how much it harms.
 Costs = Mapping[str, Mapping[Pattern | None, float]]
@@ -101,7 +101,7 @@ def distribute(costs: Costs, harm: Costs, budget: float) -> Plan:
 
 
 def latency_costs(path: str | Path, costs: Costs) -> Costs:
-    """Replace counted costs by the seconds of a tuning record (:mod:`nmpack.tune.plan_file`).
+    """Replace counted costs by the seconds of a tuning record (:mod:`nmpack.budget.plan_file`).
 
     Candidates that the record does not know are left out. So are layers that it does not know and
     that have no candidate: they cost the same whatever is chosen.

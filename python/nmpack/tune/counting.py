@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nmpack.checks import FormatError, parse_object
 from nmpack.errors import MissingError, NmpackError
 from nmpack.measure.stats import Summary, summarise
 from nmpack.refusals import one_line
@@ -27,7 +28,6 @@ from nmpack.rvv.measure import BOUNDARY
 from nmpack.rvv.profile import Profile, Segment, read_profile
 from nmpack.tflite.names import printable
 from nmpack.tune import rounds
-from nmpack.tune.checks import FormatError, parse_object
 from nmpack.tune.protocol import (
     AnswerError,
     Candidate,

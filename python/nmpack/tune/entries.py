@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nmpack import __version__
+from nmpack.checks import FormatError, number, require_keys, text, whole
 from nmpack.errors import NmpackError
 from nmpack.measure.stats import Summary
-from nmpack.tune.checks import FormatError, number, require_keys, text, whole
 from nmpack.tune.protocol import (
     Definition,
     Machine,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from nmpack.checks import FormatError, parse_object, require_keys
 from nmpack.errors import NmpackError
 from nmpack.files import written_whole
-from nmpack.tune.checks import FormatError, parse_object, require_keys
 from nmpack.tune.entries import Origin, Subject, read_subject, read_trial
 from nmpack.tune.records import Database
 from nmpack.tune.rounds import Trial

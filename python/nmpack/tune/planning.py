@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from nmpack.budget.plan_file import DENSE, PlanFile, Rows
 from nmpack.errors import NmpackError, PatternError, SelectionError
 from nmpack.sources import Source
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tune.calls import Calls, adaptor_of, calls_of
 from nmpack.tune.layers import ModelLayer, ModelLayers
-from nmpack.tune.plan_file import DENSE, PlanFile, Rows
 from nmpack.tune.rounds import Decision
 from nmpack.tune.shapes import Layer
 from nmpack.tune.tuner import TuneReport

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nmpack.checks import FormatError, items, number, require_keys, text, whole
 from nmpack.errors import NmpackError
-from nmpack.tune.checks import FormatError, items, number, require_keys, text, whole
 from nmpack.tune.shapes import Layer, Setting
 
 PROTOCOL = 1

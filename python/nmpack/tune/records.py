@@ -14,10 +14,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
+from nmpack.checks import FormatError, parse_object
 from nmpack.errors import NmpackError
 from nmpack.locations import data_folder
 from nmpack.measure.stats import Summary
-from nmpack.tune.checks import FormatError, parse_object
 from nmpack.tune.entries import (
     Origin,
     Subject,

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from nmpack.checks import FormatError, parse_object, shown
 from nmpack.errors import MissingError, NmpackError
 from nmpack.refusals import one_line
 from nmpack.tflite.names import printable
-from nmpack.tune.checks import FormatError, parse_object, shown
 from nmpack.tune.children import Tail
 from nmpack.tune.protocol import (
     PROTOCOL,

@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nmpack.checks import FormatError, number, parse_object, require_keys, shown
 from nmpack.errors import ModelError, PatternError
 from nmpack.files import write_json
 from nmpack.sparsity.pattern import NMPattern, Pattern
 from nmpack.sparsity.selection import literal_glob
-from nmpack.tune.checks import FormatError, number, parse_object, require_keys, shown
 
 #: What the time of a layer that is not pruned is called.
 DENSE = "dense"
