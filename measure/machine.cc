@@ -8,6 +8,8 @@
 
 #include "processor.h"
 #include "xnnpack-nm.h"
+#include "xnnpack/common.h"
+#include "xnnpack/hardware-config.h"
 
 namespace nmpack {
 namespace {
@@ -34,6 +36,18 @@ std::vector<size_t> FindCaches() {
 }
 
 }  // namespace
+
+bool LimitInstructions(const std::string& isa) {
+#if XNN_ARCH_X86_64
+  // What is chosen later follows from this alone.
+  auto* hardware = const_cast<struct xnn_hardware_config*>(xnn_init_hardware_config());
+  if (isa == "fma3" && hardware->use_x86_fma3 && hardware->use_x86_avx2) {
+    hardware->use_x86_avx512f = hardware->use_x86_avx512skx = false;
+    return true;
+  }
+#endif
+  return isa == xnn_get_nm_isa();
+}
 
 Machine DescribeMachine() {
   Machine machine;

@@ -22,6 +22,10 @@ struct Machine {
 
 Machine DescribeMachine();
 
+// Lets XNNPACK, which is initialized, take the processor for a lesser one of that instruction set: on x86-64 fma3, which
+// is AVX2, too. False where it is none that this processor has.
+bool LimitInstructions(const std::string& isa);
+
 }  // namespace nmpack
 
 #endif  // NMPACK_MEASURE_MACHINE_H_

@@ -126,9 +126,13 @@ bool ReadLine(std::string* line) {
   return c != EOF || !line->empty();
 }
 
-int Serve() {
+int Serve(const char* isa) {
   if (xnn_initialize(nullptr) != xnn_status_success) {
     std::fprintf(stderr, "nmpack-measure: XNNPACK does not run on this machine\n");
+    return 1;
+  }
+  if (isa != nullptr && !LimitInstructions(isa)) {
+    std::fprintf(stderr, "nmpack-measure: this processor cannot be limited to the instruction set '%s'\n", isa);
     return 1;
   }
   Session session;
@@ -154,16 +158,18 @@ int Serve() {
 }  // namespace nmpack
 
 int main(int argc, char** argv) {
-  if (argc == 1) return nmpack::Serve();
+  if (argc == 1) return nmpack::Serve(nullptr);
+  if (argc == 3 && std::strcmp(argv[1], "--isa") == 0) return nmpack::Serve(argv[2]);
   const bool help = argc == 2 && std::strcmp(argv[1], "--help") == 0;
   std::fprintf(help ? stdout : stderr,
-               "usage: nmpack-measure\n\n"
+               "usage: nmpack-measure [--isa fma3]\n\n"
                "Reads commands from standard input, one a line, and answers each with a line of JSON:\n"
                "  machine                                     what times depend on here\n"
                "  layer ID KEY=VALUE ...                      draws a convolution, lists ways to run it\n"
                "  run ID CANDIDATE COUNT [evict=BYTES]        nanoseconds of each run\n"
                "  drop ID\n"
                "  quit\n"
+               "With --isa an x86-64 processor is taken for one of AVX2 and FMA3 alone.\n"
                "docs/tuning.md has the keys; 'nmpack tune' asks.\n");
   return help ? 0 : 2;
 }

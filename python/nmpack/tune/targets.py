@@ -38,15 +38,21 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NativeTarget:
-    """This machine."""
+    """This machine.
+
+    Attributes:
+        isa: a lesser instruction set that its processor is taken for; None for its own.
+    """
 
     program: Path
     name: str = "this machine"
     timed: bool = True
+    isa: str | None = None
 
     def start(self) -> Session:
         """Start the program."""
-        return Session(Command([str(self.program)], self.name, explain_end(self.name)))
+        limit = [] if self.isa is None else ["--isa", self.isa]
+        return Session(Command([str(self.program), *limit], self.name, explain_end(self.name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,13 @@ class QemuTarget:
         return Session(Command(argv, self.name, explain_end(self.name), environment))
 
 
-def native_target() -> NativeTarget:
-    """Find the program of this machine.
+def native_target(isa: str | None = None) -> NativeTarget:
+    """Find the program of this machine; ``isa`` as in :class:`NativeTarget`.
 
     Raises:
         MissingError: it is not built.
     """
-    return NativeTarget(find_measure("host"))
+    return NativeTarget(find_measure("host"), isa=isa)
 
 
 def qemu_target(vlen: int) -> QemuTarget:
