@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nmpack.errors import InterpreterError
-from nmpack.runtime.delegate_report import Choice, get_field, read_choice
+from nmpack.runtime.delegate_report import Choice, get_field, read_choice, read_file
 
 #: The delegate keeps the last runs of each partition, so many.
 MOST_RUNS = 1000
@@ -72,22 +71,17 @@ def read_profile(path: Path) -> DelegateProfile:
     Raises:
         InterpreterError: the file is not a profile of schema 1.
     """
-    if not path.exists():
-        return DelegateProfile()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-        schema = content.get("schema") if isinstance(content, dict) else None
-        if type(schema) is not int or schema != 1:
-            raise InterpreterError(f"expected a delegate profile of schema 1, got {content!r:.80}")
-        return DelegateProfile(
-            tuple(_partition(item) for item in get_field(content, "partitions", list)),
-            tuple(
-                (get_field(item, "threads", int), get_field(item, "megaflops", int) / 1e3)
-                for item in get_field(content, "peaks", list)
-            ),
-        )
-    except (OSError, ValueError, RecursionError, OverflowError) as error:
-        raise InterpreterError(f"the delegate's profile cannot be read: {error!r:.200}") from error
+    return read_file(path, "profile", 1, _profile, DelegateProfile())
+
+
+def _profile(content: Any) -> DelegateProfile:
+    return DelegateProfile(
+        tuple(_partition(item) for item in get_field(content, "partitions", list)),
+        tuple(
+            (get_field(item, "threads", int), get_field(item, "megaflops", int) / 1e3)
+            for item in get_field(content, "peaks", list)
+        ),
+    )
 
 
 def _partition(item: Any) -> ProfiledPartition:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nmpack.errors import InterpreterError
 
+T = TypeVar("T")
 _KINDS = {int: "a whole number", str: "a string", bool: "true or false", list: "a list"}
 
 
@@ -75,19 +77,34 @@ def read_report(path: Path) -> DelegateReport:
     Raises:
         InterpreterError: the file is not a report of schema 3.
     """
+    return read_file(path, "report", 3, _report, DelegateReport())
+
+
+def read_file(path: Path, what: str, schema: int, read: Callable[[Any], T], absent: T) -> T:
+    """Read what the delegate wrote as JSON of a schema; an absent file is ``absent``.
+
+    Raises:
+        InterpreterError: the file is not such a ``what``.
+    """
     if not path.exists():
-        return DelegateReport()
+        return absent
     try:
         content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-        schema = content.get("schema") if isinstance(content, dict) else None
-        if type(schema) is not int or schema != 3:
-            raise InterpreterError(f"expected a delegate report of schema 3, got {content!r:.80}")
-        return DelegateReport(
-            tuple(_partition(item) for item in get_field(content, "partitions", list)),
-            tuple(_left(item) for item in get_field(content, "left", list)),
-        )
+        found = content.get("schema") if isinstance(content, dict) else None
+        if type(found) is not int or found != schema:
+            raise InterpreterError(
+                f"expected a delegate {what} of schema {schema}, got {content!r:.80}"
+            )
+        return read(content)
     except (OSError, ValueError, RecursionError, OverflowError) as error:
-        raise InterpreterError(f"the delegate's report cannot be read: {error!r:.200}") from error
+        raise InterpreterError(f"the delegate's {what} cannot be read: {error!r:.200}") from error
+
+
+def _report(content: Any) -> DelegateReport:
+    return DelegateReport(
+        tuple(_partition(item) for item in get_field(content, "partitions", list)),
+        tuple(_left(item) for item in get_field(content, "left", list)),
+    )
 
 
 def _partition(item: Any) -> Partition:
