@@ -89,6 +89,23 @@ Costs DrawCosts(ReplicableRandomDevice& rng) {
   return costs;
 }
 
+// A graph of one pruned convolution.
+Graph OneLayer(ReplicableRandomDevice& rng) {
+  Graph graph;
+  graph.AddConvolution(rng, graph.AddInput({1, 20, 20, 64}), 64, 3, 1, 1, /*pruned_tile=*/32, true);
+  graph.MarkOutputs();
+  return graph;
+}
+
+// What became of the layer of such a graph.
+xnn_nm_layer_info OnlyLayer(const GraphRunner& runner) {
+  EXPECT_EQ(xnn_status_success, runner.status);
+  xnn_nm_layer_info info = {};
+  size_t count = 1;
+  EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runner.runtime(), &count, &info));
+  return info;
+}
+
 // A record of each layer's candidates, or of some, with drawn times.
 std::vector<xnn_nm_record> DrawRecords(ReplicableRandomDevice& rng, xnn_subgraph_t subgraph) {
   std::vector<xnn_nm_record> records;
@@ -176,18 +193,13 @@ TEST(NM_COSTS, runtimes_of_other_costs_share_a_weights_cache) {
 TEST(NM_COSTS, change_what_is_chosen) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   ReplicableRandomDevice rng;
-  Graph graph;
-  graph.AddConvolution(rng, graph.AddInput({1, 20, 20, 64}), 64, 3, 1, 1, /*pruned_tile=*/32, true);
-  graph.MarkOutputs();
+  const Graph graph = OneLayer(rng);
   const auto reason = [&graph](const xnn_nm_costs& costs) {
     const SubgraphPtr subgraph = graph.Build();
     EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_costs(subgraph.get(), &costs));
     GraphRunner runner(graph, subgraph.get(), kHint | kNhwc, nullptr);
     EXPECT_EQ(xnn_status_success, runner.status);
-    xnn_nm_layer_info info = {};
-    size_t count = 1;
-    EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runner.runtime(), &count, &info));
-    return info.reason;
+    return OnlyLayer(runner).reason;
   };
   xnn_nm_costs costs;
   ASSERT_EQ(xnn_status_success, xnn_get_nm_costs(&costs));
@@ -248,9 +260,7 @@ TEST(NM_RECORDS, any_records_give_the_same_numbers) {
 TEST(NM_RECORDS, the_fastest_that_was_measured_runs) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   ReplicableRandomDevice rng;
-  Graph graph;
-  graph.AddConvolution(rng, graph.AddInput({1, 20, 20, 64}), 64, 3, 1, 1, /*pruned_tile=*/32, true);
-  graph.MarkOutputs();
+  const Graph graph = OneLayer(rng);
   const SubgraphPtr drawn = graph.Build();
   std::vector<xnn_nm_record> records;
   while (records.empty()) records = DrawRecords(rng, drawn.get());
@@ -264,9 +274,7 @@ TEST(NM_RECORDS, the_fastest_that_was_measured_runs) {
     const bool cnhw = std::strncmp(fastest.candidate, "cnhw", 4) == 0;
     GraphRunner runner(graph, subgraph.get(), cnhw ? kHint | kCnhw : kHint | kNhwc, nullptr);
     ASSERT_EQ(xnn_status_success, runner.status);
-    xnn_nm_layer_info info = {};
-    size_t count = 1;
-    ASSERT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runner.runtime(), &count, &info));
+    const xnn_nm_layer_info info = OnlyLayer(runner);
     SCOPED_TRACE(fastest.candidate);
     EXPECT_EQ(cnhw ? xnn_nm_layout_cnhw : xnn_nm_layout_nhwc, info.layout);
     if (std::strcmp(fastest.candidate, "dense") == 0) {
@@ -284,9 +292,7 @@ TEST(NM_RECORDS, the_fastest_that_was_measured_runs) {
 TEST(NM_RECORDS, of_another_layer_are_passed_over) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   ReplicableRandomDevice rng;
-  Graph graph;
-  graph.AddConvolution(rng, graph.AddInput({1, 20, 20, 64}), 64, 3, 1, 1, /*pruned_tile=*/32, true);
-  graph.MarkOutputs();
+  const Graph graph = OneLayer(rng);
   std::vector<xnn_nm_record> records;
   while (records.empty()) records = DrawRecords(rng, graph.Build().get());
   const auto measured = [&](xnn_nm_record record) {
@@ -297,10 +303,7 @@ TEST(NM_RECORDS, of_another_layer_are_passed_over) {
     EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, both.size(), both.data()));
     GraphRunner runner(graph, subgraph.get(), kHint | kNhwc, nullptr);
     EXPECT_EQ(xnn_status_success, runner.status);
-    xnn_nm_layer_info info = {};
-    size_t count = 1;
-    EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runner.runtime(), &count, &info));
-    return info.measured;
+    return OnlyLayer(runner).measured;
   };
   xnn_nm_record record = records[0];
   record.nanoseconds = 1.0e-3f;
