@@ -17,8 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ from nmpack.errors import InterpreterError
 from nmpack.files import write_arrays
 from nmpack.locations import PACKAGE, python_environment
 from nmpack.refusals import one_line
+from nmpack.runtime.ended import Ended
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ class Signature:
     dtype: str
 
 
-class ChildProcess:
+class ChildProcess(Ended):
     """A worker module in a process of its own, with the verbs that every worker has."""
 
     #: What dies when the child does, for messages.
@@ -210,20 +210,9 @@ class ChildProcess:
         self._log.close()
         self._folder.cleanup()
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the child."""
-        if error is not None:
-            self._child.kill()
-        self.close()
+    def kill(self) -> None:
+        """End the child by force."""
+        self._child.kill()
 
 
 def child_environment() -> dict[str, str]:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from nmpack.checks import FormatError, parse_object, shown
 from nmpack.errors import MissingError, NmpackError
 from nmpack.refusals import one_line
+from nmpack.runtime.ended import Ended
 from nmpack.tflite.names import printable
 from nmpack.tune.children import Tail
 from nmpack.tune.protocol import (
@@ -83,7 +83,7 @@ def explain_end(name: str) -> Explain:
     return explain
 
 
-class Session:
+class Session(Ended):
     """A started program; use it as a context manager.
 
     Raises:
@@ -165,7 +165,7 @@ class Session:
             raise self._wrong(str(error)) from error
 
     def _wrong(self, what: str) -> AnswerError:
-        self._kill()
+        self.kill()
         return AnswerError(f"{self.command.name}: nmpack-measure's answer is unusable: {what}")
 
     def _ask(self, command: str, seconds: float) -> dict[str, Any]:
@@ -189,7 +189,7 @@ class Session:
         while b"\n" not in self._pending:
             left = until - time.monotonic()
             if left <= 0 or not poll.poll(1000.0 * left):
-                self._kill()
+                self.kill()
                 raise LostError(
                     f"{self.command.name}: nmpack-measure did not answer "
                     f"{command.split(' ', 1)[0]!r} within {seconds:g} s"
@@ -208,11 +208,12 @@ class Session:
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(1)
         status = self._child.poll()
-        self._kill()
+        self.kill()
         status = self._child.wait() if status is None else status
         return self.command.explain(status, self._said.last_lines())
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End it by force."""
         with suppress(OSError):
             os.killpg(self._child.pid, signal.SIGKILL)
 
@@ -223,25 +224,10 @@ class Session:
         try:
             self._child.wait(2)
         except subprocess.TimeoutExpired:
-            self._kill()
+            self.kill()
             self._child.wait()
         self._out.close()
         self._said.close()
-
-    def __enter__(self) -> Session:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End it."""
-        if error is not None:
-            self._kill()
-        self.close()
 
 
 def _decoded(data: bytes) -> str:
