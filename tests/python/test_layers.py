@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,7 @@ ROOMS = (
     ("sparsity", "datasets", "checkpointing", "models"),
     ("tflite", "sources"),
     ("runtime", "checks"),
-    ("measure", "torch", "keras"),
+    ("measure", "torch", "keras", "plans"),
     ("budget", "training", "convert"),
     ("rvv", "peers", "report"),
     ("tune",),
@@ -83,3 +85,15 @@ def _foreign(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+def test_the_command_needs_no_framework_to_start() -> None:
+    """The demo runs a model before any framework is installed."""
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'tensorflow', 'keras', 'litert_torch', 'scipy'):\n"
+        "    sys.modules[name] = None\n"
+        "import nmpack.cli, nmpack.demo.__main__\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from nmpack.budget import costs_of, latency_costs
-from nmpack.budget.plan_file import (
+from nmpack.convert import torch_to_tflite
+from nmpack.errors import ModelError, PatternError, SelectionError
+from nmpack.plans import (
     PlanFile,
     load_plan,
     load_seconds,
@@ -21,8 +23,6 @@ from nmpack.budget.plan_file import (
     save_plan,
     save_sensitivity,
 )
-from nmpack.convert import torch_to_tflite
-from nmpack.errors import ModelError, PatternError, SelectionError
 from nmpack.sources import Source, load_source
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tune.calls import calls_of

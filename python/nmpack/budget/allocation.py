@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nmpack.budget.plan_file import DENSE, load_seconds
 from nmpack.errors import ModelError, PatternError
+from nmpack.plans import DENSE, load_seconds
 from nmpack.sparsity.pattern import Pattern
 from nmpack.sparsity.selection import literal_glob
 
@@ -101,7 +101,7 @@ def distribute(costs: Costs, harm: Costs, budget: float) -> Plan:
 
 
 def latency_costs(path: str | Path, costs: Costs) -> Costs:
-    """Replace counted costs by the seconds of a tuning record (:mod:`nmpack.budget.plan_file`).
+    """Replace counted costs by the seconds of a tuning record (:mod:`nmpack.plans`).
 
     Candidates that the record does not know are left out. So are layers that it does not know and
     that have no candidate: they cost the same whatever is chosen.

@@ -6,12 +6,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from nmpack.budget.plan_file import load_plan
 from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import prune_table
 from nmpack.errors import PatternError
 from nmpack.files import write_json
+from nmpack.plans import load_plan
 from nmpack.sources import Source, save_source
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.sparsity.selection import Patterns, PruneReport

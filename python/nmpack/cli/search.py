@@ -7,11 +7,11 @@ import argparse
 
 from rich.table import Table
 
-from nmpack.budget.plan_file import save_sensitivity
 from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
 from nmpack.cli.progress import console, counter
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
+from nmpack.plans import save_sensitivity
 from nmpack.sparsity.pattern import NMPattern
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
-from nmpack.budget.plan_file import load_sensitivity, save_plan
 from nmpack.cli.common import open_source, positive
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import new_table
 from nmpack.errors import NmpackError
+from nmpack.plans import load_sensitivity, save_plan
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tflite.names import printable
 from nmpack.tune.layers import ModelLayers

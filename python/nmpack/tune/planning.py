@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from nmpack.budget.plan_file import DENSE, PlanFile, Rows
 from nmpack.errors import NmpackError, PatternError, SelectionError
+from nmpack.plans import DENSE, PlanFile, Rows
 from nmpack.sources import Source
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tune.calls import Calls, adaptor_of, calls_of
