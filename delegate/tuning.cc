@@ -21,7 +21,7 @@ namespace nmpack {
 namespace {
 
 constexpr size_t kMostBytes = size_t{1} << 20;
-constexpr size_t kMostRecords = 65536;
+constexpr size_t kMostRecords = 16384;
 constexpr double kLargestCost = 1e9;
 constexpr double kLongestTime = 1e15;
 constexpr char kFirst[] = "nmpack-tuning 1";

@@ -26,11 +26,13 @@ from nmpack.tune.budget import Budget
 from nmpack.tune.entries import Subject, read_subject
 from nmpack.tune.layers import same_padding
 from nmpack.tune.measuring import Race, Rig
+from nmpack.tune.protocol import RefusedError
 from nmpack.tune.records import Database
 from nmpack.tune.rounds import decide
 from nmpack.tune.shapes import Layer, Setting
 from nmpack.tune.store import Store
 from nmpack.tune.targets import native_target
+from nmpack.tune.tuner import evicted_bytes
 
 _LARGEST = 1 << 26
 
@@ -58,17 +60,20 @@ def measure(
     store = Store(database, tell, f"drawn layers, seed {seed}")
     layers = [as_layer(item) for item in drawn_layers.draw_layers(count, seed)]
     clock = Budget(seconds, [1.0] * count)
-    with Rig(native_target()) as rig:
-        setting = Setting(evict=2 * rig.machine.caches[1])
+    with Rig(native_target("fma3")) as rig:
+        setting = Setting(evict=evicted_bytes(rig.machine))
         for done, layer in enumerate(layers, 1):
             clock.begin()
             known = store.find(rig.machine, layer, setting).trials
-            definition = rig.define(layer, setting)
-            subject = Subject(rig.machine, layer, setting, definition)
-            Race(
-                rig, layer, setting, definition, known,
-                lambda trial, subject=subject: store.add(subject, trial), clock,
-            ).run()  # fmt: skip
+            try:
+                definition = rig.define(layer, setting)
+                subject = Subject(rig.machine, layer, setting, definition)
+                Race(
+                    rig, layer, setting, definition, known,
+                    lambda trial, subject=subject: store.add(subject, trial), clock,
+                ).run()  # fmt: skip
+            except RefusedError as error:
+                tell(f"{layer.label}: {error}")
             tell(f"{done} of {count}: {layer.label}, {clock.left:.0f} s left")
     store.close()
 

@@ -417,7 +417,7 @@ main() {
   if $sanitize; then
     begin "sanitizer build (build/asan)"
     build build/asan "--native-file scripts/native/clang.ini -Ddelegate=true -Db_sanitize=address,undefined -Db_lundef=false" \
-      delegate/libnmpack_delegate.so kernel-tests tests/delegate/delegate-threads
+      delegate/libnmpack_delegate.so kernel-tests
   fi
   echo "set up in $SECONDS s"
 }

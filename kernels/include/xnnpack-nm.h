@@ -155,7 +155,7 @@ struct xnn_nm_record {
   size_t dilation_height;
   size_t dilation_width;
   /// Non-zero weights out of all; columns with a non-zero in tiles of 8 output channels, and in tiles of 32, out of all. A
-  /// layer is this one if each differs by at most 0.02.
+  /// layer is this one if each differs by at most 0.02; if several are, the nearest. Paddings are not compared.
   float element_density;
   float column_density_8;
   float column_density_32;
@@ -171,7 +171,7 @@ struct xnn_nm_record {
 ///
 /// @param subgraph - a Subgraph object.
 /// @param unit_ps - picoseconds of the unit that the Subgraph's costs are in, above 0 and up to 1e9.
-/// @param num_records - number of records, up to 65536; 0 to forget them.
+/// @param num_records - number of records, up to 16384; 0 to forget them.
 /// @param records - copied.
 /// @returns xnn_status_invalid_parameter where a number is out of its range; then the Subgraph stays as it is.
 enum xnn_status xnn_subgraph_set_nm_records(
@@ -198,6 +198,8 @@ enum xnn_nm_reason {
   xnn_nm_reason_no_kernel,
   /// Zero columns would save less than what the N:M operator costs besides on images of this size.
   xnn_nm_reason_too_small,
+  /// The dense operator was measured to be faster.
+  xnn_nm_reason_measured_slower,
 };
 
 /// In which order a layer reads and writes images.
@@ -229,7 +231,7 @@ struct xnn_nm_layer_info {
   /// Time of the dense operator, and of an addition that is fused, out of the N:M operator's, as predicted; 0 where not
   /// examined. May be no number if costs were set to 0.
   float predicted_speedup;
-  /// That time was measured: of the operator it has, or, where it is dense, of both.
+  /// The time of what it runs on was measured.
   bool measured;
   enum xnn_nm_reason reason;
   /// CNHW: on the N:M operator of that layout, whatever the reason says of the filter.

@@ -276,11 +276,15 @@ TEST(NM_RECORDS, the_fastest_that_was_measured_runs) {
     ASSERT_EQ(xnn_status_success, runner.status);
     const xnn_nm_layer_info info = OnlyLayer(runner);
     SCOPED_TRACE(fastest.candidate);
+    EXPECT_TRUE(info.measured);
     EXPECT_EQ(cnhw ? xnn_nm_layout_cnhw : xnn_nm_layout_nhwc, info.layout);
     if (std::strcmp(fastest.candidate, "dense") == 0) {
       EXPECT_NE(xnn_nm_reason_chosen, info.reason);
+      const bool both = std::any_of(records.begin(), records.end(), [](const xnn_nm_record& record) {
+        return std::strncmp(record.candidate, "nhwc", 4) == 0;
+      });
+      EXPECT_EQ(both, info.reason == xnn_nm_reason_measured_slower);
     } else {
-      EXPECT_TRUE(info.measured || !cnhw);
       EXPECT_EQ(xnn_nm_reason_chosen, info.reason);
       const std::string tile = std::string(fastest.candidate).substr(5);
       const size_t columns = std::stoul(tile.substr(tile.find('x') + 1));
@@ -313,6 +317,22 @@ TEST(NM_RECORDS, of_another_layer_are_passed_over) {
   record = records[0];
   record.element_density += record.element_density < 0.5f ? 0.03f : -0.03f;
   EXPECT_FALSE(measured(record));
+}
+
+TEST(NM_RECORDS, of_the_nearest_layer_count_alone) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  const Graph graph = OneLayer(rng);
+  std::vector<xnn_nm_record> records;
+  while (records.empty()) records = DrawRecords(rng, graph.Build().get());
+  std::vector<xnn_nm_record> two = {records[0], records[0]};
+  std::strcpy(two[0].candidate, "dense");
+  two[0].nanoseconds = 1.0e-3f;
+  two[0].element_density += two[0].element_density < 0.5f ? 0.01f : -0.01f;
+  std::strcpy(two[1].candidate, "nothing");
+  const SubgraphPtr subgraph = graph.Build();
+  ASSERT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, two.size(), two.data()));
+  EXPECT_FALSE(OnlyLayer(GraphRunner(graph, subgraph.get(), kHint | kNhwc, nullptr)).measured);
 }
 
 TEST(NM_RECORDS, refuses_what_is_no_time) {

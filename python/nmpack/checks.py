@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from nmpack.errors import NmpackError
@@ -13,6 +14,7 @@ from nmpack.tflite.names import printable
 
 LARGEST = 2**62
 _LONGEST = 200
+_LARGEST_FILE = 1 << 24
 
 
 class FormatError(NmpackError, ValueError):
@@ -34,6 +36,23 @@ def parse_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FormatError(f"expected a JSON object, got {shown(text)}")
     return value
+
+
+def load_object(path: str | Path) -> dict[str, Any]:
+    """Read a file of one JSON object, as :func:`parse_object` does.
+
+    Raises:
+        FormatError: it is something else, or longer than 16 MiB.
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        data = file.read(_LARGEST_FILE + 1)
+    if len(data) > _LARGEST_FILE:
+        raise FormatError(f"it has more than {_LARGEST_FILE} bytes")
+    try:
+        return parse_object(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise FormatError("it is not UTF-8") from error
 
 
 def shown(value: object) -> str:

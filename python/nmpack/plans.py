@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nmpack.checks import FormatError, number, parse_object, require_keys, shown
+from nmpack.checks import FormatError, load_object, number, require_keys, shown
 from nmpack.errors import ModelError, PatternError
 from nmpack.files import write_json
 from nmpack.sparsity.pattern import NMPattern, Pattern
@@ -28,7 +28,6 @@ from nmpack.sparsity.selection import literal_glob
 #: What the time of a layer that is not pruned is called.
 DENSE = "dense"
 _SCHEMA = 1
-_LARGEST_FILE = 1 << 24
 _LONGEST_NAME = 1000
 
 #: By layer and then by pattern, as ``str`` spells it.
@@ -126,18 +125,12 @@ def load_sensitivity(path: str | Path) -> Rows:
 
 def _load(path: str | Path, what: str, read: Callable[[dict[str, Any]], T]) -> T:
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-        if len(data) > _LARGEST_FILE:
-            raise FormatError(f"it has more than {_LARGEST_FILE} bytes")
-        content = parse_object(data.decode("utf-8"))
+        content = load_object(path)
         if type(content.get("schema")) is not int or content["schema"] != _SCHEMA:
             raise FormatError(f"its schema is {shown(content.get('schema'))}")
         return read(content)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: expected {what}: it is not UTF-8") from error
     except FormatError as error:
         raise ModelError(f"{path}: expected {what}: {error}") from error
 

@@ -22,7 +22,7 @@ _NOT_KERNELS = {"configs", "enums", "operators", "reference", "subgraph", "table
 _UKERNEL = re.compile(r"\bxnn_\w+_ukernel(?:_[a-z0-9]+)*__[a-z0-9_]+\b")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # What takes the time of our operators, beside the kernels.
-_TIMED = ("src/operators/nm-*.c", "src/reference/nm-*.c")
+_TIMED = ("src/operators/nm-*.c", "src/reference/nm-*.c", "src/xnnpack/nm-*.h")
 _JUNK = ("*~", "*.swp", "*.orig", "*.rej", "*.tmp", ".*", "#*#")
 
 

@@ -32,7 +32,7 @@ from nmpack.tune.layers import layers_of
 from nmpack.tune.measuring import Race, Rig
 from nmpack.tune.protocol import RefusedError
 from nmpack.tune.records import Database
-from nmpack.tune.rounds import Trial
+from nmpack.tune.rounds import MOST_ROUNDS, Trial
 from nmpack.tune.shapes import Setting
 from nmpack.tune.store import Store
 from nmpack.tune.table import load_table
@@ -72,7 +72,8 @@ def test_a_layer_is_raced_until_it_is_decided(target: NativeTarget) -> None:
     with race(target, trials, 60.0) as first:
         first.run()
     decision = first.decision
-    assert decision.finished
+    # Or as often as a machine that drifts is given.
+    assert decision.finished or trials[-1].round == 2 * MOST_ROUNDS - 1
     assert first.failed == {}
     assert {trial.candidate for trial in trials} == set(decision.levels)
     for layout, choice in decision.choices.items():
@@ -81,10 +82,11 @@ def test_a_layer_is_raced_until_it_is_decided(target: NativeTarget) -> None:
             assert gain is not None
             assert gain.median - 1.0 > gain.iqr
     # Recorded trials say the same, and nothing is measured again.
-    with race(target, list(trials), 60.0) as second:
-        second.run()
-    assert second.decision == decision
-    assert len(second.trials) == len(trials)
+    if decision.finished:
+        with race(target, list(trials), 60.0) as second:
+            second.run()
+        assert second.decision == decision
+        assert len(second.trials) == len(trials)
 
 
 def test_turns_of_a_round(target: NativeTarget) -> None:
@@ -145,7 +147,9 @@ def test_a_program_that_does_not_come_back_ends_the_tuning(
     assert report.error == "this machine: nmpack-measure ended with status 7"
     done = [item for item in report.results if item.decision is not None]
     assert len(done) in (1, 2)
-    assert report.to_dict()["layers"][2]["finished"] in (True, False)
+    # The last layers were never begun.
+    assert report.results[-1].decision is None
+    assert report.to_dict()["layers"][-1]["finished"] is False
 
 
 def run_tune(

@@ -127,6 +127,21 @@ def test_rounds_in_which_the_reference_drifts_do_not_count_beside_steady_ones() 
     assert levels(rounds_of([*drifting, again], "race"))[again.candidate].median == 150.0
 
 
+def test_a_round_that_was_cut_off_is_not_steady() -> None:
+    drifting = [
+        replace(item, round=index, number=10 * index + item.number)
+        for index in range(3)
+        for item in race([CLEAR])
+    ]
+    drifting = [
+        replace(item, summary=race([{"x": 200.0}])[0].summary) if item.number % 10 == 4 else item
+        for item in drifting
+    ]
+    assert [item.steady for item in rounds_of(drifting, "race")] == [False] * 3
+    cut = replace(drifting[0], round=9, number=90)
+    assert len(rounds_of([*drifting, cut], "race")) == 4
+
+
 def test_failed_candidates_are_left_out() -> None:
     rows = race([CLEAR] * LEAST_ROUNDS)
     decision = decide(DEFINITION, rows, ["cnhw-8x16"])

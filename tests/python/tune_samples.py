@@ -53,8 +53,12 @@ def trial(
 
 
 def race(rounds: Sequence[dict[str, float]], stage: str = "race") -> list[Trial]:
-    """Return the trials of rounds, each given by its candidates' values."""
-    pairs = [(index, name, x) for index, row in enumerate(rounds) for name, x in row.items()]
+    """Return the trials of rounds, each given by its candidates' values; the first is repeated."""
+    pairs = [
+        (index, name, x)
+        for index, row in enumerate(rounds)
+        for name, x in [*row.items(), next(iter(row.items()))]
+    ]
     return [trial(name, x, at, index, stage) for at, (index, name, x) in enumerate(pairs)]
 
 

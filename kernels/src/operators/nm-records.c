@@ -86,25 +86,36 @@ enum xnn_status xnn_get_nm_densities(
   return xnn_status_success;
 }
 
-static bool has_densities(const struct xnn_nm_record* record, const float densities[XNN_NUM_NM_DENSITIES])
+// How far the densities of a record are from others at most.
+static float get_distance(const struct xnn_nm_record* record, const float densities[XNN_NUM_NM_DENSITIES])
 {
-  return fabsf(record->element_density - densities[0]) <= DENSITY_TOLERANCE &&
-    fabsf(record->column_density_8 - densities[1]) <= DENSITY_TOLERANCE &&
-    fabsf(record->column_density_32 - densities[2]) <= DENSITY_TOLERANCE;
+  const float elements = fabsf(record->element_density - densities[0]);
+  const float columns = math_max_f32(
+    fabsf(record->column_density_8 - densities[1]), fabsf(record->column_density_32 - densities[2]));
+  return math_max_f32(elements, columns);
+}
+
+// The candidates of a layer, and their names.
+struct names {
+  struct xnn_nm_candidate candidates[XNN_MAX_NM_CANDIDATES];
+  char names[XNN_MAX_NM_CANDIDATES][XNN_NM_CANDIDATE_NAME_SIZE];
+  size_t count;
+};
+
+static void list_names(const struct xnn_nm_layer* layer, struct names* names)
+{
+  names->count = xnn_list_nm_candidates(layer, names->candidates);
+  for (size_t i = 0; i < names->count; i++) {
+    xnn_name_nm_candidate(layer->datatype, &names->candidates[i], names->names[i]);
+  }
 }
 
 // The candidate of that name, or NULL.
-static const struct xnn_nm_candidate* find_candidate(
-  const struct xnn_nm_layer* layer,
-  const char* name,
-  const struct xnn_nm_candidate* candidates,
-  size_t num_candidates)
+static const struct xnn_nm_candidate* find_candidate(const struct names* names, const char* name)
 {
-  for (size_t i = 0; i < num_candidates; i++) {
-    char other[XNN_NM_CANDIDATE_NAME_SIZE];
-    xnn_name_nm_candidate(layer->datatype, &candidates[i], other);
-    if (strcmp(name, other) == 0) {
-      return &candidates[i];
+  for (size_t i = 0; i < names->count; i++) {
+    if (strcmp(name, names->names[i]) == 0) {
+      return &names->candidates[i];
     }
   }
   return NULL;
@@ -119,25 +130,32 @@ void xnn_find_nm_records(
   memset(measured, 0, XNN_NUM_NM_CANDIDATE_KINDS * sizeof(measured[0]));
   const double pixels = (double) xnn_get_nm_pixels(layer);
   float densities[XNN_NUM_NM_DENSITIES] = {-1.0f, 0.0f, 0.0f};
-  struct xnn_nm_candidate candidates[XNN_MAX_NM_CANDIDATES];
-  size_t num_candidates = 0;
+  // Of layers that are alike the nearest counts alone: times of others would upset what was decided for it.
+  float nearest = DENSITY_TOLERANCE;
+  bool any_records = false;
   for (size_t i = 0; i < records->num_records && pixels != 0.0; i++) {
+    if (!has_shape(&records->records[i], layer)) {
+      continue;
+    }
+    if (densities[0] < 0.0f && xnn_get_nm_densities(layer, zeros, densities) != xnn_status_success) {
+      // As if nothing had been measured.
+      return;
+    }
+    const float distance = get_distance(&records->records[i], densities);
+    any_records |= distance <= nearest;
+    nearest = math_min_f32(nearest, distance);
+  }
+  if (!any_records) {
+    return;
+  }
+  struct names names;
+  list_names(layer, &names);
+  for (size_t i = 0; i < records->num_records; i++) {
     const struct xnn_nm_record* record = &records->records[i];
-    if (!has_shape(record, layer)) {
+    if (!has_shape(record, layer) || get_distance(record, densities) > nearest) {
       continue;
     }
-    if (densities[0] < 0.0f) {
-      if (xnn_get_nm_densities(layer, zeros, densities) != xnn_status_success) {
-        // As if nothing had been measured.
-        return;
-      }
-      num_candidates = xnn_list_nm_candidates(layer, candidates);
-    }
-    if (!has_densities(record, densities)) {
-      continue;
-    }
-    const struct xnn_nm_candidate* candidate =
-      find_candidate(layer, record->candidate, candidates, num_candidates);
+    const struct xnn_nm_candidate* candidate = find_candidate(&names, record->candidate);
     if (candidate == NULL) {
       continue;
     }

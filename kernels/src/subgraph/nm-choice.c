@@ -33,7 +33,7 @@
 #define NM_FLAGS (XNN_FLAG_HINT_NM_SPARSE_INFERENCE | XNN_FLAG_FORCE_NM_SPARSE_INFERENCE)
 
 #define MAX_COST 1.0e9f
-#define MAX_RECORDS 65536
+#define MAX_RECORDS 16384
 
 const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
 {
@@ -52,6 +52,8 @@ const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
       return "too few columns are zero in every row of a tile";
     case xnn_nm_reason_too_small:
       return "the image is too small for what the zero columns save";
+    case xnn_nm_reason_measured_slower:
+      return "the dense operator was measured to be faster";
     case xnn_nm_reason_no_kernel:
       return "no micro-kernel supports this shape on this hardware";
   }
@@ -212,11 +214,14 @@ static float get_speedup(const struct xnn_nm_choice* choice, bool adds, float co
   return (choice->dense_cost + (adds ? choice->addition_cost : 0.0f)) / cost;
 }
 
-float xnn_get_nm_min_speedup(const struct xnn_nm_choice* choice)
+static bool are_measured(const struct xnn_nm_choice* choice, enum xnn_nm_candidate_kind kind)
 {
-  const bool is_measured =
-    choice->measured[xnn_nm_candidate_dense].is_known && choice->measured[xnn_nm_candidate_nhwc].is_known;
-  return is_measured ? 1.0f : choice->costs->min_speedup;
+  return choice->measured[xnn_nm_candidate_dense].is_known && choice->measured[kind].is_known;
+}
+
+float xnn_get_nm_min_speedup(const struct xnn_nm_choice* choice, enum xnn_nm_candidate_kind kind)
+{
+  return are_measured(choice, kind) ? 1.0f : choice->costs->min_speedup;
 }
 
 enum xnn_nm_reason xnn_decide_nm_nhwc(
@@ -224,7 +229,7 @@ enum xnn_nm_reason xnn_decide_nm_nhwc(
   uint32_t flags,
   bool adds)
 {
-  const float min_speedup = xnn_get_nm_min_speedup(choice);
+  const float min_speedup = xnn_get_nm_min_speedup(choice, xnn_nm_candidate_nhwc);
   if ((flags & NM_FLAGS) == 0) {
     return xnn_nm_reason_disabled;
   }
@@ -233,6 +238,9 @@ enum xnn_nm_reason xnn_decide_nm_nhwc(
   }
   if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 || get_speedup(choice, adds, choice->nhwc_cost) >= min_speedup) {
     return xnn_nm_reason_chosen;
+  }
+  if (are_measured(choice, xnn_nm_candidate_nhwc)) {
+    return xnn_nm_reason_measured_slower;
   }
   return choice->gain_on_large_images >= min_speedup ? xnn_nm_reason_too_small : xnn_nm_reason_too_dense;
 }
@@ -379,9 +387,9 @@ void xnn_describe_nm_choice(
   info->layout = choice->layout;
   info->fused_addition = choice->adds;
   info->column_density = 1.0f;
-  info->measured = choice->layout == xnn_nm_layout_cnhw ? choice->measured[xnn_nm_candidate_cnhw].is_known :
-    choice->measured[xnn_nm_candidate_dense].is_known &&
-    (!choice->is_nm || choice->measured[xnn_nm_candidate_nhwc].is_known);
+  const enum xnn_nm_candidate_kind kind = !choice->is_nm ? xnn_nm_candidate_dense :
+    choice->layout == xnn_nm_layout_cnhw ? xnn_nm_candidate_cnhw : xnn_nm_candidate_nhwc;
+  info->measured = choice->measured[kind].is_known;
   if (choice->nhwc.config != NULL) {
     const double weights =
       (double) xnn_get_nm_row_size(layer) * layer->groups * (double) layer->group_output_channels;

@@ -85,7 +85,7 @@ static enum xnn_status predict(
   }
   const double pixels = (double) xnn_count_pixels(output);
   *is_sparse = choice->nhwc.num_columns < xnn_get_nm_row_size(&layer) * choice->nhwc.num_tiles || !choice->cnhw.dense;
-  *nhwc_cost = pixels * (choice->is_nm ? choice->nhwc_cost : choice->dense_cost / xnn_get_nm_min_speedup(choice));
+  *nhwc_cost = pixels * (choice->is_nm ? choice->nhwc_cost : choice->dense_cost / xnn_get_nm_min_speedup(choice, xnn_nm_candidate_cnhw));
   *cnhw_cost = pixels * choice->cnhw.cost;
   return xnn_status_success;
 }

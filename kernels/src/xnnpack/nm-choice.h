@@ -78,8 +78,10 @@ XNN_INTERNAL enum xnn_status xnn_choose_nm_operators(xnn_subgraph_t subgraph, ui
 // XNNPACK may have fused other nodes into them since, and weights may have changed.
 XNN_INTERNAL enum xnn_status xnn_examine_nm_choices_again(xnn_subgraph_t subgraph);
 
-// How many times as fast as the dense operator that of NHWC images must be: any faster will do where both were measured.
-XNN_INTERNAL float xnn_get_nm_min_speedup(const struct xnn_nm_choice* choice);
+// How many times as fast as the dense operator one of that kind must be: any faster will do where both were measured.
+XNN_INTERNAL float xnn_get_nm_min_speedup(
+    const struct xnn_nm_choice* choice,
+    enum xnn_nm_candidate_kind kind);
 
 // Whether the layer gains from the N:M operator of NHWC images, if that adds the last input.
 //

@@ -45,7 +45,7 @@ XNN_INTERNAL enum xnn_status xnn_get_nm_densities(
     const struct xnn_nm_zeros* zeros,
     float densities[XNN_NUM_NM_DENSITIES]);
 
-// Finds the fastest of the records of a layer for each kind of candidate, indexed by xnn_nm_candidate_kind.
+// Finds the fastest of the records of a layer, of those whose densities are nearest, for each kind of candidate, indexed by xnn_nm_candidate_kind.
 XNN_INTERNAL void xnn_find_nm_records(
     const struct xnn_nm_records* records,
     const struct xnn_nm_layer* layer,

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nmpack.checks import FormatError, load_object
 from nmpack.errors import NmpackError
 
 
@@ -37,12 +37,12 @@ def read_accuracy(path: str | Path) -> Accuracy:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_object(path)
     except OSError as error:
         raise NmpackError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise NmpackError(f"{path}: expected JSON: {error!s:.200}") from error
-    if not isinstance(content, dict) or content.get("schema") != 1 or "dense" not in content:
+    except FormatError as error:
+        raise NmpackError(f"{path}: expected JSON: {error}") from error
+    if content.get("schema") != 1 or "dense" not in content:
         raise NmpackError(
             f"{path}: expected what 'nmpack finetune' or 'nmpack search --json' wrote, "
             f"got {content!r:.80}"

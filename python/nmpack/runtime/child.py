@@ -27,7 +27,7 @@ from nmpack.errors import InterpreterError
 from nmpack.files import write_arrays
 from nmpack.locations import PACKAGE, python_environment
 from nmpack.refusals import one_line
-from nmpack.runtime.ended import Ended
+from nmpack.runtime.ended import Ended, signal_name
 
 Array = npt.NDArray[Any]
 
@@ -190,7 +190,7 @@ class ChildProcess(Ended):
             self._child.wait(5)
         code = self._child.poll()
         if code is not None and code < 0:
-            how = f"the {self.what} crashed with {signal.Signals(-code).name}"
+            how = f"the {self.what} crashed with {signal_name(-code)}"
         else:
             how = f"the {self.what}'s process ended with status {code}"
         tail = [line for line in self.log().splitlines() if line.strip()][-1:]
@@ -230,6 +230,6 @@ def _read(line: str) -> dict[str, Any] | None:
     """Return an answer, or None where the line is none."""
     try:
         answer = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) and isinstance(answer.get("ok"), bool) else None

@@ -3,9 +3,18 @@
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal; real-time ones have none."""
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 class Ended(ABC):

@@ -16,6 +16,7 @@ from nmpack.tune.records import Database
 from nmpack.tune.rounds import Trial
 
 _LONGEST_LINE = 1 << 17
+_MOST_BAD = 1000
 _VERSION = 1
 
 
@@ -57,34 +58,52 @@ def import_records(database: str | Path, source: str | Path) -> ImportReport:
     """Take the trials of ``source`` into a database; of a bad line nothing is taken.
 
     Raises:
-        NmpackError: one of the files cannot be used; then nothing is taken.
+        NmpackError: one of the files cannot be used, or most of it is no record; then nothing is
+            taken.
     """
     taken = known = 0
     bad: list[tuple[int, str]] = []
+    with _opened(source) as file, Database(database) as target, target.writing():
+        for number, line in _lines(file):
+            try:
+                added = target.add(*_read(line))
+            except FormatError as error:
+                bad.append((number, str(error)))
+                if len(bad) > _MOST_BAD:
+                    raise NmpackError(
+                        f"{source}: more than {_MOST_BAD} of its first {number} lines are no "
+                        "trials; nothing of it was taken"
+                    ) from error
+                continue
+            taken += added
+            known += not added
+    return ImportReport(taken, known, tuple(bad))
+
+
+def _opened(source: str | Path) -> BinaryIO:
     try:
-        with Path(source).open("rb") as file, Database(database) as target, target.writing():
-            for number, line in _lines(file):
-                try:
-                    added = target.add(*_read(line))
-                except FormatError as error:
-                    bad.append((number, str(error)))
-                    continue
-                taken += added
-                known += not added
+        return Path(source).open("rb")
     except OSError as error:
         raise NmpackError(f"{source}: cannot be read: {error.strerror or error}") from error
-    return ImportReport(taken, known, tuple(bad))
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Yield numbers and lines; of one that is too long only its beginning."""
     number = 0
-    while line := file.readline(_LONGEST_LINE):
+    while line := _line(file):
         number += 1
         rest = line
-        while not rest.endswith(b"\n") and (rest := file.readline(_LONGEST_LINE)):
+        while not rest.endswith(b"\n") and (rest := _line(file)):
             pass
         yield number, line
+
+
+def _line(file: BinaryIO) -> bytes:
+    try:
+        return file.readline(_LONGEST_LINE)
+    except OSError as error:
+        # Not the database's.
+        raise NmpackError(f"{file.name}: cannot be read: {error.strerror or error}") from error
 
 
 def _read(line: bytes) -> tuple[Subject, Trial, Origin]:

@@ -156,6 +156,10 @@ def _zeros_around(
 ) -> tuple[int, int, int, int] | None:
     """Return the padding of an image with zeros, None where an operator does something else."""
     constants: list[npt.NDArray[Any]] = []
+    # Whatever else is no such padding, and may be large.
+    shapes = [graph.tensors[index].shape for index in operator.inputs[1:] if index >= 0]
+    if not shapes or shapes[0] != (4, 2) or any(math.prod(shape) > 1 for shape in shapes[1:]):
+        return None
     for index in operator.inputs[1:]:
         try:
             constants.append(file.array(graph.tensors[index]) if index >= 0 else np.zeros(1))

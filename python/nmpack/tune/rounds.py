@@ -102,7 +102,8 @@ def rounds_of(trials: Iterable[Trial], stage: str) -> list[Round]:
 
 def _round(trials: Sequence[Trial]) -> Round:
     values: dict[str, float] = {}
-    steady = True
+    # A round that was cut off timed its reference once, and says nothing of drift.
+    steady = False
     for trial in trials:
         value = trial.summary.least
         if trial.candidate in values:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from nmpack.checks import FormatError, parse_object, shown
 from nmpack.errors import MissingError, NmpackError
 from nmpack.refusals import one_line
-from nmpack.runtime.ended import Ended
+from nmpack.runtime.ended import Ended, signal_name
 from nmpack.tflite.names import printable
 from nmpack.tune.children import Tail
 from nmpack.tune.protocol import (
@@ -77,7 +77,9 @@ def explain_end(name: str) -> Explain:
     """Return how the end of a program on this machine is told."""
 
     def explain(status: int, said: str) -> NmpackError:
-        how = f"crashed with {_signal(-status)}" if status < 0 else f"ended with status {status}"
+        how = (
+            f"crashed with {signal_name(-status)}" if status < 0 else f"ended with status {status}"
+        )
         return LostError(f"{name}: nmpack-measure {how}{': ' + said if said else ''}")
 
     return explain
@@ -232,9 +234,3 @@ class Session(Ended):
 
 def _decoded(data: bytes) -> str:
     return data.decode("utf-8", "replace")
-
-
-def _signal(number: int) -> str:
-    with suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"

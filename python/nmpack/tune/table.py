@@ -27,9 +27,10 @@ _PATTERNS = {
     "isa": re.compile(r"[a-z0-9_.-]{1,64}"),
     "kernels": re.compile(r"[0-9a-f]{16}"),
     "cost": re.compile(r"[a-z][a-z0-9_]{0,63}"),
-    "candidate": re.compile(r"[a-z0-9][a-z0-9_-]{0,62}"),
+    "candidate": re.compile(r"[a-z0-9][a-z0-9_-]{0,30}"),
 }
 _LARGEST_COST = 1e9
+_LONGEST_TIME = 1e15
 T = TypeVar("T")
 
 
@@ -172,7 +173,7 @@ class _Reader:
         kernels = self._one("kernels", lambda text: _match("kernels", text))
         cpu = self._one("cpu", _rest)
         threads = self._one("threads", lambda text: _whole(text, 1, 65536))
-        unit_ps = self._one("unit_ps", _positive)
+        unit_ps = self._one("unit_ps", lambda text: _positive(text, _LARGEST_COST))
         costs = tuple(self._all("cost", _cost))
         layers = tuple(self._all("layer", _layer))
         if self._at < len(self._lines):
@@ -228,8 +229,8 @@ def _real(text: str, most: float) -> float:
     return float(text)
 
 
-def _positive(text: str) -> float:
-    if not (value := _real(text, 1e18)) > 0.0:
+def _positive(text: str, most: float) -> float:
+    if not (value := _real(text, most)) > 0.0:
         raise TableError("expected a number above 0")
     return value
 
@@ -256,5 +257,5 @@ def _layer(text: str) -> TableLayer:
         name, equals, value = word.partition("=")
         if not equals or _match("candidate", name) in times:
             raise TableError("expected NAME=NANOSECONDS, each name once")
-        times[name] = _positive(value)
+        times[name] = _positive(value, _LONGEST_TIME)
     return TableLayer(sizes, (by_1, by_8, by_32), times)

@@ -150,7 +150,7 @@ def tune(
         raise NmpackError(f"instructions are counted with one thread, got --threads {threads}")
     with Rig(target) as rig:
         require_kernels(rig.machine, kernels, target.name)
-        setting = Setting(threads, evict=_evicted(rig.machine) if target.timed else 0)
+        setting = Setting(threads, evict=evicted_bytes(rig.machine) if target.timed else 0)
         work = _Work(rig, store, setting, counter)
         results = [work.known(item) for item in layers]
         report = TuneReport(rig.machine, setting, tuple(results), store.used, store.stale)
@@ -213,11 +213,15 @@ class _Work:
             self._rig, layer, self._setting, result.definition, old,
             lambda trial: self._store.add(subject, trial), budget,
         )  # fmt: skip
+        refused = ""
         try:
             race.run()
+        except RefusedError as error:
+            refused = str(error)
         finally:
             self._conclude(result, race.trials, race.failed)
             result.measured = len(race.trials) - len(old)
+        result.note = refused or result.note
 
     def _conclude(self, result: Result, trials: Sequence[Trial], failed: Mapping[str, str]) -> None:
         assert result.definition is not None
@@ -230,7 +234,7 @@ class _Work:
         result.note = "" if result.decision.finished else _UNDECIDED
 
 
-def _evicted(machine: Machine) -> int:
+def evicted_bytes(machine: Machine) -> int:
     """Return twice the second cache: in a network weights come from beyond it."""
     return 2 * machine.caches[1] if len(machine.caches) > 1 else 0
 
