@@ -235,13 +235,13 @@ def test_what_cannot_be_reported_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "expected JSON"),
-        ("[" * 100_000, "expected JSON"),
-        ("[]", "expected what 'nmpack finetune'"),
+        ("", "not JSON of ours: "),
+        ("[" * 100_000, "not JSON of ours: "),
+        ("[]", "expected a JSON object, got '[]'"),
         ('{"schema": 2, "dense": 1}', "expected what 'nmpack finetune'"),
         ('{"schema": 1, "dense": 2}', "'dense', got 2"),
         ('{"schema": 1, "dense": true}', "'dense', got True"),
-        ('{"schema": 1, "dense": NaN}', "'dense', got nan"),
+        ('{"schema": 1, "dense": NaN}', "expected numbers, got NaN"),
         ('{"schema": 1, "dense": 1}', "'pruned', got None"),
         ('{"schema": 1, "dense": 1, "plans": [1]}', "expected a list of plans"),
         ('{"schema": 1, "dense": 1, "plans": [{"front": true}]}', "'share', got None"),

@@ -41,7 +41,7 @@ def read_accuracy(path: str | Path) -> Accuracy:
     except OSError as error:
         raise NmpackError(f"{path}: cannot be read: {error.strerror or error}") from error
     except FormatError as error:
-        raise NmpackError(f"{path}: expected JSON: {error}") from error
+        raise NmpackError(f"{path}: not JSON of ours: {error}") from error
     if content.get("schema") != 1 or "dense" not in content:
         raise NmpackError(
             f"{path}: expected what 'nmpack finetune' or 'nmpack search --json' wrote, "
