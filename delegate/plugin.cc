@@ -325,6 +325,7 @@ void Plugin::Keep(std::unique_ptr<const PartitionProfile> profile) {
 void Plugin::WriteProfiles(ThreadPool* threads) {
   const pthreadpool_t pool = threads->Get();
   const double peak = MeasurePeak(pool);
+  const Lock writing(Locks::Get().files);  // or another thread's older content might replace this
   std::string json;
   {
     const Lock lock(Locks::Get().delegates);
@@ -365,6 +366,7 @@ Report Plugin::MakeReport() {
 
 void Plugin::WriteReport() {
   if (options_.report.empty()) return;
+  const Lock writing(Locks::Get().files);
   const std::string error = WriteWhole(options_.report, ToJson(MakeReport()));
   if (!error.empty() && !report_failed_.exchange(true)) std::fprintf(stderr, "nmpack: %s\n", error.c_str());
 }

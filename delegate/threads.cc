@@ -25,6 +25,7 @@ std::atomic<unsigned> process_generation{1};
 void BeforeFork() {
   Locks& locks = Locks::Get();
   locks.applying.lock();
+  locks.files.lock();
   locks.delegates.lock();
   locks.pools.lock();
 }
@@ -33,6 +34,7 @@ void AfterFork() {
   Locks& locks = Locks::Get();
   locks.pools.unlock();
   locks.delegates.unlock();
+  locks.files.unlock();
   locks.applying.unlock();
 }
 

@@ -23,6 +23,7 @@ int QuotaProcessors(const std::string& membership, const std::string& mounts);
 // order.
 struct Locks {
   std::mutex applying;   // a delegate to a graph
+  std::mutex files;      // from when what goes into a file is put together until it is written
   std::mutex delegates;  // for what threads share of a delegate, never for long
   std::mutex pools;      // that are being made
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -42,7 +43,8 @@ Words Split(const std::string& text, char separator) {
 }
 
 size_t Whole(const std::string& text, size_t least, size_t most) {
-  const bool digits = !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == std::string::npos;
+  const bool digits = !text.empty() && text.size() <= 10 && (text == "0" || text[0] != '0') &&
+                      text.find_first_not_of("0123456789") == std::string::npos;
   const size_t value = digits ? static_cast<size_t>(std::stoull(text)) : 0;
   if (!digits || value < least || value > most) {
     throw Bad("expected a whole number from " + std::to_string(least) + " to " + std::to_string(most));
@@ -101,7 +103,10 @@ Cost ReadCost(const Words& words) {
   return cost;
 }
 
-void ReadLayer(const Words& words, std::vector<xnn_nm_record>* records) {
+// What a layer is told apart by: its sizes and densities.
+using Key = std::vector<double>;
+
+Key ReadLayer(const Words& words, std::vector<xnn_nm_record>* records) {
   xnn_nm_record record{};
   size_t* const sizes[] = {
       &record.batch_size, &record.input_height, &record.input_width, &record.output_height, &record.output_width,
@@ -112,13 +117,19 @@ void ReadLayer(const Words& words, std::vector<xnn_nm_record>* records) {
   constexpr size_t kBefore = 1 + std::size(sizes) + std::size(densities);
   if (words.size() <= kBefore) throw Bad("expected 14 sizes, 3 densities and times of candidates");
   size_t at = 1;
-  for (size_t* size : sizes) *size = Whole(words[at++], 1, INT32_MAX);
-  for (float* density : densities) *density = static_cast<float>(Real(words[at++], 1.0));
+  Key key;
+  for (size_t* size : sizes) key.push_back(static_cast<double>(*size = Whole(words[at++], 1, INT32_MAX)));
+  for (float* density : densities) {
+    key.push_back(Real(words[at++], 1.0));
+    *density = static_cast<float>(key.back());
+  }
+  std::set<std::string> names;
   for (; at < words.size(); at++) {
     const size_t equals = words[at].find('=');
     if (equals == std::string::npos || equals == 0 || equals >= sizeof(record.candidate)) {
       throw Bad("expected CANDIDATE=NANOSECONDS");
     }
+    if (!names.insert(words[at].substr(0, equals)).second) throw Bad("expected each candidate once");
     std::memset(record.candidate, 0, sizeof(record.candidate));
     std::memcpy(record.candidate, words[at].data(), equals);
     record.nanoseconds = static_cast<float>(Real(words[at].substr(equals + 1), kLongestTime));
@@ -126,6 +137,7 @@ void ReadLayer(const Words& words, std::vector<xnn_nm_record>* records) {
     if (records->size() == kMostRecords) throw Bad("expected at most " + std::to_string(kMostRecords) + " times");
     records->push_back(record);
   }
+  return key;
 }
 
 }  // namespace
@@ -139,6 +151,7 @@ struct Tuning::Content {
   double unit_ps = 0.0;
   std::vector<Cost> costs;
   std::vector<xnn_nm_record> records;
+  std::set<Key> layers;
 
   // Takes line `number`, counted from 1; the first has been looked at.
   void Take(size_t number, const std::string& line) {
@@ -160,7 +173,7 @@ struct Tuning::Content {
     } else if (words[0] == "cost" && records.empty()) {
       costs.push_back(ReadCost(words));
     } else if (words[0] == "layer") {
-      ReadLayer(words, &records);
+      if (!layers.insert(ReadLayer(words, &records)).second) throw Bad("expected each layer once");
     } else {
       throw Bad("expected a layer, or a cost in front of all layers");
     }

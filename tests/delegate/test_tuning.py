@@ -23,7 +23,7 @@ from tflite_graph import Graph, options
 from nmpack.locations import find_measure
 from nmpack.runtime.interpreter import find_delegate
 from nmpack.tune.embedding import embed
-from nmpack.tune.table import read_table
+from nmpack.tune.table import TableError, read_table
 
 pytestmark = pytest.mark.delegate
 SIZES = "1 14 14 14 14 1 32 32 3 3 1 1 1 1"
@@ -185,6 +185,31 @@ def test_what_cannot_be_read_is_said_and_not_used(
         output, _ = run(model, tuning=str(path))
         assert np.array_equal(expected, output)
         assert f"table '{path}' is not used: {reason}\n" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("threads 1\n", "threads 01\n", "line 6: expected a whole number from 1 to 65536"),
+        (SIZES, f"0{SIZES}", "line 8: expected a whole number from 1 to 2147483647"),
+        ("dense=5", "dense=5 dense=6", "line 8: expected each candidate once"),
+        ("end 8", f"layer {SIZES} 0.50 0.5 0.5 dense=6\nend 9", "line 9: expected each layer once"),
+    ],
+)
+def test_both_readers_refuse_what_is_said_twice_or_not_plainly(
+    machine: dict[str, Any], model: Path, run: Run, tmp_path: Path, before: str, after: str,
+    reason: str, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    good = text(machine, "dense=5")
+    read_table(good.encode(), "table")
+    bad = good.replace(before, after)
+    with pytest.raises(TableError):
+        read_table(bad.encode(), "table")
+    table = tmp_path / "a.tuning"
+    table.write_text(bad)
+    _, (layer,) = run(model, tuning=str(table), layout="nhwc")
+    assert not layer["measured"]
+    assert f"table '{table}' is not used: {reason}\n" in capfd.readouterr().err
 
 
 def test_a_model_brings_its_table(

@@ -42,8 +42,9 @@ struct xnn_im2col_tap {
 //   output[k][n] = op(output[k][n], inside(n) ? input[channels[k]][base[n] + distance] : padding)
 //   inside(n): 0 <= y[n] + dy < height and 0 <= x[n] + dx < width
 //
-// where op takes its second operand (packim2col), the maximum (maxpool) or the sum (avgpool). Nothing is read for
-// pixels that are not inside.
+// where op takes its second operand (packim2col), the maximum (maxpool) or the sum (avgpool). Of a channel's plane only
+// what belongs to it is read. That may be more than the pixels that are inside: what lies between the first and the last
+// of a few of them where both have a place in their images, and the plane's first element.
 //
 // nc             pixels, at least 1; any number.
 // kc             channels, at least 1.
