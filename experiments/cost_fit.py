@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 from cost_samples import Sample
-from cost_terms import Costs, predict, terms
+from cost_terms import Costs, predict, read_costs, terms
 
 from nmpack.errors import NmpackError
 from nmpack.quiet import import_module
@@ -130,10 +130,13 @@ def fit(runs: Sequence[Run], table: Costs) -> tuple[Costs, float]:
         The costs, and nanoseconds of their unit.
     """
     names, unit = fitted_names(table), unit_of(runs, table)
-    prior = np.array([unit * table[name] for name in names])
+    # What a table leaves out may turn out to be as large as what FMA3's has.
+    known = read_costs("fma3")
+    scale = unit * np.array([table[name] or known[name] for name in names])
+    prior = unit * np.array([table[name] for name in names])
     equations = [row for item in runs for row in _equations(item, names)]
     rows, target, weights = (np.array(column) for column in zip(*equations, strict=True))
-    solved = _solve(rows, target, weights, prior)
+    solved = _solve(rows, target, weights, prior, scale)
     fitted = dict(zip(names, solved.tolist(), strict=True))
     unit = _unit_cost(fitted) / _unit_cost(table)
     return dict(table) | {name: value / unit for name, value in fitted.items()}, unit
@@ -176,17 +179,20 @@ def unit_of(runs: Sequence[Run], costs: Costs) -> float:
     return float(np.median(found))
 
 
-def _solve(rows: Array, target: Array, weights: Array, prior: Array) -> Array:
-    """Minimise Huber's loss of ``rows @ x - target`` over x of 0 and more; returns x."""
+def _solve(rows: Array, target: Array, weights: Array, prior: Array, scale: Array) -> Array:
+    """Minimise Huber's loss of ``rows @ x - target`` over x of 0 and more; returns x.
+
+    How far x is from ``prior`` counts in ``scale``.
+    """
     lsq_linear = import_module("scipy.optimize", "torch").lsq_linear
     held = _HUBER * math.sqrt(_PRIOR) * np.eye(len(prior))
     solved = prior
     for _ in range(_STEPS):
         misses = np.abs(rows @ solved - target)
         robust = np.sqrt(weights * np.minimum(1.0, _HUBER / np.maximum(misses, 1e-12)))
-        left = np.vstack([rows * prior * robust[:, None], held])
-        right = np.concatenate([target * robust, held.sum(axis=1)])
-        solved = lsq_linear(left, right, bounds=(0.0, np.inf)).x * prior
+        left = np.vstack([rows * scale * robust[:, None], held])
+        right = np.concatenate([target * robust, held @ (prior / scale)])
+        solved = lsq_linear(left, right, bounds=(0.0, np.inf)).x * scale
     return solved
 
 

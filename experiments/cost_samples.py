@@ -4,6 +4,7 @@
 A file of samples, which may be packed by gzip, begins with a line of JSON with the costs that had
 cut the rows into blocks. Then follows one line for each layer, ``{"sample": 1, "subject": …, "ns":
 …}``: what it was measured on, and by candidate the median of its rounds and how many there were.
+Where cycles of a SpacemiT X60 were modelled, ``x60-cycles`` stands in place of ``ns``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from nmpack.errors import ModelError
 from nmpack.files import written_whole
 from nmpack.measure import drawn_layers
 from nmpack.tune.budget import Budget
+from nmpack.tune.counting import CYCLES
 from nmpack.tune.entries import Subject, read_subject
 from nmpack.tune.layers import same_padding
 from nmpack.tune.measuring import Race, Rig
@@ -31,50 +34,59 @@ from nmpack.tune.records import Database
 from nmpack.tune.rounds import decide
 from nmpack.tune.shapes import Layer, Setting
 from nmpack.tune.store import Store
-from nmpack.tune.targets import native_target
-from nmpack.tune.tuner import evicted_bytes
+from nmpack.tune.targets import Target
+from nmpack.tune.tuner import TIME, evicted_bytes
 
+#: What samples may be in.
+UNITS = (TIME, CYCLES)
 _LARGEST = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A layer, and by candidate nanoseconds and how many rounds they are the median of."""
+    """A layer, and by candidate what it took and how many rounds that is the median of."""
 
     subject: Subject
     levels: Mapping[str, tuple[float, int]]
+    unit: str = TIME
 
     @property
     def times(self) -> dict[str, float]:
-        """Nanoseconds by candidate."""
+        """What it took by candidate, in the unit."""
         return {name: value for name, (value, _) in self.levels.items()}
 
 
 def measure(
-    database: Path, count: int, seed: int, seconds: float, tell: Callable[[str], None] = print
-) -> None:
-    """Time so many drawn layers on this machine, each for its share of the time, into a database.
+    database: Path, target: Target, layers: Sequence[Layer], seconds: float,
+    tell: Callable[[str], None] = print,
+) -> None:  # fmt: skip
+    """Time layers on a target, each for its share of the time, into a database.
 
-    What the database has of a layer already counts.
+    What the database has of a layer already counts. Where instructions are counted, none is begun
+    when the time is over.
     """
-    store = Store(database, tell, f"drawn layers, seed {seed}")
-    layers = [as_layer(item) for item in drawn_layers.draw_layers(count, seed)]
-    clock = Budget(seconds, [1.0] * count)
-    with Rig(native_target("fma3")) as rig:
-        setting = Setting(evict=evicted_bytes(rig.machine))
+    store = Store(database, tell, "drawn layers")
+    clock = Budget(seconds, [1.0] * len(layers))
+    counter = target.counter()
+    with Rig(target) as rig:
+        setting = Setting(evict=evicted_bytes(rig.machine) if target.timed else 0)
         for done, layer in enumerate(layers, 1):
             clock.begin()
             known = store.find(rig.machine, layer, setting).trials
+            if counter is not None and (known or clock.spent):
+                continue
             try:
                 definition = rig.define(layer, setting)
                 subject = Subject(rig.machine, layer, setting, definition)
-                Race(
-                    rig, layer, setting, definition, known,
-                    lambda trial, subject=subject: store.add(subject, trial), clock,
-                ).run()  # fmt: skip
+                add = partial(store.add, subject)
+                if counter is None:
+                    Race(rig, layer, setting, definition, known, add, clock).run()
+                else:
+                    for trial in counter.count(layer, setting, definition):
+                        add(trial)
             except RefusedError as error:
                 tell(f"{layer.label}: {error}")
-            tell(f"{done} of {count}: {layer.label}, {clock.left:.0f} s left")
+            tell(f"{done} of {len(layers)}: {layer.label}, {clock.left:.0f} s left")
     store.close()
 
 
@@ -90,15 +102,16 @@ def as_layer(item: drawn_layers.Layer) -> Layer:
 
 
 def from_database(path: Path) -> list[Sample]:
-    """Return what a database has of layers that were timed."""
+    """Return what a database has of layers that were timed, or whose cycles were modelled."""
     found = []
     with Database(path) as database:
         for subject, trials in database.subjects():
-            timed = [trial for trial in trials if trial.unit == "ns"]
-            levels = decide(subject.definition, timed).levels
-            if levels:
-                rows = {name: (level.median, level.n) for name, level in levels.items()}
-                found.append(Sample(subject, rows))
+            for unit in UNITS:
+                timed = [trial for trial in trials if trial.unit == unit]
+                levels = decide(subject.definition, timed).levels
+                if levels:
+                    rows = {name: (level.median, level.n) for name, level in levels.items()}
+                    found.append(Sample(subject, rows, unit))
     return found
 
 
@@ -106,7 +119,7 @@ def save(path: Path, samples: Sequence[Sample], cut_by: Costs) -> None:
     """Write samples, packed, whole or not at all."""
     rows: list[dict[str, Any]] = [{"costs": cut_by}]
     rows += [
-        {"sample": 1, "subject": item.subject.to_dict(), "ns": dict(item.levels)}
+        {"sample": 1, "subject": item.subject.to_dict(), item.unit: dict(item.levels)}
         for item in samples
     ]
     text = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
@@ -154,17 +167,18 @@ def _costs(row: dict[str, Any]) -> Costs:
 
 
 def _sample(row: dict[str, Any]) -> Sample:
-    require_keys(row, ("sample", "subject", "ns"))
+    unit = next((unit for unit in UNITS if unit in row), TIME)
+    require_keys(row, ("sample", "subject", unit))
     whole(row, "sample", 1, 1)
     subject = read_subject(row["subject"])
     names = {item.name for item in subject.definition.candidates}
-    levels = row["ns"]
+    levels = row[unit]
     if not isinstance(levels, dict) or not levels or not levels.keys() <= names:
-        raise FormatError(f"'ns' is to have times of its candidates, got {shown(levels)}")
+        raise FormatError(f"{unit!r} is to have times of its candidates, got {shown(levels)}")
     found = {}
     for name, pair in levels.items():
         if not isinstance(pair, list) or len(pair) != 2:
             raise FormatError(f"{shown(name)} is to be a time and a number, got {shown(pair)}")
         rounds = whole({"rounds": pair[1]}, "rounds", 1)
         found[name] = (number(pair[0], shown(name)), rounds)
-    return Sample(subject, found)
+    return Sample(subject, found, unit)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a layer is predicted to cost, as a sum of costs times how often each is paid.
 
-The rule is that of kernels/src/operators/nm-analysis.c and nm-costs.c, for instruction sets of
-fixed vector length. There the columns that rows keep together are counted in the filter; here they
-are what chance makes of a pattern's density, which differs by little.
+The rule is that of kernels/src/operators/nm-analysis.c and nm-costs.c. There the columns that rows
+keep together are counted in the filter; here they are what chance makes of a pattern's density,
+which differs by little.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nmpack.errors import NmpackError
+from nmpack.rvv.mca import VLEN
 from nmpack.tune.shapes import Layer
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels/kernels.toml"
-#: Rows and columns of XNNPACK's dense micro-kernels, and those for few output channels.
-DENSE = {"fma3": ((16, (1, 5)), (8, (1, 4, 5, 6, 7, 8)))}
+#: Rows and columns of XNNPACK's dense micro-kernels, and those for few output channels. RVV's are
+#: of the vector length that its costs were modelled for.
+DENSE = {"fma3": ((16, (1, 5)), (8, (1, 4, 5, 6, 7, 8))), "rvv": ((32, (1, 7)), (0, ()))}
+_VECTOR = {"rvv": VLEN // 32}
 
 #: Costs by member of struct xnn_nm_costs; of arrays by ``member kernel``, as ``nmconv_percent
 #: 6x16`` and ``pack_percent 24``.
@@ -38,12 +41,30 @@ def read_costs(isa: str, path: Path = KERNELS) -> Costs:
     costs = {name: float(value) for name, value in table.items() if not isinstance(value, list)}
     for name in ("nmconv_percent", "nmspmm_percent"):
         for slot in table[name]:
-            costs |= {f"{name} {kernel}": float(value) for kernel, value in slot.items()}
-    widths = [next(iter(slot)).partition("x")[2] for slot in table["nmspmm_percent"]]
+            costs |= {f"{name} {_pixels_of(isa, key)}": float(x) for key, x in slot.items()}
+    widths = [_pixels_of(isa, next(iter(slot))) for slot in table["nmspmm_percent"]]
     for name in ("pack_percent", "strided_pack_percent"):
-        costs |= {f"{name} {width}": x for width, x in zip(widths, table[name], strict=True)}
-    costs["granularity"] = float(content["f32-nmspmm"][isa]["granularity"])
+        costs |= {
+            f"{name} {width.partition('x')[2]}": x
+            for width, x in zip(widths, table[name], strict=True)
+        }
+    if granularity := content["f32-nmspmm"][isa].get("granularity"):
+        costs["granularity"] = float(granularity)
     return costs
+
+
+def _pixels_of(isa: str, kernel: str) -> str:
+    """Return a kernel's name with its columns in place of vectors."""
+    rows, _, columns = kernel.partition("x")
+    if not columns.endswith("v"):
+        return kernel
+    return f"{rows}x{int(columns[:-1]) * _VECTOR[isa]}"
+
+
+def kernel_name(isa: str, kernel: str) -> str:
+    """Return the name that kernels.toml has for a kernel of so many rows and columns."""
+    rows, _, columns = kernel.partition("x")
+    return f"{rows}x{int(columns) // _VECTOR[isa]}v" if isa in _VECTOR else kernel
 
 
 def terms(isa: str, layer: Layer, candidate: str, costs: Costs) -> Costs:
@@ -110,7 +131,7 @@ def _nhwc(layer: Layer, kernel: str, mr: int, nr: int, costs: Costs) -> Costs:
 
 
 def _cnhw(layer: Layer, most_rows: int, width: int, costs: Costs) -> Costs:
-    granularity = int(costs["granularity"])
+    granularity = int(costs.get("granularity", width))
     pixels = _pixels(layer)
     strips = max(_up(pixels, granularity), width)
     union = _union(layer)
@@ -133,9 +154,11 @@ def _blocks(
     layer: Layer, most_rows: int, width: int, union: Sequence[float], costs: Costs
 ) -> list[tuple[int, float]]:
     """Cut a group's rows into the blocks that cost least: rows and columns of each."""
-    percents = [
-        0.01 * costs[f"nmspmm_percent {rows}x{width}"] * rows for rows in range(1, most_rows + 1)
-    ]
+    percents = {
+        rows: 0.01 * costs[f"nmspmm_percent {rows}x{width}"] * rows
+        for rows in range(1, most_rows + 1)
+        if f"nmspmm_percent {rows}x{width}" in costs
+    }
     call = costs["nmspmm_call"] / width
     least, last = [0.0], [0]
     for end in range(1, layer.group_output_channels + 1):
@@ -143,10 +166,11 @@ def _blocks(
             (
                 least[end - rows] + call
                 + (union[_touched(layer, end - rows, end)] + costs["block_columns"])
-                * percents[rows - 1],
+                * percent,
                 rows,
             )
-            for rows in range(1, min(most_rows, end) + 1)
+            for rows, percent in percents.items()
+            if rows <= end
         ]  # fmt: skip
         cost, rows = min(choices)
         least.append(cost)

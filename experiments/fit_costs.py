@@ -4,6 +4,7 @@
 
     python experiments/fit_costs.py experiments/records/epyc-zen3-fma3.jsonl.gz
     python experiments/fit_costs.py new.sqlite --draw 150 --budget 12m --samples new.jsonl.gz
+    python experiments/fit_costs.py x60.sqlite --draw 60 --target qemu --largest 4000000
 
 Each third of the layers is held out once. Of these it says how often the fastest candidate by the
 costs takes at most 10 % longer than the fastest that was measured, by the table of kernels.toml and
@@ -20,11 +21,15 @@ from pathlib import Path
 
 import cost_samples
 from cost_fit import FITTED, Run, Verdict, fit, held_out, runs_of
-from cost_terms import KERNELS, Costs, read_costs
+from cost_terms import KERNELS, Costs, kernel_name, read_costs
 
 from nmpack.cli.common import positive
 from nmpack.cli.tune import duration
 from nmpack.errors import NmpackError
+from nmpack.measure.drawn_layers import MOST_MULTIPLY_ADDS, draw_layers
+from nmpack.rvv.mca import VLEN
+from nmpack.tune.targets import native_target, qemu_target
+from nmpack.tune.tuner import TIME
 
 _LEAST_LAYERS = 6
 
@@ -38,11 +43,11 @@ def as_toml(isa: str, costs: Costs) -> str:
             for name, value in costs.items()
             if name.split(" ")[0] == member
         }
-        lines.append(f"{member} = {_toml_value(member, rows)}")
+        lines.append(f"{member} = {_toml_value(isa, member, rows)}")
     return "\n".join(lines)
 
 
-def _toml_value(member: str, rows: Mapping[str, float]) -> str:
+def _toml_value(isa: str, member: str, rows: Mapping[str, float]) -> str:
     if "" in rows:
         number = round(float(f"{rows['']:.3g}"), 6)
         return f"{number:g}"
@@ -51,7 +56,7 @@ def _toml_value(member: str, rows: Mapping[str, float]) -> str:
     slots: dict[str, list[str]] = {}
     for kernel, value in rows.items():
         slot = kernel if member == "nmconv_percent" else kernel.partition("x")[2]
-        slots.setdefault(slot, []).append(f"{kernel} = {value:.0f}")
+        slots.setdefault(slot, []).append(f"{kernel_name(isa, kernel)} = {value:.0f}")
     shown = [f"{{ {', '.join(items)} }}" for items in slots.values()]
     return f"[{', '.join(shown)}]"
 
@@ -64,6 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("records", type=Path, help="database of nmpack tune, or file of samples")
     parser.add_argument("--draw", type=positive, metavar="N", help="time N drawn layers first")
     parser.add_argument("--seed", type=int, default=7, help="of the layers (default 7)")
+    parser.add_argument(
+        "--largest", type=positive, default=MOST_MULTIPLY_ADDS, metavar="N",
+        help=f"most multiply-adds of a drawn layer (default {MOST_MULTIPLY_ADDS})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--target", choices=("fma3", "qemu"), default="fma3",
+        help="where: this processor as one of FMA3 (default), or cycles of an X60 modelled",
+    )  # fmt: skip
     parser.add_argument("--budget", type=duration, default=720.0, metavar="TIME", help="(12m)")
     parser.add_argument("--samples", type=Path, metavar="FILE", help="write what was read there")
     parser.add_argument(
@@ -72,7 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     arguments = parser.parse_args(argv)
     if arguments.draw:
-        cost_samples.measure(arguments.records, arguments.draw, arguments.seed, arguments.budget)
+        target = native_target("fma3") if arguments.target == "fma3" else qemu_target(VLEN)
+        drawn = draw_layers(arguments.draw, arguments.seed, arguments.largest)
+        layers = [cost_samples.as_layer(item) for item in drawn]
+        cost_samples.measure(arguments.records, target, layers, arguments.budget)
     samples, cut_by = cost_samples.load(arguments.records)
     machines = {(x.subject.machine.hardware, x.subject.machine.build) for x in samples}
     if len(machines) > 1:
@@ -85,11 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.samples:
         cost_samples.save(arguments.samples, samples, cut_by)
     print(f"{machine.cpu} ({machine.isa}), kernels {machine.kernels}, {machine.compiler}")
-    _report(machine.isa, runs)
+    _report(machine.isa, runs, "ps" if samples[0].unit == TIME else "thousandths of a cycle")
     return 0
 
 
-def _report(isa: str, runs: Sequence[Run]) -> None:
+def _report(isa: str, runs: Sequence[Run], unit_name: str) -> None:
     table = read_costs(isa)
     heads = [item.name for item in fields(Verdict)]
     print(f"\n{len(runs)} layers, each held out once from a fit to two thirds of the others\n")
@@ -103,7 +119,8 @@ def _report(isa: str, runs: Sequence[Run]) -> None:
         "over 1.1 times the dense operator; error: median of predictions, up to twice the best"
     )
     costs, unit = fit(runs, table)
-    print(f"\nfitted to all layers; the unit is {1000 * unit:.1f} ps\n\n{as_toml(isa, costs)}")
+    print(f"\nfitted to all layers; the unit is {1000 * unit:.1f} {unit_name}\n")
+    print(as_toml(isa, costs))
 
 
 if __name__ == "__main__":

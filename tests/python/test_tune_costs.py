@@ -7,7 +7,7 @@ import gzip
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from cost_samples import Sample, as_layer
 from cost_terms import KERNELS, Costs, predict, read_costs, terms
 
 from nmpack.errors import ModelError, NmpackError
+from nmpack.measure import drawn_layers
 from nmpack.measure.drawn_layers import draw_layers
 from nmpack.tune.measuring import Rig
 from nmpack.tune.shapes import Layer, Setting
-from nmpack.tune.targets import native_target
+from nmpack.tune.targets import native_target, qemu_target
 
 pytestmark = pytest.mark.torch
 SHIPPED = Path(fit_costs.__file__).parent / "records/epyc-zen3-fma3.jsonl.gz"
@@ -47,11 +48,22 @@ def rig() -> Iterator[Rig]:
 
 
 def test_predictions_are_those_of_the_program(rig: Rig) -> None:
+    check_predictions(rig, draw_layers(40, 1))
+
+
+@pytest.mark.riscv64
+def test_predictions_are_those_of_the_program_for_riscv() -> None:
+    with Rig(qemu_target(256)) as rig:
+        check_predictions(rig, draw_layers(20, 1, 8_000_000))
+
+
+def check_predictions(rig: Rig, drawn: Sequence[drawn_layers.Layer]) -> None:
     misses = []
-    costs = read_costs("fma3")
-    for layer in (BATCH, *(as_layer(item) for item in draw_layers(40, 1))):
+    isa = rig.machine.isa
+    costs = read_costs(isa)
+    for layer in (BATCH, *map(as_layer, drawn)):
         for item in rig.define(layer, Setting()).candidates:
-            miss = predict(terms("fma3", layer, item.name, costs), costs) / item.predicted - 1
+            miss = predict(terms(isa, layer, item.name, costs), costs) / item.predicted - 1
             misses.append(abs(miss))
             # Where nothing is drawn nothing is left to chance; floats have seven digits.
             assert miss == pytest.approx(0.0, abs=1e-4 if layer.density == 1.0 else 0.12)
@@ -91,22 +103,24 @@ def test_costs_that_made_the_times_are_found(shipped: tuple[list[Sample], Costs]
     }
 
 
-def test_the_fit_as_toml_is_read_again(tmp_path: Path) -> None:
-    costs = read_costs("fma3")
+@pytest.mark.parametrize("isa", ["fma3", "rvv"])
+def test_the_fit_as_toml_is_read_again(isa: str, tmp_path: Path) -> None:
+    costs = read_costs(isa)
     raised = cost_fit.raised(costs)
-    assert raised["nmconv_percent 6x16"] == pytest.approx(1.15 * costs["nmconv_percent 6x16"])
-    text = fit_costs.as_toml("fma3", raised)
-    content = tomllib.loads(text)["costs"]["fma3"]
+    name = next(name for name in costs if name.startswith("nmconv_percent"))
+    assert raised[name] == pytest.approx(1.15 * costs[name])
+    text = fit_costs.as_toml(isa, raised)
+    content = tomllib.loads(text)["costs"][isa]
     assert content.keys() == set(cost_fit.FITTED)
     whole = KERNELS.read_text(encoding="utf-8")
-    start = whole.index("[costs.fma3]")
+    start = whole.index(f"[costs.{isa}]")
     rest = whole[whole.index("\nmeasured", start) :]
     (tmp_path / "kernels.toml").write_text(whole[:start] + text + rest, encoding="utf-8")
-    again = read_costs("fma3", tmp_path / "kernels.toml")
+    again = read_costs(isa, tmp_path / "kernels.toml")
     for name in cost_fit.fitted_names(costs):
         assert again[name] == pytest.approx(raised[name], rel=0.01, abs=0.5)
-    with pytest.raises(NmpackError, match="costs are fitted for fma3, got records of rvv"):
-        read_costs("rvv")
+    with pytest.raises(NmpackError, match="costs are fitted for fma3, rvv, got records of neonfma"):
+        read_costs("neonfma")
 
 
 def test_samples_are_read_as_they_were_written(

@@ -27,7 +27,7 @@ from nmpack.tune.ssh import Board, SshTarget, parse_host, read_board
 from nmpack.tune.store import Store
 from nmpack.tune.table import save_table
 from nmpack.tune.tabulate import table_of
-from nmpack.tune.targets import NativeTarget, Target, native_target, own_kernels, qemu_target
+from nmpack.tune.targets import NativeTarget, Target, native_target, qemu_target
 from nmpack.tune.tuner import TuneReport, tune
 
 _BUDGET = 120.0
@@ -156,7 +156,6 @@ def _tune(arguments: argparse.Namespace, found: ModelLayers, database: Path) -> 
     if len(arguments.note) > 200 or not arguments.note.isprintable():
         raise NmpackError("a note is of at most 200 characters on one line")
     store = Store(database, _warn, arguments.note)
-    kernels = None if isinstance(target, NativeTarget) else own_kernels()
     try:
         with progress("tuning", len(found.layers)) as (shown, task):
             return tune(
@@ -165,7 +164,7 @@ def _tune(arguments: argparse.Namespace, found: ModelLayers, database: Path) -> 
                 store,
                 threads=arguments.threads,
                 budget=arguments.budget,
-                kernels=kernels,
+                kernels=target.expected_kernels(),
                 tell=lambda done, total, what: shown.update(
                     task, completed=done, total=total, description=what
                 ),

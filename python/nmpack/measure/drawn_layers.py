@@ -21,7 +21,7 @@ TILES = (1, 4, 8, 16, 32)
 LARGEST_IMAGE = 112
 LEAST_CHANNELS, MOST_CHANNELS = 8, 2048
 # A layer of more takes seconds to measure; ResNet-50's largest have a quarter of the first, 2.4 M.
-_MOST_MULTIPLY_ADDS = 500_000_000
+MOST_MULTIPLY_ADDS = 500_000_000
 _MOST_WEIGHTS = 5_000_000
 
 
@@ -76,10 +76,11 @@ class Layer:
         return asdict(self)
 
 
-def draw_layers(count: int, seed: int) -> list[Layer]:
+def draw_layers(count: int, seed: int, most: int = MOST_MULTIPLY_ADDS) -> list[Layer]:
     """Draw ``count`` layers; the first ones of a seed are the same for every count.
 
-    Sizes and channels are even in their logarithm. What takes too long is drawn again.
+    Sizes and channels are even in their logarithm. What takes too long, more than ``most``
+    multiply-adds unpruned, is drawn again.
 
     Raises:
         NmpackError: ``count`` is below 1.
@@ -90,7 +91,7 @@ def draw_layers(count: int, seed: int) -> list[Layer]:
     layers: list[Layer] = []
     while len(layers) < count:
         layer = _draw(generator)
-        if layer.multiply_adds <= _MOST_MULTIPLY_ADDS and layer.weights <= _MOST_WEIGHTS:
+        if layer.multiply_adds <= most and layer.weights <= _MOST_WEIGHTS:
             layers.append(layer)
     return layers
 

@@ -13,7 +13,7 @@ import secrets
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,30 +40,31 @@ from nmpack.tune.protocol import (
 )
 from nmpack.tune.rounds import RACE, Decision, Trial
 from nmpack.tune.shapes import Layer, Setting
-from nmpack.tune.targets import QemuTarget
 
 INSTRUCTIONS, CYCLES = "instructions", "x60-cycles"
 _SECONDS = 3600.0
 
 
 class Counter:
-    """Counts on a target.
+    """Counts what the program executes.
 
     Attributes:
         unit: what decides: cycles where they are modelled, else instructions.
     """
 
-    def __init__(self, target: QemuTarget) -> None:
-        """Find the plugin, and at VLEN 256 LLVM.
+    def __init__(
+        self, program: Path, emulator: Path, environment: Mapping[str, str], vlen: int
+    ) -> None:
+        """Find the plugin, and at VLEN 256 LLVM; ``environment`` is all of the emulator's.
 
         Raises:
             MissingError: the plugin, or LLVM 22, is absent.
         """
-        self._target = target
-        self._plugin = target.program.parent.parent / "tools/qemu/librvvprof.so"
+        self._program, self._emulator, self._environment = program.resolve(), emulator, environment
+        self._plugin = program.parent.parent / "tools/qemu/librvvprof.so"
         if not self._plugin.is_file():
             raise MissingError(f"{self._plugin} is not built: run ./scripts/setup.sh")
-        self._prices: Prices | None = Pricer(find_tools()).prices if target.vlen == VLEN else None
+        self._prices: Prices | None = Pricer(find_tools()).prices if vlen == VLEN else None
         self.unit = INSTRUCTIONS if self._prices is None else CYCLES
         self._session, self._number = secrets.token_hex(16), 0
 
@@ -98,9 +99,9 @@ class Counter:
 
     def _run(self, folder: Path, plan: Sequence[str]) -> list[str]:
         # Names are the same in every run: their length moves the stack, and that cache lines.
-        (folder / "measure").symlink_to(self._target.program.resolve())
+        program = self._program
+        (folder / "measure").symlink_to(program)
         (folder / "rvvprof.so").symlink_to(self._plugin.resolve())
-        program = self._target.program.resolve()
         try:
             offset = read_functions(program).offset(BOUNDARY)
         except KeyError:
@@ -110,10 +111,10 @@ class Counter:
         arguments = f"output=profile.txt,boundary={program.name}:{offset:#x}"
         try:
             done = subprocess.run(
-                [str(self._target.emulator), "-plugin", f"./rvvprof.so,{arguments}", "./measure"],
+                [str(self._emulator), "-plugin", f"./rvvprof.so,{arguments}", "./measure"],
                 input="".join(f"{line}\n" for line in plan).encode("ascii"),
                 cwd=folder,
-                env=self._target.environment,
+                env=self._environment,
                 capture_output=True,
                 timeout=_SECONDS,
                 check=False,

@@ -25,7 +25,7 @@ from nmpack.refusals import one_line
 from nmpack.tflite.names import printable
 from nmpack.tune.children import call
 from nmpack.tune.session import Command, LostError, Session, explain_end
-from nmpack.tune.targets import TargetError
+from nmpack.tune.targets import TargetError, own_kernels
 
 _CALL_SECONDS, _COPY_SECONDS, _RETURN_SECONDS = 60.0, 900.0, 60.0
 _DROPPED = 255
@@ -151,6 +151,13 @@ class SshTarget:
         self.path = f"{board.folder}/nmpack-measure-{self._digest[:16]}"
         self._machine = elf_machine(content[:20], program)
         self._reached = False
+
+    def counter(self) -> None:
+        """Return nothing: time is measured."""
+
+    def expected_kernels(self) -> str | None:
+        """Return the hash of this machine's build."""
+        return own_kernels()
 
     def start(self) -> Session:
         """Copy the program if it is not there, and start it.

@@ -13,6 +13,7 @@ from typing import Protocol
 from nmpack.errors import MissingError, NmpackError
 from nmpack.locations import find_measure
 from nmpack.runtime.qemu import cpu
+from nmpack.tune.counting import Counter
 from nmpack.tune.protocol import Machine
 from nmpack.tune.session import Command, Session, explain_end
 
@@ -35,6 +36,12 @@ class Target(Protocol):
     def start(self) -> Session:
         """Start it; raises what :class:`~nmpack.tune.session.Session` and the target have."""
 
+    def counter(self) -> Counter | None:
+        """Return what counts there; None where time means something."""
+
+    def expected_kernels(self) -> str | None:
+        """Return the hash of the kernels that the program there is to have; None takes any."""
+
 
 @dataclass(frozen=True, slots=True)
 class NativeTarget:
@@ -53,6 +60,12 @@ class NativeTarget:
         """Start the program."""
         limit = [] if self.isa is None else ["--isa", self.isa]
         return Session(Command([str(self.program), *limit], self.name, explain_end(self.name)))
+
+    def counter(self) -> None:
+        """Return nothing: time is measured."""
+
+    def expected_kernels(self) -> None:
+        """Return nothing: the program is this machine's build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,18 @@ class QemuTarget:
         argv = [str(self.emulator), str(self.program)]
         environment = dict(os.environ) | self.environment
         return Session(Command(argv, self.name, explain_end(self.name), environment))
+
+    def counter(self) -> Counter:
+        """Return what counts there.
+
+        Raises:
+            MissingError: the plugin, or LLVM 22, is absent.
+        """
+        return Counter(self.program, self.emulator, self.environment, self.vlen)
+
+    def expected_kernels(self) -> str | None:
+        """Return the hash of this machine's build."""
+        return own_kernels()
 
 
 def native_target(isa: str | None = None) -> NativeTarget:

@@ -19,7 +19,7 @@ from nmpack.tune.records import Found
 from nmpack.tune.rounds import Decision, Trial, decide
 from nmpack.tune.shapes import Setting
 from nmpack.tune.store import Store
-from nmpack.tune.targets import QemuTarget, Target, require_kernels
+from nmpack.tune.targets import Target, require_kernels
 
 TIME = "ns"
 #: How far a drawn filter's densities may be from the model's. In tiles that are higher than the
@@ -145,7 +145,7 @@ def tune(
         NmpackError: the target cannot be used from the start.
     """
     start = time.monotonic()
-    counter = Counter(target) if isinstance(target, QemuTarget) else None
+    counter = target.counter()
     if counter is not None and threads != 1:
         raise NmpackError(f"instructions are counted with one thread, got --threads {threads}")
     with Rig(target) as rig:
