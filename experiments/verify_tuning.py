@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
     counts = Counter(pair.verdict for pair in pairs)
     shown.caption = (
-        f"{known} layers in two layouts: {len(pairs)} choices differ from the default, "
+        f"{known} layers in two layouts; choices that differ from the default: {len(pairs)}, "
         + ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("faster", "equal", "slower"))
     )
     console().print(shown)
