@@ -6,8 +6,10 @@
                            run there with qemu-riscv64 -L FOLDER PROGRAM
   make_sysroot.py llvm     the LLVM for this machine that knows the SpacemiT X60,
                            third_party/llvm.toml; nmpack rvv-report finds it
+  make_sysroot.py sshd     the ssh server for this machine that tests start,
+                           third_party/sshd.toml
 
-The folder is $XDG_CACHE_HOME/nmpack/<sysroot or llvm>/<arch> (~/.cache when XDG_CACHE_HOME is
+The folder is $XDG_CACHE_HOME/nmpack/<sysroot, llvm or sshd>/<arch> (~/.cache when XDG_CACHE_HOME is
 unset); its path is the last line printed. apt resolves, downloads and verifies (signed index,
 SHA-256) with lists and settings of its own under the cache: nothing of this machine's apt is
 changed, and root is not needed. The mirror is the one this machine's apt sources name.
@@ -197,7 +199,7 @@ def make(sysroot: Path, wanted: dict[str, Any], arch: str, mirror: str | None) -
         made = Path(temporary) / "root"
         made.mkdir()
         unpack(packages, made)
-        if not list(made.glob(f"usr/lib/*/{wanted['file']}")):
+        if not list(made.glob(f"usr/{wanted['file']}")):
             raise ToolError(
                 f"expected {wanted['file']} in {wanted['package']} {version}, found none"
             )
@@ -219,9 +221,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", default="sysroot", choices=("sysroot", "llvm"))
+    parser.add_argument("what", nargs="?", default="sysroot", choices=("sysroot", "llvm", "sshd"))
     parser.add_argument(
-        "--arch", choices=ARCHES, help="default: riscv64 for the sysroot, this machine's for llvm"
+        "--arch", choices=ARCHES, help="default: riscv64 for the sysroot, this machine's otherwise"
     )
     parser.add_argument("--check", action="store_true", help="only say whether it is whole")
     parser.add_argument("--offline", action="store_true", help="never touch the network")
@@ -234,7 +236,7 @@ def main() -> int:
     arch = arguments.arch or ("riscv64" if what == "sysroot" else own)
     wanted = tomllib.loads((ROOT / "third_party" / pins).read_text(encoding="utf-8"))
     folder = cache / what / arch
-    again = "scripts/make_sysroot.py" + (" llvm" if what == "llvm" else "")
+    again = "scripts/make_sysroot.py" + ("" if what == "sysroot" else f" {what}")
     with exclusive(cache / what / f".{arch}.lock", "make_sysroot.py"):
         wrong = problem(folder, wanted)
         if wrong is not None or arguments.force:

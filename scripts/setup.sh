@@ -17,7 +17,7 @@ Makes all that nmpack needs, in this order:
   4. sources               third_party/<name>, by scripts/fetch_sources.py
   5. patched trees         third_party/patched, by scripts/apply_patches.py
   6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py; with it, not for the demo, the LLVM
-                           that models RISC-V cores
+                           that models RISC-V cores, and the ssh server that tests start
   7. host build            build/host
   8. riscv64 build         build/riscv64
 
@@ -353,6 +353,14 @@ make_sysroot() {
   python3 scripts/make_sysroot.py
 }
 
+make_sshd() {
+  python3 scripts/make_sysroot.py sshd
+  # Root's hands those who have not logged in yet to a user of that name.
+  if [ "$(id -u)" -eq 0 ] && ! getent passwd sshd >/dev/null; then
+    useradd --system --gid nogroup --home-dir /run/sshd --shell /usr/sbin/nologin sshd
+  fi
+}
+
 # .venv, with less and less in it.
 make_main() { make_environment .venv requirements/main.lock finish_main nmpack-lock.sha256; }
 make_demo() { make_environment .venv requirements/main.lock finish_demo nmpack-{demo,lock}.sha256; }
@@ -398,6 +406,7 @@ main() {
   if [ "$part" = all ] && $riscv64; then
     make_sysroot
     python3 scripts/make_sysroot.py llvm
+    make_sshd
   fi
   begin "host build (build/host)" build-host
   build build/host "--native-file scripts/native/clang.ini" "${host[@]}"

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tune_samples import LAYER, MACHINE, small_model
 
 from nmpack.errors import MissingError, NmpackError
-from nmpack.locations import find_measure
+from nmpack.locations import cache_folder, find_measure
 from nmpack.runtime.qemu import cpu
 from nmpack.tune import ssh
 from nmpack.tune.measuring import Rig
@@ -35,7 +35,6 @@ from nmpack.tune.table import load_table
 from nmpack.tune.targets import TargetError, require_kernels
 
 pytestmark = pytest.mark.riscv64
-SSHD = Path("/usr/sbin/sshd")
 WRAPPER = ("env", f"QEMU_CPU={cpu(256)}", "qemu-riscv64")
 CONFIG = """\
 ListenAddress 127.0.0.1:{port}
@@ -50,12 +49,24 @@ MaxStartups 100
 """
 
 
+def find_sshd() -> list[str]:
+    """How the sshd is started that lies beside the system, on its own loader and libraries."""
+    root = next((cache_folder() / "sshd").glob("*/usr/sbin/sshd"), Path("/")).parents[2]
+    loader = next(root.glob("lib/*/ld-linux-*.so.*"), None)
+    if loader is None:
+        pytest.fail("there is no sshd: run scripts/make_sysroot.py sshd", pytrace=False)
+    libraries = f"{loader.parent}:{root / 'usr/lib' / loader.parent.name}"
+    # It would start itself again for each connection, without them: -r.
+    sshd = str(root / "usr/sbin/sshd")
+    return [str(loader), "--library-path", libraries, "--argv0", sshd, sshd, "-r"]
+
+
 class Server:
     """A sshd of our own, and how it is reached."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, sshd: Sequence[str], folder: Path) -> None:
         """Make keys and a configuration, and start it."""
-        self.folder, self._process = folder, None
+        self._sshd, self.folder, self._process = sshd, folder, None
         for name in ("host", "key", "stranger"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
             subprocess.run(command, check=True)
@@ -76,7 +87,7 @@ class Server:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", self.folder / "config"], stderr=log
+                [*self._sshd, "-D", "-e", "-f", self.folder / "config"], stderr=log
             )
         for _ in range(100):
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -104,9 +115,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A sshd; its absence is a failure, not a skip."""
-    if not SSHD.is_file():
-        pytest.fail(f"{SSHD} is missing: apt-get install openssh-server", pytrace=False)
-    running = Server(tmp_path_factory.mktemp("sshd"))
+    running = Server(find_sshd(), tmp_path_factory.mktemp("sshd"))
     yield running
     running.stop()
 

@@ -32,10 +32,11 @@ def test_offline_and_check_need_a_sysroot(run: Run) -> None:
         assert "found none or an incomplete one; run scripts/make_sysroot.py" in message
 
 
-def test_llvm_is_asked_for_by_name(run: Run) -> None:
-    message = run("make_sysroot.py", "llvm", "--check").error()
-    assert "/llvm/" in message
-    assert message.endswith("run scripts/make_sysroot.py llvm\n")
+@pytest.mark.parametrize("what", ["llvm", "sshd"])
+def test_what_is_for_this_machine_is_asked_for_by_name(run: Run, what: str) -> None:
+    message = run("make_sysroot.py", what, "--check").error()
+    assert f"/{what}/" in message
+    assert message.endswith(f"run scripts/make_sysroot.py {what}\n")
     done = run("make_sysroot.py", "gcc")
     assert done.status == 2
     assert "invalid choice: 'gcc'" in done.err
