@@ -14,6 +14,7 @@ from nmpack.cli.tables import measured_on, new_table
 from nmpack.errors import NmpackError
 from nmpack.files import write_json, write_text
 from nmpack.report.data import Report
+from nmpack.report.tables import COLUMNS
 from nmpack.tflite.names import printable
 
 
@@ -100,24 +101,11 @@ def _require_distinct(arguments: argparse.Namespace) -> None:
 
 def _table(report: Report) -> Table:
     """Tabulate the layers, and say what is missing."""
-    table = new_table(
-        "layer", ">kept", "layout", "kernel", ">upstream ms", ">own dense ms", ">sparse ms",
-        ">bound ms", ">speedup", "reason",
-    )  # fmt: skip
+    columns = [column for column in COLUMNS if column.on_terminal]
+    table = new_table(*((">" if column.form else "") + column.head for column in columns))
     for layer in report.layers:
         record = layer.record()
-        table.add_row(
-            record["layer"],
-            f"{100 * record['kept']:.1f}%",
-            record["layout"] or "",
-            printable(record["kernel"] or ""),
-            *(
-                "" if record[key] is None else f"{record[key]:.4f}"
-                for key in ("upstream_dense_ms", "own_dense_ms", "sparse_ms", "bound_ms")
-            ),
-            "" if layer.speedup is None else f"{layer.speedup:.2f}x",
-            printable(record["reason"] or ""),
-        )
+        table.add_row(*(printable(column.text(record[column.field])) for column in columns))
     whole = ", ".join(
         f"{way} {1e3 * one.plain.median:.3f} ms" for way, one in report.profiles.items()
     )

@@ -13,6 +13,7 @@ from nmpack.measure.benchmark import BenchReport
 from nmpack.measure.decisions import CHOSEN, LeftReport
 from nmpack.measure.inspection import ModelReport, SubgraphReport
 from nmpack.measure.layer_bench import LayerBenchReport, geometric_mean
+from nmpack.measure.machine import busy_note
 from nmpack.measure.profile_report import ProfileReport
 from nmpack.measure.stats import Summary
 from nmpack.peers.contenders import BUILT_IN, OURS
@@ -224,11 +225,7 @@ def measured_on(report: BenchReport | LayerBenchReport | PeerReport | ProfileRep
 
 def load_note(machine: Mapping[str, Any]) -> str:
     """Say how busy the machine was, and what follows from that."""
-    load = machine["load_average"]
-    note = f"load average at the start {load}"
-    if load > machine["cores"]:
-        note += "\nThe machine was busy with other work: do not quote these times."
-    return note
+    return f"load average at the start {machine['load_average']}\n{busy_note(machine)}".rstrip()
 
 
 def new_table(*headers: str) -> Table:

@@ -18,7 +18,7 @@ from typing import Any
 from nmpack.errors import NmpackError
 from nmpack.measure.machine import describe_machine
 from nmpack.measure.rounds import interleave, require_counts
-from nmpack.measure.stats import Summary, paired_ratios, summarise
+from nmpack.measure.stats import Summary, milliseconds, paired_ratios, summarise
 from nmpack.progress import Progress, silent
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
 from nmpack.runtime.process import EngineProcess
@@ -73,16 +73,12 @@ class BenchReport:
         """Return plain values for JSON; ``schema`` is 1, times are in milliseconds."""
         timings = []
         for item in self.timings:
-            scaled = {
-                key: value if key == "n" else 1e3 * value
-                for key, value in item.seconds.to_dict().items()
-            }
             timings.append(
                 {
                     "model": item.model,
                     "engine": item.engine.to_dict(),
-                    "milliseconds": scaled,
-                    "rounds_ms": [[1e3 * value for value in row] for row in item.rounds],
+                    "milliseconds": item.seconds.milliseconds(),
+                    "rounds_ms": milliseconds(item.rounds),
                     "peak_memory_bytes": item.peak_memory,
                     "memory_before_bytes": item.memory_before,
                     "difference": item.difference,

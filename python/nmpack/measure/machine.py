@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_average": round(os.getloadavg()[0], 2),
     }
+
+
+def busy_note(machine: Mapping[str, Any]) -> str:
+    """Say what follows where a machine, as described, was busy; empty where it was not."""
+    if machine["load_average"] <= machine["cores"]:
+        return ""
+    return "The machine was busy with other work: do not quote these times."
 
 
 def _read(path: str) -> str:

@@ -29,6 +29,15 @@ class Summary:
         """Return the fields and the interquartile range."""
         return asdict(self) | {"iqr": self.iqr}
 
+    def milliseconds(self) -> dict[str, float]:
+        """Return a summary of seconds as :meth:`to_dict` does, in milliseconds."""
+        return {key: x if key == "n" else 1e3 * x for key, x in self.to_dict().items()}
+
+
+def milliseconds(rounds: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return seconds, by round, in milliseconds."""
+    return [[1e3 * value for value in row] for row in rounds]
+
 
 def summarise(values: Sequence[float]) -> Summary:
     """Summarise at least one value."""

@@ -178,7 +178,6 @@ class _Field:
 def _timing(
     contender: Contender, child: ChildProcess, gap: float, rounds: list[tuple[float, ...]]
 ) -> PeerTiming:
-    assert isinstance(child, EngineProcess | PeerProcess)
     return PeerTiming(
         contender,
         tuple(rounds),
@@ -186,7 +185,7 @@ def _timing(
         memory_before=child.memory_before,
         difference=gap,
         cores_used=child.cores_used,
-        settings=child.settings if isinstance(child, PeerProcess) else {},
+        settings=child.settings,
     )
 
 

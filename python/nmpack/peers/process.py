@@ -41,9 +41,7 @@ class PeerProcess(ChildProcess):
         super().__init__(
             python, _WORKER, label, timeout=_TIMEOUT, environment=peer_environment(threads)
         )
-        self.settings: dict[str, str] = {}
         self.versions: dict[str, str] = {}
-        self.memory_before = 0
 
     def make(self, form: str, source: Path, target: Path) -> None:
         """Write ``target``, the network of the file ``source`` in another form.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nmpack.measure.stats import Summary, paired_ratios, summarise
+from nmpack.measure.stats import Summary, milliseconds, paired_ratios, summarise
 from nmpack.peers.contenders import BUILT_IN, OURS, Contender
 
 #: Cores above the number of threads that are still no sign of further threads.
@@ -56,16 +56,10 @@ class PeerTiming:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; times are in milliseconds, None without any."""
         seconds, processor = self.seconds, self.processor_seconds
-        scaled = None
-        if seconds is not None:
-            scaled = {
-                key: value if key == "n" else 1e3 * value
-                for key, value in seconds.to_dict().items()
-            }
         return {
             "engine": self.contender.to_dict() | {"settings": dict(self.settings)},
-            "milliseconds": scaled,
-            "rounds_ms": [[1e3 * value for value in row] for row in self.rounds],
+            "milliseconds": None if seconds is None else seconds.milliseconds(),
+            "rounds_ms": milliseconds(self.rounds),
             "peak_memory_bytes": self.peak_memory,
             "memory_before_bytes": self.memory_before,
             "difference": self.difference,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
+from nmpack.measure.machine import busy_note
 from nmpack.report.charts import Point, bars, mark, milliseconds, roofline
 from nmpack.report.data import BOUND, OWN, SPARSE, UPSTREAM, Layer, Report
 from nmpack.report.markup import Markup, document, element, escaped
@@ -72,9 +73,8 @@ def _whole(report: Report) -> Iterator[Markup]:
     )
     yield element("figure", bars("Whole inference", seconds, max(seconds.values())), class_="whole")
     yield _legend(report)
-    machine = report.sparse.machine
-    if machine["load_average"] > machine["cores"]:
-        yield element("p", "The machine was busy with other work: do not quote these times.")
+    if note := busy_note(report.sparse.machine):
+        yield element("p", note)
 
 
 def _legend(report: Report) -> Markup:

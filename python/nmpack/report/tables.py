@@ -13,39 +13,49 @@ from nmpack.report.markup import Markup, element
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    """A column of the table of choices: its head, a field of a layer's record, and its form."""
+class Column:
+    """A column of the table of layers: its head, a field of a layer's record, and a number's form.
+
+    The page has all columns in this order, the terminal those of ``on_terminal``.
+    """
 
     head: str
     field: str
     form: Callable[[Any], str] | None = None
+    on_terminal: bool = True
+
+    def text(self, value: Any) -> str:
+        """Return what stands in a cell; nothing is known of None."""
+        if value is None:
+            return ""
+        return str(value) if self.form is None else self.form(value)
 
 
 def _fixed(value: float) -> str:
     return f"{value:.3f}"
 
 
-_COLUMNS = (
-    _Column("layer", "layer"),
-    _Column("weights OHWI", "weights"),
-    _Column("kept", "kept", lambda value: f"{100 * value:.1f} %"),
-    _Column("pattern", "pattern"),
-    _Column("layout", "layout"),
-    _Column("kernel", "kernel"),
-    _Column("reason", "reason"),
-    _Column("predicted", "predicted_speedup", lambda value: f"{value:.2f}x"),
-    _Column("measured", "speedup", lambda value: f"{value:.2f}x"),
-    _Column("sparse ms", "sparse_ms", _fixed),
-    _Column("upstream ms", "upstream_dense_ms", _fixed),
-    _Column("own dense ms", "own_dense_ms", _fixed),
-    _Column("bound ms", "bound_ms", _fixed),
+COLUMNS = (
+    Column("layer", "layer"),
+    Column("weights OHWI", "weights", on_terminal=False),
+    Column("kept", "kept", lambda value: f"{100 * value:.1f} %"),
+    Column("pattern", "pattern", on_terminal=False),
+    Column("layout", "layout"),
+    Column("kernel", "kernel"),
+    Column("reason", "reason"),
+    Column("predicted", "predicted_speedup", lambda value: f"{value:.2f}x", on_terminal=False),
+    Column("measured", "speedup", lambda value: f"{value:.2f}x"),
+    Column("sparse ms", "sparse_ms", _fixed),
+    Column("upstream ms", "upstream_dense_ms", _fixed),
+    Column("own dense ms", "own_dense_ms", _fixed),
+    Column("bound ms", "bound_ms", _fixed),
 )
 
 
 def choices_table(report: Report) -> Markup:
     """Return a row for each layer; columns of which nothing is known are left out."""
     records = [layer.record() for layer in report.layers]
-    columns = [one for one in _COLUMNS if any(record[one.field] is not None for record in records)]
+    columns = [one for one in COLUMNS if any(record[one.field] is not None for record in records)]
     head = [
         element(
             "th", element("button", one.head, type="button"), scope="col",
@@ -59,13 +69,13 @@ def choices_table(report: Report) -> Markup:
     return _scrolled("Layers", element("tr", *head), *rows)
 
 
-def _cell(column: _Column, value: Any) -> Markup:
+def _cell(column: Column, value: Any) -> Markup:
     if column.field == "layer":
         return element("th", value, scope="row")
     if column.form is None:
         wide = column.field in ("reason", "pattern")
-        return element("td", value or "", class_="text" if wide else "word")
-    shown = "" if value is None else column.form(value)
+        return element("td", column.text(value), class_="text" if wide else "word")
+    shown = column.text(value)
     return element("td", shown, class_="number", data_value="" if value is None else repr(value))
 
 

@@ -46,8 +46,16 @@ class Signature:
 
 
 class ChildProcess(Ended):
-    """A worker module in a process of its own, with the verbs that every worker has."""
+    """A worker module in a process of its own, with the verbs that every worker has.
 
+    Attributes:
+        label: who it is, for messages.
+        settings: how its runtime was set up, for reports.
+        memory_before: bytes that it held before it had a network.
+    """
+
+    settings: Mapping[str, str]
+    memory_before: int
     #: What dies when the child does, for messages.
     what = "runtime"
 
@@ -70,6 +78,7 @@ class ChildProcess(Ended):
             environment: of the child; :func:`child_environment` when None.
         """
         self.label = label
+        self.settings, self.memory_before = {}, 0
         self._timeout = timeout
         self._spent = [0.0, 0.0]
         self._bound = False

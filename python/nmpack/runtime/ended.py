@@ -18,15 +18,18 @@ def signal_name(number: int) -> str:
 
 
 class Ended(ABC):
-    """A context around a child process: closed at its end, killed first if an error leaves it."""
+    """A context around what holds something: closed at its end.
+
+    A child process is killed first if an error leaves the context.
+    """
 
     @abstractmethod
     def kill(self) -> None:
-        """End the child by force."""
+        """End the child by force, if there is one."""
 
     @abstractmethod
     def close(self) -> None:
-        """End the child and give back what it held."""
+        """End the child, if there is one, and give back what was held."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -38,7 +41,7 @@ class Ended(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the child."""
+        """Close it."""
         if error is not None:
             self.kill()
         self.close()

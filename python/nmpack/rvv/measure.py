@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmpack.errors import MissingError, NmpackError
+from nmpack.errors import MissingError
 from nmpack.locations import LIBRARY, ROOT, named
-from nmpack.runtime.elf import read_functions
 from nmpack.runtime.qemu import cpu, execute, find_target, nmpack_run
 from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
-from nmpack.rvv.profile import read_profile
+from nmpack.rvv.plugin import find_plugin, plugin_options, read_counts
 from nmpack.rvv.variants import Variant, prune_file
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import Subgraph
@@ -28,8 +27,6 @@ from nmpack.tflite.operator_codes import (
     TRANSPOSE_CONV,
 )
 
-#: The function of XNNPACK that runs one operator.
-BOUNDARY = "xnn_run_operator_with_index"
 _WEIGHTED = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV, BATCH_MATMUL)
 _KERNELS = re.compile(r"(gemm|conv|spmm)\w*_ukernel")
 
@@ -123,15 +120,11 @@ def measure(
         InterpreterError: the program refuses, crashes or takes too long.
     """
     target = find_target()
-    plugin = target.program.parent.parent / "tools/qemu/librvvprof.so"
-    if not plugin.is_file():
-        raise MissingError(f"{plugin} is not built: run ./scripts/setup.sh")
+    plugin = find_plugin(target.program)
     library = (find_upstream() if variant.upstream else target.library).resolve()
     with tempfile.TemporaryDirectory(prefix="nmpack-") as name:
         folder = Path(name)
-        # Names are the same in every run: their length moves the stack, and that moves cache lines.
         (folder / "run").symlink_to(target.program.resolve())
-        (folder / "rvvprof.so").symlink_to(plugin.resolve())
         (folder / "delegate.so").symlink_to(library)
         if variant.pattern is None:
             (folder / "model.tflite").symlink_to(Path(model).resolve())
@@ -139,7 +132,7 @@ def measure(
             prune_file(model, folder / "model.tflite", variant.pattern)
         file = TFLiteFile(folder / "model.tflite")
         program = [
-            str(target.emulator), "-plugin", f"./rvvprof.so,{_arguments(library)}",
+            str(target.emulator), *plugin_options(folder, plugin, library),
             "-L", str(target.sysroot), "./run",
         ]  # fmt: skip
         given = {"nm": variant.nm, "layout": variant.layout} | dict(options or {})
@@ -148,18 +141,8 @@ def measure(
         )
         # Nor has the stack another environment.
         execute(command, {"QEMU_CPU": cpu(vlen), "LC_ALL": "C"}, timeout, folder)
-        operators = account(read_profile(folder / "profile.txt"), prices)
+        operators = account(read_counts(folder), prices)
         return _result(variant, operators, file.primary)
-
-
-def _arguments(library: Path) -> str:
-    try:
-        offset = read_functions(library).offset(BOUNDARY)
-    except KeyError:
-        raise NmpackError(
-            f"{library}: expected the function {BOUNDARY}, found none; is the file stripped?"
-        ) from None
-    return f"output=profile.txt,boundary={library.name}:{offset:#x}"
 
 
 def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) -> Result:

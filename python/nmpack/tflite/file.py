@@ -57,7 +57,8 @@ class TFLiteFile:
             with self.path.open("rb") as file:
                 self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError) as error:
-            raise ModelError(f"{self.path}: cannot be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else None
+            raise ModelError(f"{self.path}: cannot be read: {why or error}") from error
         try:
             self._parse()
         except ModelError as error:

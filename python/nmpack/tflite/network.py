@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.quiet import import_module, silenced
-from nmpack.tflite.builder import aligned_builder
+from nmpack.tflite.builder import packed
 
 Array = npt.NDArray[Any]
 _TYPES = {np.dtype(np.float32): "FLOAT32", np.dtype(np.int32): "INT32"}
@@ -25,7 +25,6 @@ class Network:
     def __init__(self) -> None:
         with silenced():
             self._schema = import_module("ai_edge_litert.schema_py_generated", "interpreter")
-            self._flatbuffers = import_module("flatbuffers", "interpreter")
         self._model = self._schema.ModelT()
         self._model.version, self._model.operatorCodes = 3, []
         self._model.buffers = [self._schema.BufferT()]
@@ -111,9 +110,7 @@ class Network:
         """Return the file of a network from ``x`` to ``y``."""
         self._graph.inputs, self._graph.outputs = [x], [y]
         self._model.subgraphs = [self._graph]
-        builder = aligned_builder(self._flatbuffers)
-        builder.Finish(self._model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return packed(self._model)
 
     def _windows(
         self, name: str, operands: list[int], channels: int, options: Any, stride: int,

@@ -18,14 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from nmpack.checks import FormatError, parse_object
-from nmpack.errors import MissingError, NmpackError
 from nmpack.measure.stats import Summary, summarise
 from nmpack.refusals import one_line
-from nmpack.runtime.elf import read_functions
 from nmpack.rvv.account import Operator, Prices, account
 from nmpack.rvv.mca import VLEN, Pricer, find_tools
-from nmpack.rvv.measure import BOUNDARY
-from nmpack.rvv.profile import Profile, Segment, read_profile
+from nmpack.rvv.plugin import find_plugin, plugin_options, read_counts
+from nmpack.rvv.profile import Profile, Segment
 from nmpack.tflite.names import printable
 from nmpack.tune import rounds
 from nmpack.tune.protocol import (
@@ -61,9 +59,7 @@ class Counter:
             MissingError: the plugin, or LLVM 22, is absent.
         """
         self._program, self._emulator, self._environment = program.resolve(), emulator, environment
-        self._plugin = program.parent.parent / "tools/qemu/librvvprof.so"
-        if not self._plugin.is_file():
-            raise MissingError(f"{self._plugin} is not built: run ./scripts/setup.sh")
+        self._plugin = find_plugin(program)
         self._prices: Prices | None = Pricer(find_tools()).prices if vlen == VLEN else None
         self.unit = INSTRUCTIONS if self._prices is None else CYCLES
         self._session, self._number = secrets.token_hex(16), 0
@@ -81,8 +77,7 @@ class Counter:
         with tempfile.TemporaryDirectory(prefix="nmpack-") as folder:
             said = self._run(Path(folder), [*plan, "quit"])
             self._check(said, definition)
-            profile = read_profile(Path(folder) / "profile.txt")
-            operators = account(one_region(profile), self._prices)[1:]
+            operators = account(one_region(read_counts(Path(folder))), self._prices)[1:]
         trials = []
         for name, operator in zip(names, first_runs(operators, len(names)), strict=True):
             totals = operator.totals
@@ -98,20 +93,11 @@ class Counter:
         )
 
     def _run(self, folder: Path, plan: Sequence[str]) -> list[str]:
-        # Names are the same in every run: their length moves the stack, and that cache lines.
-        program = self._program
-        (folder / "measure").symlink_to(program)
-        (folder / "rvvprof.so").symlink_to(self._plugin.resolve())
-        try:
-            offset = read_functions(program).offset(BOUNDARY)
-        except KeyError:
-            raise NmpackError(
-                f"{program}: expected the function {BOUNDARY}, found none; is it stripped?"
-            ) from None
-        arguments = f"output=profile.txt,boundary={program.name}:{offset:#x}"
+        (folder / "measure").symlink_to(self._program)
+        options = plugin_options(folder, self._plugin, self._program)
         try:
             done = subprocess.run(
-                [str(self._emulator), "-plugin", f"./rvvprof.so,{arguments}", "./measure"],
+                [str(self._emulator), *options, "./measure"],
                 input="".join(f"{line}\n" for line in plan).encode("ascii"),
                 cwd=folder,
                 env=self._environment,

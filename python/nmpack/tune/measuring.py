@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nmpack.measure.stats import summarise
+from nmpack.runtime.ended import Ended
 from nmpack.tune import rounds
 from nmpack.tune.budget import Budget
 from nmpack.tune.protocol import Candidate, Definition, Machine, RefusedError
@@ -28,7 +29,7 @@ class Startable(Protocol):
         """Start it; see :class:`~nmpack.tune.session.Session` for what this may raise."""
 
 
-class Rig:
+class Rig(Ended):
     """A session that lasts: a program that ended is started anew, its layer made again."""
 
     def __init__(self, target: Startable) -> None:
@@ -95,17 +96,13 @@ class Rig:
         if self._layer is not None:
             self._session.define("layer", *self._layer)
 
+    def kill(self) -> None:
+        """End the program by force."""
+        self._session.kill()
+
     def close(self) -> None:
         """End the program."""
         self._session.close()
-
-    def __enter__(self) -> Rig:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the program."""
-        self.close()
 
 
 class Race:

@@ -18,6 +18,7 @@ from nmpack.checks import FormatError, parse_object
 from nmpack.errors import NmpackError
 from nmpack.locations import data_folder
 from nmpack.measure.stats import Summary
+from nmpack.runtime.ended import Ended
 from nmpack.tune.entries import (
     Origin,
     Subject,
@@ -78,7 +79,7 @@ def default_database() -> Path:
     return data_folder() / "tuning.sqlite"
 
 
-class Database:
+class Database(Ended):
     """The file; every trouble with it is a :class:`RecordsError`."""
 
     def __init__(self, path: str | Path) -> None:
@@ -228,15 +229,10 @@ class Database:
         except FormatError as error:
             raise RecordsError(f"{self.path}: a record is damaged: {error}") from error
 
+    def kill(self) -> None:
+        """There is no child."""
+
     def close(self) -> None:
         """Close it."""
         with suppress(sqlite3.Error):
             self._connection.close()
-
-    def __enter__(self) -> Database:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
