@@ -29,6 +29,7 @@ from nmpack.tune.targets import native_target, qemu_target
 
 pytestmark = pytest.mark.torch
 SHIPPED = Path(fit_costs.__file__).parent / "records/epyc-zen3-fma3.jsonl.gz"
+MODELLED = SHIPPED.with_name("x60-modelled.jsonl.gz")
 BATCH = Layer(3, 9, 7, 2, 12, 24, 3, 2, 2, 1, 1, 2, 1, 0, 1, 2, 0.25, 8, 4)
 
 
@@ -101,6 +102,26 @@ def test_costs_that_made_the_times_are_found(shipped: tuple[list[Sample], Costs]
     assert {name: found[name] for name in found if name not in names} == {
         name: table[name] for name in table if name not in names
     }
+
+
+def test_costs_that_a_table_leaves_out_are_found() -> None:
+    samples, table = cost_samples.load(MODELLED)
+    assert table is not None
+    assert {item.unit for item in samples} == {"x60-cycles"}
+    names = ("nhwc_operator", "cnhw_operator", "nmspmm_call")
+    assert not any(table[name] for name in names)
+    truth = table | dict(zip(names, (3000.0, 1500.0, 20.0), strict=True))
+    runs = [
+        Run(
+            {name: 0.3 * predict(paid, truth) for name, paid in item.paid.items()},
+            item.paid,
+            item.layouts,
+        )
+        for item in cost_fit.runs_of(samples, table)
+    ]
+    found, _ = cost_fit.fit(runs, table)
+    for name in names:
+        assert found[name] == pytest.approx(truth[name], rel=0.1)
 
 
 @pytest.mark.parametrize("isa", ["fma3", "rvv"])
