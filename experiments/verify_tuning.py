@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Time what a tuning table chose again, against the default, in a process that did not tune.
+"""Time what a tuning table chose again, against the default, in processes that did not tune.
 
     nmpack tune r50.tflite --output r50.tuning
     python experiments/verify_tuning.py r50.tflite r50.tuning
 
 The default and the tuned choice take turns in each layer and layout where they differ. Of each pair
-the ratio of every round is taken: its median, its quartiles, and whether the interval of 95 % of
-the median is above 1 (faster), below (slower), or holds it (equal).
+the ratio of every round is taken, of all processes: its median, its quartiles, and whether the
+interval of 95 % of the median is above 1 (faster), below (slower), or holds it (equal).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,31 +92,38 @@ def judged(item: ModelLayer, pair: tuple[str, str, str], found: Sequence[rounds.
     )  # fmt: skip
 
 
-def verify(model: str, table: Table, count: int) -> tuple[list[Pair], int]:
-    """Time each pair in so many rounds; returns them, and how many layers the table has.
+def known_layers(model: str, table: Table) -> list[tuple[ModelLayer, TableLayer]]:
+    """Return the layers of a model that a table has, each with its row."""
+    rows = {(item.sizes, item.densities): item for item in table.layers}
+    found = []
+    for item in layers_of(model).layers:
+        densities = tuple(round(value, _DENSITY_DIGITS) for value in item.densities)
+        if row := rows.get((table_sizes(item.layer), densities)):
+            found.append((item, row))
+    return found
+
+
+def verify(
+    layers: Sequence[tuple[ModelLayer, TableLayer]], table: Table, processes: int, count: int
+) -> list[Pair]:
+    """Time each pair in so many rounds of each process.
 
     Raises:
         NmpackError: the table is of another machine or build.
     """
-    pairs = []
-    by_layer = {(item.sizes, item.densities): item for item in table.layers}
-    known = 0
-    with Rig(native_target()) as rig:
-        machine = rig.machine
-        for what in ("isa", "vlen", "kernels", "cpu"):
-            if (got := getattr(table, what)) != (expected := getattr(machine, what)):
-                raise NmpackError(f"expected a table of the {what} {expected}, got {got}")
-        setting = Setting(table.threads, evict=evicted_bytes(machine))
-        for item in layers_of(model).layers:
-            densities = tuple(round(value, _DENSITY_DIGITS) for value in item.densities)
-            row = by_layer.get((table_sizes(item.layer), densities))
-            if row is None:
-                continue
-            known += 1
-            definition = rig.define(item.layer, setting)
-            for pair in differing(definition, row):
-                pairs.append(judged(item, pair, race(rig, pair[1:], count)))
-    return pairs, known
+    found: defaultdict[tuple[ModelLayer, tuple[str, str, str]], list[rounds.Round]]
+    found = defaultdict(list)
+    for _ in range(processes):
+        with Rig(native_target()) as rig:
+            machine = rig.machine
+            for what in ("isa", "vlen", "kernels", "cpu"):
+                if (got := getattr(table, what)) != (expected := getattr(machine, what)):
+                    raise NmpackError(f"expected a table of the {what} {expected}, got {got}")
+            setting = Setting(table.threads, evict=evicted_bytes(machine))
+            for item, row in layers:
+                for pair in differing(rig.define(item.layer, setting), row):
+                    found[item, pair] += race(rig, pair[1:], count)
+    return [judged(item, pair, timed) for (item, pair), timed in found.items()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,11 +134,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("model", help="that was tuned")
     parser.add_argument("table", type=Path, help="that nmpack tune --output wrote")
     parser.add_argument(
-        "--rounds", type=positive, default=12, metavar="N",
-        help=f"of each pair (default 12); below {rounds.LEAST_ROUNDS} all are equal",
+        "--processes", type=positive, default=3, metavar="N", help="that time it (default 3)"
+    )
+    parser.add_argument(
+        "--rounds", type=positive, default=8, metavar="N",
+        help=f"of a pair in each (default 8); with fewer than {rounds.LEAST_ROUNDS} all are equal",
     )  # fmt: skip
     arguments = parser.parse_args(argv)
-    pairs, known = verify(arguments.model, load_table(arguments.table), arguments.rounds)
+    table = load_table(arguments.table)
+    layers = known_layers(arguments.model, table)
+    pairs = verify(layers, table, arguments.processes, arguments.rounds)
     shown = new_table(
         "layer", "pattern", "layout", "default", ">ms", "tuned", ">ms", ">gain", ">quartiles", ""
     )
@@ -145,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
     counts = Counter(pair.verdict for pair in pairs)
     shown.caption = (
-        f"{known} layers in two layouts; choices that differ from the default: {len(pairs)}, "
+        f"{len(layers)} layers in two layouts; choices that differ from the default: {len(pairs)}, "
         + ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("faster", "equal", "slower"))
     )
     console().print(shown)

@@ -114,6 +114,23 @@ def test_the_default_is_kept_where_the_gain_is_within_the_spread() -> None:
     assert 0.0 < gain.median - 1.0 < gain.iqr
 
 
+def test_the_choice_over_all_is_that_of_its_layout() -> None:
+    rows = race([CLEAR | {"cnhw-8x16": value} for value in (60.0, 95.0, 99.0, 140.0) * 6])
+    final = race([{"cnhw-4x24": 100.0, "cnhw-8x16": 90.0}] * FINAL_ROUNDS, "final")
+    decision = decide(DEFINITION, rows + final)
+    # The race's spread alone would not let it win.
+    assert decision.choices["cnhw"].name == "cnhw-8x16"
+    assert decision.choice == decision.choices["cnhw"]
+    assert decision.gain == decision.gains["cnhw"]
+    # Another layout that may be as fast is not taken for certain.
+    rows = race([CLEAR | {"nhwc-6x16": value} for value in (60.0, 80.0, 99.0, 140.0) * 6])
+    decision = decide(DEFINITION, rows + final)
+    assert decision.levels["nhwc-6x16"].median < decision.levels["cnhw-8x16"].median
+    assert decision.choice == decision.choices["cnhw"]
+    assert decision.choice is not None
+    assert decision.choice.name == "cnhw-8x16"
+
+
 def test_rounds_in_which_the_reference_drifts_do_not_count_beside_steady_ones() -> None:
     steady = race([CLEAR])
     drifting = [

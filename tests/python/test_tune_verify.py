@@ -63,7 +63,7 @@ def test_what_is_slower_than_the_default_is_told(rig: Rig, model: Path, tmp_path
     table, _ = table_for(rig, model, {"cnhw": worst})
     save_table(tmp_path / "a.tuning", table)
     done = subprocess.run(
-        [sys.executable, verify_tuning.__file__, model, tmp_path / "a.tuning", "--rounds", "8"],
+        [sys.executable, verify_tuning.__file__, model, tmp_path / "a.tuning", "--processes", "2"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
@@ -73,10 +73,13 @@ def test_what_is_slower_than_the_default_is_told(rig: Rig, model: Path, tmp_path
 
 def test_a_table_of_defaults_has_nothing_to_verify(rig: Rig, model: Path) -> None:
     table, _ = table_for(rig, model, {})
-    assert verify_tuning.verify(str(model), table, 1) == ([], 1)
+    layers = verify_tuning.known_layers(str(model), table)
+    assert len(layers) == 1
+    assert verify_tuning.verify(layers, table, 1, 1) == []
+    assert verify_tuning.known_layers(str(model), replace(table, layers=())) == []
 
 
 def test_a_table_of_other_kernels_is_refused(rig: Rig, model: Path) -> None:
     table, _ = table_for(rig, model, {})
     with pytest.raises(NmpackError, match="a table of the kernels"):
-        verify_tuning.verify(str(model), replace(table, kernels="0" * 16), 1)
+        verify_tuning.verify([], replace(table, kernels="0" * 16), 1, 1)

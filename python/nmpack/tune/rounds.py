@@ -75,8 +75,9 @@ class Decision:
         choices: by layout, the default unless another gains more than the spread of the gain.
         gains: by layout, the default's time out of the best other's; None without enough rounds of
             another that seems better.
-        default, choice, gain: the same among the layouts' choices, conversions aside; None where
-            no candidate is left.
+        default, choice, gain: the same among the layouts' choices, conversions aside: that of the
+            default's layout unless another layout's gains more than the spread of the gain. None
+            where no candidate is left.
         finished: whether more rounds would change nothing.
     """
 
@@ -242,7 +243,11 @@ def decide(definition: Definition, trials: Sequence[Trial], failed: Iterable[str
     first = default_of(defaults.values())
     timed = [item for item in choices.values() if item.name in found]
     best = min(timed, key=lambda item: found[item.name].median, default=first)
-    choice, gain = _chosen(race, first, best)
+    choice, gain = choices[first.layout], gains[first.layout]
+    if best.layout != first.layout:
+        other, gained = _chosen(race, first, best)
+        if other is best:
+            choice, gain = best, gained
     return Decision(found, defaults, choices, gains, first, choice, gain, done)
 
 
