@@ -96,7 +96,11 @@ def test_prune_convert_inspect_run(tmp_path: Path, nmpack_command: Command) -> N
         ("convert fashion_resnet -o x.onnx", "ending in .tflite"),
         ("convert fashion_resnet --input-shape 28 -o x.tflite", "H,W,C"),
         ("inspect text.pt --no-delegate", "not a usable .tflite file"),
-        ("inspect absent.tflite --no-delegate", "cannot be read"),
+        (
+            "inspect absent.tflite --no-delegate",
+            "absent.tflite: cannot be read: No such file",
+        ),
+        ("report absent.tflite", "absent.tflite: cannot be read: No such file"),
         ("run absent.tflite --no-delegate", "absent.tflite is not a file"),
         ("run text.pt --no-delegate", "ai-edge-litert refuses"),
         ("run text.pt --no-delegate --option nm=off", "takes neither"),
