@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmpack.errors import ModelError, NmpackError
 from nmpack.files import written_whole
+from nmpack.quantize import Int8, to_int8
 from nmpack.quiet import import_keras, import_module, import_tensorflow, silenced
 from nmpack.refusals import said
 from nmpack.tflite.file import TFLiteFile
@@ -31,6 +32,7 @@ def torch_to_tflite(
     batch: int = 1,
     storage: str = "dense",
     samples: Any = None,
+    int8: Int8 | None = None,
 ) -> Path:
     """Convert a PyTorch model through litert-torch.
 
@@ -48,15 +50,17 @@ def torch_to_tflite(
             model wants it. In the file, floating-point inputs of four axes have their channels
             last; all else, outputs included, has the model's own axes. 64-bit inputs and outputs
             have 32 bits.
+        int8: quantize as it says, see :func:`nmpack.quantize.to_int8`; None stays in float32.
 
     Returns:
         ``path``.
 
     Raises:
-        MissingError: torch or litert-torch is not installed.
+        MissingError: torch, litert-torch or what quantizes is not installed.
         ModelError: the converter refuses the model, the model fails on the inputs, or its weights
             have no values yet.
-        NmpackError: neither or both of ``input_shape`` and ``samples`` are given.
+        NmpackError: neither or both of ``input_shape`` and ``samples`` are given, or calibration
+            data do not fit.
     """
     require_storage(storage)
     if (input_shape is None) == (samples is None):
@@ -72,14 +76,13 @@ def torch_to_tflite(
     flat = flat_model(model, samples)
     with silenced():
         litert_torch = import_module("litert_torch", "torch")
-        with written_whole(path) as temporary:
-            try:
+    with written_whole(path) as temporary:
+        try:
+            with silenced():
                 litert_torch.convert(flat, (), flat.samples()).export(str(temporary))
-            except Exception as error:
-                raise ModelError(
-                    f"litert-torch cannot convert this model: {said(error)}"
-                ) from error
-            _stored(temporary, storage)
+        except Exception as error:
+            raise ModelError(f"litert-torch cannot convert this model: {said(error)}") from error
+        _finished(temporary, storage, int8)
     return Path(path)
 
 
@@ -90,6 +93,7 @@ def keras_to_tflite(
     batch: int | None = 1,
     storage: str = "dense",
     samples: Any = None,
+    int8: Int8 | None = None,
 ) -> Path:
     """Convert a built Keras 3 model (TensorFlow backend) through TensorFlow's converter.
 
@@ -98,15 +102,16 @@ def keras_to_tflite(
             computes in another precision is converted in float32; ``model`` does not change.
         path: the file to write.
         batch: fixed batch size; None keeps it dynamic.
-        storage: as for :func:`torch_to_tflite`.
+        storage, int8: as for :func:`torch_to_tflite`.
         samples: an example of what the model takes, arrays nested as its inputs, where the model
             does not say it: images of any size, and subclassed models with several inputs. Then
             their first axis is the batch, unless that is None.
 
     Raises:
-        MissingError: TensorFlow is not installed.
+        MissingError: TensorFlow or what quantizes is not installed.
         ModelError: the converter refuses the model, the model fails on the inputs, it has no
             weights yet, or the size of an input is not known.
+        NmpackError: calibration data do not fit.
     """
     require_storage(storage)
     if batch is not None and batch < 1:
@@ -124,7 +129,7 @@ def keras_to_tflite(
         content = to_flatbuffer(model, batch, samples)
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
-        _stored(temporary, storage)
+        _finished(temporary, storage, int8)
     return Path(path)
 
 
@@ -138,7 +143,9 @@ def require_storage(storage: str) -> None:
         raise NmpackError(f"expected a storage out of {', '.join(STORAGES)}, got {storage!r}")
 
 
-def _stored(path: Path, storage: str) -> None:
+def _finished(path: Path, storage: str, int8: Int8 | None) -> None:
+    if int8 is not None:
+        to_int8(path, path, int8)
     if storage == "sparse":
         to_sparse_storage(path, path)
     else:

@@ -18,7 +18,7 @@ ROOMS = (
     ("files", "locations", "modes", "quiet", "refusals"),
     ("sparsity", "datasets", "checkpointing", "models"),
     ("tflite", "sources"),
-    ("runtime", "checks"),
+    ("runtime", "checks", "quantize"),
     ("measure", "torch", "keras", "plans"),
     ("budget", "training", "convert"),
     ("rvv", "peers", "report"),

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
+import numpy as np
+
 from nmpack.errors import ModelError
 from nmpack.quiet import import_module, silenced
 
@@ -40,17 +42,30 @@ def unpacked(path: Path) -> tuple[Any, Any]:
     """
     with silenced():
         schema = import_module("ai_edge_litert.schema_py_generated", "interpreter")
+    content = path.read_bytes()
     try:
-        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
     except Exception as error:
         raise ModelError(f"{path}: not a usable .tflite file: {error!r:.200}") from error
     graphs = model.subgraphs
     options = any(item.largeCustomOptionsOffset for graph in graphs for item in graph.operators)
-    if options or any(buffer.offset for buffer in model.buffers):
-        raise ModelError(f"{path}: buffers beside the flatbuffer are not supported")
+    if options:
+        raise ModelError(f"{path}: options beside the flatbuffer are not supported")
+    for buffer in model.buffers:
+        _bring_inside(path, buffer, content)
     if is_zipfile(path):
         raise ModelError(f"{path}: files packed behind the model would be lost")
     return schema, model
+
+
+def _bring_inside(path: Path, buffer: Any, content: bytes) -> None:
+    """Take what a buffer keeps behind the flatbuffer, as other tools write large models."""
+    if buffer.offset > 1 and buffer.data is None:
+        end = buffer.offset + buffer.size
+        if end > len(content):
+            raise ModelError(f"{path}: a buffer ends at byte {end} of {len(content)}")
+        buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+    buffer.offset = buffer.size = 0
 
 
 def packed(model: Any) -> bytes:

@@ -20,6 +20,8 @@ FULLY_CONNECTED = operator_code("FULLY_CONNECTED")
 TRANSPOSE_CONV = operator_code("TRANSPOSE_CONV")
 DENSIFY = operator_code("DENSIFY")
 BATCH_MATMUL = operator_code("BATCH_MATMUL")
+PAD = operator_code("PAD")
+PADV2 = operator_code("PADV2")
 #: Operators that run other subgraphs of the file.
 CALLING = tuple(map(operator_code, ("CALL", "IF", "WHILE", "CALL_ONCE")))
 
