@@ -24,10 +24,12 @@ from nmpack.sparsity.detection import FittingPattern, detect_pattern
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import ConvolutionInfo, TensorInfo
 from nmpack.tflite.names import short_names
+from nmpack.tflite.weights import nonzero
 
 # Zeros cost a sparsely stored filter nothing, and a filter may be stated in many shapes: so many
 # weights are looked at beside those that fill the file.
 _MOST_WEIGHTS = 1 << 28
+_FEW_STEPS = ("int8", "uint8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ class _Weights:
             return None, "weights are computed, not stored"
         groups = 1 if item.depthwise else item.groups
         encoding = tensor.encoding.position if tensor.encoding is not None else None
-        key = (tensor.buffer, encoding, tensor.dtype, item.shape, item.depthwise, groups)
+        zeros = tensor.quantization.zero_point.tobytes() if tensor.quantization else b""
+        key = (tensor.buffer, encoding, tensor.dtype, item.shape, item.depthwise, groups, zeros)
         if key not in self._known:
             self._known[key] = self._look(item, tensor, groups)
         return self._known[key]
@@ -196,9 +199,11 @@ class _Weights:
             return None, "not looked at: filters in front of it have more weights than any model"
         try:
             # A depthwise filter is 1HWO: its output channels are the last axis.
-            weights = self._file.array(tensor)
-            weights = weights.transpose(3, 1, 2, 0) if item.depthwise else weights
-            return detect_pattern(weights, groups=groups), ""
+            kept = nonzero(self._file, tensor)
+            kept = kept.transpose(3, 1, 2, 0) if item.depthwise else kept
+            # Small weights become zeros when they are rounded to few steps.
+            rounded = tensor.dtype in _FEW_STEPS
+            return detect_pattern(kept, groups=groups, rounded=rounded), ""
         except ModelError as error:
             return None, str(error)
 

@@ -13,12 +13,13 @@ from typing import Any
 from nmpack.errors import ModelError, NmpackError
 from nmpack.files import written_whole
 from nmpack.progress import Progress, silent
+from nmpack.quantize.biases import fit_biases
 from nmpack.quantize.padding import simplify_padding
 from nmpack.quantize.samples import Batch, Input, read_batches
 from nmpack.quantize.weights import require_finite, require_zeros
 from nmpack.quiet import import_module, silenced
 from nmpack.refusals import said
-from nmpack.tflite.builder import packed, unpacked
+from nmpack.tflite.builder import drop_unused, packed, unpacked
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import Subgraph
 
@@ -77,8 +78,9 @@ class Int8Report:
 def to_int8(source: str | Path, target: str | Path, how: Int8) -> Int8Report:
     """Write the float32 model ``source`` in int8 to ``target`` (which may be the same file).
 
-    Weights are symmetric in -127 … 127 with a scale for each output channel, biases int32,
-    activations int8 with a range from the smallest to the largest value that calibration saw.
+    Weights are symmetric in -127 … 127, with a scale for each output channel of a convolution and
+    one for a matrix; biases are int32, activations int8 with a range from the smallest to the
+    largest value that calibration saw.
     Operators that have no int8 form stay float32, between DEQUANTIZE and QUANTIZE.
 
     Raises:
@@ -99,7 +101,9 @@ def to_int8(source: str | Path, target: str | Path, how: Int8) -> Int8Report:
     with written_whole(target) as temporary:
         temporary.write_bytes(quantized)
         schema, model = unpacked(temporary)
+        fit_biases(before, schema, model)
         simplify_padding(schema, model)
+        drop_unused(model)
         temporary.write_bytes(packed(model))
         after = TFLiteFile(temporary)
         filters = require_zeros(before, after)
@@ -137,11 +141,12 @@ def _quantized(content: bytes, key: str, batches: list[Batch], how: Int8) -> byt
             for name in ("recipe_manager", "calibrator", "quantizer")
         )
         utilities = import_module("ai_edge_quantizer.utils.qsv_utils", "quantize")
-        operations = import_module("ai_edge_quantizer.qtyping", "quantize").TFLOperationName
+        types = import_module("ai_edge_quantizer.qtyping", "quantize")
+        operations, granularity = types.TFLOperationName, types.QuantGranularity
         recipe = recipe_manager.RecipeManager()
-        recipe.add_static_config(
-            ".*", operations.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8
-        )
+        recipe.add_static_config(".*", operations.ALL_SUPPORTED, 8, 8, granularity.CHANNELWISE)
+        # Interpreters of 2023 read one scale of a matrix, and delegates of 2024 take no more.
+        recipe.add_static_config(".*", operations.FULLY_CONNECTED, 8, 8, granularity.TENSORWISE)
         for end in (operations.INPUT, operations.OUTPUT) if how.io == "float32" else ():
             recipe.add_quantization_config(".*", end, algorithm_key="no_quantize")
         ranges = calibrator.Calibrator(

@@ -63,10 +63,21 @@ def read_batches(data: Any, inputs: Sequence[Input], most: int) -> list[Batch]:
         raise NmpackError(
             f"calibration data: expected at least {batch} samples, got {len(samples)}"
         )
+    _require_varied(samples, inputs)
     return [
         {item.name: np.stack([s[item.name] for s in samples[at : at + batch]]) for item in inputs}
         for at in range(0, len(samples) - batch + 1, batch)
     ]
+
+
+def _require_varied(samples: Sequence[Batch], inputs: Sequence[Input]) -> None:
+    for item in inputs:
+        first = samples[0][item.name].flat[0]
+        if item.dtype == "float32" and all((s[item.name] == first).all() for s in samples):
+            raise NmpackError(
+                f"calibration data: {item.name}: expected values like those that the model will "
+                f"get, got nothing but {first:g}"
+            )
 
 
 def _batch_of(inputs: Sequence[Input]) -> int:

@@ -17,9 +17,10 @@ from nmpack.tflite.operator_codes import (
     TRANSPOSE_CONV,
     operator_name,
 )
+from nmpack.tflite.weights import nonzero
 
-# Whose second input is the filter.
-_FILTERED = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV)
+#: Operators whose second input is the filter, and whose third the bias.
+FILTERED = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV)
 
 
 def require_finite(file: TFLiteFile) -> None:
@@ -69,24 +70,8 @@ def require_zeros(before: TFLiteFile, after: TFLiteFile) -> int:
     return quantized
 
 
-def nonzero(file: TFLiteFile, tensor: TensorInfo) -> np.ndarray[tuple[int, ...], np.dtype[np.bool]]:
-    """Return where a stored tensor differs from what stands for 0: its zero point, or 0.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
-    values = file.array(tensor)
-    quantization = tensor.quantization
-    if quantization is None or not quantization.zero_point.any():
-        return np.asarray(values != 0)
-    axes = [1] * values.ndim
-    if quantization.per_axis:
-        axes[quantization.dimension] = -1
-    return np.asarray(values != quantization.zero_point.reshape(axes))
-
-
 def _filters(file: TFLiteFile) -> Iterator[tuple[int, TensorInfo]]:
     for graph in file.subgraphs:
         for operator in graph.operators:
-            if operator.code in _FILTERED and len(operator.inputs) > 1:
+            if operator.code in FILTERED and len(operator.inputs) > 1:
                 yield operator.code, graph.tensors[operator.inputs[1]]

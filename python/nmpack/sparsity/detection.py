@@ -14,6 +14,10 @@ _DETECT_TILES = (256, 128, 64, 32, 16, 12, 8, 6, 4, 2, 1)
 _DETECT_GROUPS = (4, 8, 16, 32)
 # Fewer groups than this agree on an N:M by chance too often.
 _DETECT_EVIDENCE = 16
+_DENSE = 0.95
+# Rounding makes zeros of small weights, but hardly of this many rows in one column at once, and
+# not of more than this share of all.
+_ROUNDED_TILE, _ROUNDED_MOST = 4, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class FittingPattern:
         n, m: the smallest N:M that every tile obeys; ``m`` is None when only the whole row does.
         element_density: non-zero weights / all weights.
         column_density: kept (tile, column) pairs / all, at ``tile`` (1.0 when dense).
+        rounded: whether kept weights may be zero, too, because they were rounded to few steps.
     """
 
     tile: int
@@ -33,21 +38,29 @@ class FittingPattern:
     m: int | None
     element_density: float
     column_density: float
+    rounded: bool = False
 
     def __str__(self) -> str:
         """Name the pattern as tables show it."""
         if self.tile == 0:
-            return "dense" if self.element_density > 0.95 else "unstructured"
+            least = 1.0 - _ROUNDED_MOST if self.rounded else _DENSE
+            return "dense" if self.element_density > least else "unstructured"
         share = f"{100.0 * self.column_density:.1f}%"
         what = f"{self.n}:{self.m}" if self.m is not None else f"{share} of the row"
         return f"{what} kept, tile {self.tile}"
 
 
-def detect_pattern(weights: Array, *, groups: int = 1) -> FittingPattern:
+def detect_pattern(weights: Array, *, groups: int = 1, rounded: bool = False) -> FittingPattern:
     """Find the pattern that a weight array obeys; weights as ``compute_mask`` takes them.
 
     A tile height counts as a fit when grouping rows by it costs almost nothing over the non-zeros
     themselves (1 % of the elements), so a stray zero does not make a dense layer look pruned.
+
+    Args:
+        weights: as above, or where they are not zero.
+        groups: of the convolution.
+        rounded: whether weights were rounded to few steps, so that kept ones may be zero, too. Up
+            to a fifth of them may; rows that share a column vouch for each other then.
 
     Raises:
         PatternError: the rows do not divide into ``groups``.
@@ -58,20 +71,30 @@ def detect_pattern(weights: Array, *, groups: int = 1) -> FittingPattern:
     nonzero = (weights != 0).reshape(rows, -1)
     columns = nonzero.shape[1]
     elements = float(np.count_nonzero(nonzero)) / nonzero.size
-    dense = FittingPattern(0, columns, None, elements, 1.0)
-    if elements > 0.95:
+    dense = FittingPattern(0, columns, None, elements, 1.0, rounded)
+    evidence = _evidence(nonzero, groups, elements) if rounded else elements
+    if evidence > _DENSE:
         return dense
     for tile in _DETECT_TILES:
         if tile > max(rows // groups, 1):
             continue
         used, heights = used_columns(nonzero, tile, groups)
         covered = float((used.sum(axis=1) * heights).sum()) / nonzero.size
-        if covered > elements + 0.01:
+        if covered > evidence + 0.01:
             continue
         if tile == 1:
-            return _narrowest(used, 1, elements) if _is_regular(used) else dense
-        return _narrowest(used, tile, elements)
+            return _narrowest(used, 1, elements, rounded) if _is_regular(used) else dense
+        return _narrowest(used, tile, elements, rounded)
     return dense
+
+
+def _evidence(nonzero: BoolArray, groups: int, elements: float) -> float:
+    """Return the share of weights that were kept, as far as rounding lets see."""
+    if nonzero.shape[0] // groups < _ROUNDED_TILE:
+        return elements
+    used, heights = used_columns(nonzero, _ROUNDED_TILE, groups)
+    covered = float((used.sum(axis=1) * heights).sum()) / nonzero.size
+    return covered if elements >= (1.0 - _ROUNDED_MOST) * covered else elements
 
 
 def _is_regular(used: BoolArray) -> bool:
@@ -79,11 +102,11 @@ def _is_regular(used: BoolArray) -> bool:
     return _best_group(used) is not None or len(np.unique(used.sum(axis=1))) == 1
 
 
-def _narrowest(used: BoolArray, tile: int, elements: float) -> FittingPattern:
+def _narrowest(used: BoolArray, tile: int, elements: float, rounded: bool) -> FittingPattern:
     density = float(np.count_nonzero(used)) / used.size
     if (group := _best_group(used)) is not None:
-        return FittingPattern(tile, group[0], group[1], elements, density)
-    return FittingPattern(tile, int(used.sum(axis=1).max()), None, elements, density)
+        return FittingPattern(tile, group[0], group[1], elements, density, rounded)
+    return FittingPattern(tile, int(used.sum(axis=1).max()), None, elements, density, rounded)
 
 
 def _best_group(used: BoolArray) -> tuple[int, int] | None:

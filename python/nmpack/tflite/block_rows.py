@@ -38,30 +38,30 @@ class BlockRows:
         tile: rows of a block.
         segments: ``[O / tile * H * W + 1]``, where each tap's channels start in ``channels``.
         channels: input channel of each block, rising within a tap.
-        values: ``[blocks, tile]``.
+        values: ``[blocks, tile]``, of the filter's type.
     """
 
     shape: tuple[int, int, int, int]
     tile: int
     segments: npt.NDArray[np.int32]
     channels: npt.NDArray[Any]
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[Any]
 
-    def dense(self) -> npt.NDArray[np.float32]:
+    def dense(self) -> npt.NDArray[Any]:
         """Return the filter ``[O, H, W, I]``."""
         outputs, height, width, inputs = self.shape
         taps = outputs // self.tile * height * width
-        result = np.zeros((taps, inputs, self.tile), np.float32)
+        result = np.zeros((taps, inputs, self.tile), self.values.dtype)
         result[np.repeat(np.arange(taps), np.diff(self.segments)), self.channels] = self.values
         blocks = result.reshape(outputs // self.tile, height, width, inputs, self.tile)
         return np.ascontiguousarray(blocks.transpose(0, 4, 1, 2, 3)).reshape(self.shape)
 
 
 def block_rows(weights: Array, *, tensors: int = 1) -> BlockRows | None:
-    """Store a filter ``[O, H, W, I]`` (float32) in the tile height that takes the fewest bytes.
+    """Store a filter ``[O, H, W, I]`` in the tile height that takes the fewest bytes.
 
     Args:
-        weights: the filter.
+        weights: the filter, float32, or int8 where 0 stands for 0.
         tensors: how many share its values; each repeats segments and channels.
 
     Returns:
@@ -76,10 +76,10 @@ def block_rows(weights: Array, *, tensors: int = 1) -> BlockRows | None:
         used = int(np.count_nonzero(used_columns(nonzero, tile, 1)[0]))
         index = _index_type(weights.shape[3])().itemsize
         taps = rows // tile * weights.shape[1] * weights.shape[2]
-        size = used * (4 * tile + tensors * index) + 4 * tensors * (taps + 1)
+        size = used * (weights.itemsize * tile + tensors * index) + 4 * tensors * (taps + 1)
         costs.append((size, -tile, used * tile))
     size, negative, stored = min(costs)
-    if size > _WORTH * weights.size * 4 or weights.size > _most_weights(stored):
+    if size > _WORTH * weights.nbytes or weights.size > _most_weights(stored):
         return None
     tile = -negative
     return _encode(weights, used_columns(nonzero, tile, 1)[0], tile)
@@ -95,9 +95,8 @@ def _encode(weights: Array, used: BoolArray, tile: int) -> BlockRows:
     values = np.ascontiguousarray(blocks).reshape(len(taps), inputs, tile)[where, channels]
     kind = _index_type(inputs)
     return BlockRows(
-        (outputs, height, width, inputs), tile, segments, channels.astype(kind),
-        values.astype(np.float32),
-    )  # fmt: skip
+        (outputs, height, width, inputs), tile, segments, channels.astype(kind), values
+    )
 
 
 def _most_weights(stored: int) -> int:
@@ -112,14 +111,17 @@ def _index_type(inputs: int) -> Any:
 
 
 def decode(
-    encoding: Sparsity, shape: tuple[int, ...], data: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.float32]:
-    """Return the dense filter that a file's SparsityParameters and its bytes describe.
+    encoding: Sparsity,
+    shape: tuple[int, ...],
+    data: npt.NDArray[np.uint8],
+    kind: npt.DTypeLike = np.float32,
+) -> npt.NDArray[Any]:
+    """Return the dense filter of ``kind`` that SparsityParameters and bytes of a file describe.
 
     Raises:
         ModelError: another form of storage, or numbers that contradict each other.
     """
-    axes = encoding.axes
+    axes, kind = encoding.axes, np.dtype(kind)
     if (
         len(shape) != 4
         or encoding.order != _ORDER
@@ -132,10 +134,11 @@ def decode(
     tile = sizes[4]
     if min(*shape, tile) < 1:
         raise ModelError(f"a filter of shape {shape} in tiles of {tile} is impossible")
-    if math.prod(shape) > (most := _most_weights(len(data) // 4)):
+    stored = len(data) // kind.itemsize
+    if math.prod(shape) > (most := _most_weights(stored)):
         raise ModelError(
-            f"a filter of shape {shape} of which {len(data) // 4} weights are stored: expected at "
-            f"most {most} in all"
+            f"a filter of shape {shape} of which {stored} weights are stored: expected at most "
+            f"{most} in all"
         )
     if sizes[:3] != [outputs // tile, height, width] or outputs % tile:
         raise ModelError(f"axes {sizes} do not make a filter of shape {shape}")
@@ -152,9 +155,10 @@ def decode(
         raise ModelError(f"expected {taps + 1} rising segments that end at {blocks}")
     if blocks and not (channels.min() >= 0 and channels.max() < inputs):
         raise ModelError(f"an index lies outside of the {inputs} input channels")
-    if len(data) != blocks * tile * 4:
-        raise ModelError(f"expected {blocks * tile * 4} bytes of values, got {len(data)}")
-    values = data.view(np.float32) if data.ctypes.data % 4 == 0 else data.copy().view(np.float32)
+    if len(data) != (size := blocks * tile * kind.itemsize):
+        raise ModelError(f"expected {size} bytes of values, got {len(data)}")
+    aligned = data.ctypes.data % kind.itemsize == 0
+    values = (data if aligned else data.copy()).view(kind)
     rows = BlockRows(
         (outputs, height, width, inputs),
         tile,

@@ -68,6 +68,15 @@ def _bring_inside(path: Path, buffer: Any, content: bytes) -> None:
     buffer.offset = buffer.size = 0
 
 
+def drop_unused(model: Any) -> None:
+    """Empty the buffers of a model that neither a tensor nor metadata uses, in place."""
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {item.buffer for item in model.metadata or ()} | set(model.metadataBuffer or ())
+    for place, buffer in enumerate(model.buffers):
+        if place not in used:
+            buffer.data = None
+
+
 def packed(model: Any) -> bytes:
     """Return the file of a model."""
     with silenced():

@@ -152,11 +152,11 @@ class TFLiteFile:
         kind = np.dtype(tensor.dtype)
         offset, length = self.span(tensor)
         if tensor.encoding is not None:
-            if kind != np.float32:
+            if kind not in (np.float32, np.int8):
                 raise ModelError(f"{where}: sparse storage of {tensor.dtype} is not supported")
             values = np.frombuffer(self._data, np.uint8, length, offset)
             try:
-                return decode(tensor.encoding, tensor.shape, values)
+                return decode(tensor.encoding, tensor.shape, values, kind)
             except ModelError as error:
                 raise ModelError(f"{where}: {error}") from error
         if any(size < 1 for size in tensor.shape):

@@ -63,9 +63,9 @@ class _Filter:
 def to_sparse_storage(source: str | Path, target: str | Path) -> StorageReport:
     """Write the model ``source`` with sparse storage to ``target`` (which may be the same file).
 
-    Every CONV_2D filter of float32 that becomes at least a tenth smaller is stored sparsely; all
-    else, the classifier and depthwise filters included, stays as it is. So does a filter whose
-    buffer something else uses, too: it could not be left out.
+    Every CONV_2D filter of float32, or of int8 with zero points 0, that becomes at least a tenth
+    smaller is stored sparsely; all else, the classifier and depthwise filters included, stays as it
+    is. So does a filter whose buffer something else uses, too: it could not be left out.
 
     Raises:
         ModelError: ``source`` is not a usable model, or holds what would be lost.
@@ -100,7 +100,10 @@ def _filters(file: TFLiteFile) -> list[_Filter]:
     filters: list[_Filter] = []
     for buffer, tensors in found.items():
         first = next(iter(tensors.values()))
-        alike = all(tensor.shape == first.shape for tensor in tensors.values())
+        alike = all(
+            (tensor.shape, tensor.dtype) == (first.shape, first.dtype)
+            for tensor in tensors.values()
+        )
         if len(tensors) == users[buffer] and alike:
             rows = block_rows(file.array(first), tensors=len(tensors))
             if rows is not None:
@@ -109,7 +112,12 @@ def _filters(file: TFLiteFile) -> list[_Filter]:
 
 
 def _can_be_sparse(item: ConvolutionInfo, weights: TensorInfo) -> bool:
-    return not item.depthwise and weights.dtype == "float32" and not weights.sparse
+    if item.depthwise or weights.sparse:
+        return False
+    if weights.dtype == "int8":
+        scales = weights.quantization
+        return scales is not None and not scales.zero_point.any()
+    return weights.dtype == "float32"
 
 
 def _rewritten(path: Path, filters: list[_Filter]) -> bytes:
@@ -130,6 +138,7 @@ def _rewritten(path: Path, filters: list[_Filter]) -> bytes:
             stored = schema.TensorT()
             stored.name = _text(dense.name) + "/sparse"
             stored.shape, stored.type = dense.shape, dense.type
+            stored.quantization = dense.quantization
             stored.sparsity = _sparsity(schema, item.rows)
             stored.buffer = len(model.buffers)
             dense.buffer = 0
