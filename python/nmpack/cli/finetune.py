@@ -50,6 +50,7 @@ def add(verbs: Subparsers) -> None:
         """
         nmpack finetune fashion_resnet --pattern dense --rate 0.1 -o dense.pt --folder runs/dense
         nmpack finetune dense.pt --pattern 25% --distill 0.5 -o pruned.pt --folder runs/pruned
+        nmpack finetune pruned.pt --qat --rate 0.003 --epochs 1 -o q.pt --folder runs/qat
         nmpack finetune resnet50 --checkpoint resnet50.pth --data /data/imagenet --permute \\
             --schedule dynamic --epochs 30 -o r50.pt --folder runs/r50
         torchrun --nproc-per-node 4 -m nmpack finetune dense.pt -o pruned.pt --folder runs/ddp
@@ -77,6 +78,11 @@ def add(verbs: Subparsers) -> None:
         help="auto, or bytes such as 800M, for activations: keep the best checkpoints only",
     )
     parser.add_argument("--permute", action="store_true", help="order the output channels first")
+    parser.add_argument(
+        "--qat",
+        action="store_true",
+        help="train with weights and inputs of layers rounded as 'convert --int8' rounds them",
+    )
     parser.add_argument("--no-augment", action="store_true", help="neither flips nor crops")
     for field in _recipe_fields():
         kind = type(field.default)
@@ -97,7 +103,11 @@ def execute(arguments: argparse.Namespace) -> None:
     if values["pattern"] == "dense":
         values["pattern"] = None
     recipe = Recipe(
-        **values, permute=arguments.permute, augment=not arguments.no_augment, seed=arguments.seed
+        **values,
+        permute=arguments.permute,
+        augment=not arguments.no_augment,
+        seed=arguments.seed,
+        qat=arguments.qat,
     )
     source = open_source(arguments)
     if source.framework != "torch":

@@ -18,7 +18,16 @@ from nmpack.errors import NmpackError
 from nmpack.files import write_json
 from nmpack.progress import Progress, silent
 from nmpack.quiet import import_module
-from nmpack.torch import Pruner, collect, finalize_, inspect, permute_, reestimate_batch_norm_
+from nmpack.torch import (
+    Pruner,
+    collect,
+    fake_quantize_,
+    finalize_,
+    inspect,
+    permute_,
+    reestimate_batch_norm_,
+    remove_fake_quantization_,
+)
 from nmpack.training import state
 from nmpack.training.data import Images, batches, order_of
 from nmpack.training.norm import desynchronise_, synchronise_
@@ -133,6 +142,11 @@ class _Run:
         self.per_epoch = len(train) // recipe.batch
         if not self.per_epoch:
             raise NmpackError(f"a batch of {recipe.batch} is more than the {len(train)} images")
+        if recipe.qat and memory is not None:
+            raise NmpackError(
+                "qat learns ranges in each forward pass, which memory repeats: "
+                "expected one of the two, got both"
+            )
         self.steps = recipe.epochs * self.per_epoch
         facts = recipe.to_dict() | {"train": len(train), "test": len(test)}
         self.key = state.key_of(model, facts)
@@ -181,6 +195,8 @@ class _Run:
         self.pruned = self._accuracy(model) if self.pruner is not None else self.dense
         if self.world > 1:
             synchronise_(model)
+        if recipe.qat:
+            fake_quantize_(model)
         if self.memory is not None:
             share = self.recipe.batch // self.world
             images = self.train.batch(range(share), None)[0].to(self.accelerator.device)
@@ -258,6 +274,7 @@ class _Run:
         desynchronise_(self.model)
         if self.average is not None:
             self.model.load_state_dict(self.average.values)
+        remove_fake_quantization_(self.model)
         if self.pruner is not None:
             self.pruner.detach()
         finalize_(self.model)

@@ -42,6 +42,7 @@ class Recipe:
         precision: ``no`` (float32), ``bf16`` or ``fp16`` mixed.
         seed: of order, augmentation, dropout and fresh weights.
         augment: flips and, for folders, random crops.
+        qat: quantization-aware: train with weights and layers' inputs rounded as int8 rounds them.
 
     Raises:
         NmpackError: a value is out of its range.
@@ -71,6 +72,7 @@ class Recipe:
     precision: str = "no"
     seed: int = 0
     augment: bool = True
+    qat: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -125,5 +127,6 @@ class Recipe:
         return 0.5 * (1.0 + math.cos(math.pi * (step - up) / max(steps - up, 1.0)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
+        """Return plain values; without ``qat``, those of a recipe that never heard of it."""
+        values = asdict(self)
+        return values if self.qat else {k: v for k, v in values.items() if k != "qat"}
