@@ -25,7 +25,7 @@ Batch = dict[str, Array]
 FASHION = "fashion-mnist"
 _ENDINGS = (".npy", ".npz")
 # An archive of a few kilobytes may unpack to anything.
-_MOST_BYTES = 4 << 30
+_MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _rows(where: str, array: Array, item: Input, most: int) -> Array:
         what = "floating-point values, as the model takes them" if kinds == "f" else item.dtype
         raise NmpackError(f"{where}: {item.name}: expected {what}, got {array.dtype}")
     one = item.shape[1:]
-    rows = array[None] if array.ndim == len(one) else array
+    rows = array[None] if array.ndim <= len(one) else array
     rows = rows[:most]
     first = (one[-1], *one[:-1]) if len(one) == 3 and wanted.kind == "f" else one
     if rows.shape[1:] == first != one:
@@ -177,7 +177,7 @@ def _rows(where: str, array: Array, item: Input, most: int) -> Array:
     with np.errstate(over="ignore"):
         rows = rows.astype(wanted)
     if wanted.kind == "f":
-        finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+        finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
         if not finite.all():
             place = int(np.argmin(finite))
             raise NmpackError(f"{where}: {item.name}: sample {place} holds NaN or infinity")
