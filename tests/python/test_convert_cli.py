@@ -108,6 +108,8 @@ def test_checkpoints_in_other_precisions_convert(folder: Path, kind: torch.dtype
         ("convert any.keras --input-shape 20,30,4", "this Keras model takes one of any x any x 3"),
         ("convert plain.keras --input-shape 9,9,4", "this Keras model takes one of 9 x 9 x 4"),
         ("convert two.keras --input-shape 9,9,4", "takes other inputs than one image"),
+        ("convert plain.keras --int8", "--int8 needs --calibrate DATA: fashion-mnist, a .npy or"),
+        ("convert plain.keras --io int8", "--io belongs to --int8, which is not given"),
         ("convert late.keras", "late: has no weights yet: call the model once on a sample"),
         ("prune late.keras", "layer0: has no weights yet; call the model once"),
         ("prune up.keras", "no linear layer; cannot be pruned, being neither 2D convolutions nor"),

@@ -70,6 +70,7 @@ RECIPES = {
         "optimizer": "adamw", "rate": 0.002, "reestimate": 2, "smoothing": 0.1, "augment": True,
     },
     "gradual": {"schedule": "gradual", "score": "activation"},
+    "qat": {"schedule": "gradual", "ema": 0.9, "qat": True},
     "bf16": {"precision": "bf16", "pattern": "unstructured:30%"},
 }  # fmt: skip
 
