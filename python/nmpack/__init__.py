@@ -9,7 +9,8 @@ modules, which are imported when they are asked for:
 * :mod:`nmpack.models`: networks with torchvision's parameter names.
 * :mod:`nmpack.budget`, :mod:`nmpack.training`, :mod:`nmpack.checkpointing`: how much to prune
   where, training, and training in less memory.
-* :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files.
+* :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files;
+  :mod:`nmpack.quantize`: in int8.
 * :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`, :func:`profile`: execute,
   explain, measure; :mod:`nmpack.peers`: other runtimes beside ours; :mod:`nmpack.report`: all
   that on one page.
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from nmpack import keras as keras
     from nmpack import models as models
     from nmpack import peers as peers
+    from nmpack import quantize as quantize
     from nmpack import report as report
     from nmpack import rvv as rvv
     from nmpack import torch as torch
@@ -73,6 +75,7 @@ _MODULES = {
     "keras": ("keras", "keras"),
     "models": ("models", "torch"),
     "peers": ("peers", "interpreter"),
+    "quantize": ("quantize", "quantize"),
     "report": ("report", "interpreter"),
     "rvv": ("rvv", "torch"),
     "schedule": ("sparsity.schedule", "torch"),

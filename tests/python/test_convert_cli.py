@@ -93,6 +93,22 @@ def test_keras_models_are_pruned_and_converted(
     assert main(["run", "m.tflite", "--no-delegate", "--compare"]) == 0
 
 
+def test_two_inputs_in_int8(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    MODELS["two"]().save(folder / "m.keras")
+    generator = np.random.default_rng(0)
+    images, rows = generator.normal(size=(5, 4, 9, 9)), generator.normal(size=(5, 7))
+    np.savez(folder / "data.npz", one=images, two=rows)
+    convert = "convert m.keras -o m.tflite --int8 --calibrate data.npz --samples 4 --io int8"
+    assert main(convert.split()) == 0
+    for ends in ends_of(folder / "m.tflite"):
+        assert {item["dtype"] for item in ends} == {np.int8}
+    assert main(["inspect", "m.tflite", "--no-delegate"]) == 0
+    assert "8x3x3x4 int8" in capsys.readouterr().out
+    np.save(folder / "data.npy", images)
+    assert main(convert.replace("npz", "npy").split()) == 1
+    assert "expected arrays named one, two, got one without a name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_checkpoints_in_other_precisions_convert(folder: Path, kind: torch.dtype) -> None:
     torch.save(fashion_resnet().to(kind).state_dict(), folder / "m.pt")

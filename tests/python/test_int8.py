@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from rich.console import Console
 
 import nmpack
+from nmpack.cli.tables import inspect_table
 from nmpack.convert import keras_to_tflite
 from nmpack.errors import MissingError, ModelError, NmpackError
 from nmpack.quantize import Int8, to_int8
@@ -47,6 +50,9 @@ ENGINES = {
 
 def draw(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+IMAGES = draw(4, 28, 28, 1)
 
 
 def residual(path: Path, dying: float = 1.0) -> Path:
@@ -110,6 +116,21 @@ def test_weights_are_symmetric_for_each_channel_and_zeros_stay(
     assert {tensor.dtype for tensor in biases} == {"int32"}
 
 
+@pytest.fixture(scope="module")
+def expected(models: Callable[[str], Path]) -> Array:
+    """What the float model gives for the images of the next tests."""
+    (found,) = run(models("pruned"), IMAGES, engine=Engine("built-in")).outputs.values()
+    return found
+
+
+@pytest.fixture(scope="module")
+def sparse(quantized: Path) -> Path:
+    """The int8 file with sparse storage."""
+    path = quantized.with_name("sparse.tflite")
+    assert len(to_sparse_storage(quantized, path).stored) == 8
+    return path
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize(
     "engine",
@@ -120,18 +141,18 @@ def test_weights_are_symmetric_for_each_channel_and_zeros_stay(
     ],
 )  # fmt: skip
 def test_every_interpreter_computes_what_the_float_model_does(
-    models: Callable[[str], Path], quantized: Path, tmp_path: Path, engine: str
+    quantized: Path, sparse: Path, expected: Array, engine: str
 ) -> None:
-    images = draw(4, 28, 28, 1)
-    (expected,) = run(models("pruned"), images, engine=Engine("built-in")).outputs.values()
-    (found,) = run(quantized, images, engine=ENGINES[engine]()).outputs.values()
+    (found,) = run(quantized, IMAGES, engine=ENGINES[engine]()).outputs.values()
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
-    sparse = tmp_path / "sparse.tflite"
-    report = to_sparse_storage(quantized, sparse)
-    assert len(report.stored) == 8
-    (again,) = run(sparse, images, engine=ENGINES[engine]()).outputs.values()
+    (again,) = run(sparse, IMAGES, engine=ENGINES[engine]()).outputs.values()
     assert np.array_equal(again, found)
+
+
+@pytest.mark.torch
+def test_sparse_storage_gives_the_filters_back(quantized: Path, sparse: Path) -> None:
+    assert sparse.stat().st_size < 0.5 * quantized.stat().st_size
     for one, two in zip(filters(quantized), filters(sparse), strict=True):
         assert np.array_equal(one[2], two[2])
 
@@ -143,6 +164,9 @@ def test_inspection_finds_the_columns(models: Callable[[str], Path], quantized: 
     assert {row.dtype for row in small} == {"int8"}
     assert [str(row.fit) for row in small] == [str(row.fit) for row in plain]
     assert sum("tile" in str(row.fit) for row in small) == 8
+    screen = Console(file=io.StringIO(), width=300)
+    screen.print(inspect_table(nmpack.inspect(quantized, delegate=False)))
+    assert screen.file.getvalue().count(" int8 ") == len(small)
 
 
 @pytest.mark.parametrize("tile", [8, 32])

@@ -36,7 +36,7 @@ from a model to a fast one:
   search      find out how much to prune where: the front of accuracy and cost
   prune       zero the weights that a pattern drops (PyTorch or Keras)    -> .pt, .keras
   finetune    prune, train with the masks held, bake them in; resumes     -> .pt
-  convert     write a portable TFLite file, channels last                 -> .tflite
+  convert     write a portable TFLite file, channels last; also in int8   -> .tflite
   checkpoint  train in less memory: the activations to keep, predicted and measured peak
 using a .tflite file:
   run         run it through the delegate; compare with the stock interpreter; riscv64 under QEMU

@@ -47,10 +47,11 @@ def inspect_table(report: ModelReport) -> Table:
     )  # fmt: skip
     for row in report.layers:
         grouped = f" /{row.groups}" if row.groups > 1 and not row.depthwise else ""
+        kind = f" {row.dtype}" if row.dtype not in ("float32", "computed") else ""
         table.add_row(
             *([_subgraph(report.subgraphs[row.subgraph])] if several else []),
             row.name,
-            _shape(row.shape) + (" depthwise" if row.depthwise else grouped),
+            _shape(row.shape) + kind + (" depthwise" if row.depthwise else grouped),
             f"{row.stride[0]}x{row.stride[1]}",
             _percent(row.fit.element_density) if row.fit else "?",
             str(row.fit) if row.fit else "?",
