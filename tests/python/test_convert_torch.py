@@ -261,3 +261,17 @@ def test_samples_and_shapes_are_checked(tmp_path: Path) -> None:
         torch_to_tflite(model, path, samples=(1,))
     with pytest.raises(ModelError, match="input args_0: expected real numbers, got complex64"):
         torch_to_tflite(model, path, samples=IMAGE.to(torch.complex64))
+
+
+def test_a_model_in_channels_last_memory(tmp_path: Path) -> None:
+    """As after training: a filter of one channel then has strides that its shape does not say."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 4, 1)).eval()
+    model = model.to(memory_format=torch.channels_last)
+    image = torch.randn(1, 1, 6, 6)
+    path = torch_to_tflite(model, tmp_path / "m.tflite", (6, 6, 1))
+    (found,) = run(
+        path, image.permute(0, 2, 3, 1).numpy(), engine=Engine("built-in")
+    ).outputs.values()
+    np.testing.assert_allclose(found, model(image).detach().numpy(), atol=1e-5)
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)

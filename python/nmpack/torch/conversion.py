@@ -81,7 +81,7 @@ def flat_model(model: nn.Module, samples: Any) -> FlatModel:
         )
     require_values(inner)
     try:
-        ready = finalized_copy(inner).cpu().float().eval()
+        ready = _in_own_order(finalized_copy(inner).cpu().float().eval())
     except Exception as error:
         raise ModelError(f"this model cannot be copied: {said(error)}") from error
     flat = FlatModel(ready, samples).eval()
@@ -101,6 +101,18 @@ def flat_model(model: nn.Module, samples: Any) -> FlatModel:
         if tensor.is_complex():
             raise ModelError(f"output {name}: expected real numbers, got {_kind(tensor)}")
     return flat
+
+
+def _in_own_order(module: nn.Module) -> nn.Module:
+    """Lay out every filter as its shape says, in place.
+
+    litert-torch goes by strides: a filter of one input channel in channels-last memory counts as
+    contiguous, and would be written in another order.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim > 2:
+            tensor.data = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.data)
+    return module
 
 
 def _arguments(samples: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
