@@ -23,6 +23,7 @@ from nmpack.sparsity.mask import compute_mask, used_columns
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "scripts"))
 from nmpack_tools.kernelspec import load_spec  # noqa: E402
+from nmpack_tools.kerneltypes import F32  # noqa: E402
 
 ISA = "avx512f"
 #: Rows and columns of XNNPACK's dense micro-kernel there (src/configs/gemm-config.c).
@@ -48,7 +49,7 @@ def drawn_filter() -> tuple[Floats, Bools]:
 @cache
 def costs(isa: str = ISA) -> dict[str, Any]:
     """Return the costs of an instruction set, and its micro-kernels as (MR, NR)."""
-    spec = load_spec(ROOT / "kernels")
+    spec = load_spec(ROOT / "kernels").types[F32]
     table = spec.costs[isa]
     members: dict[str, Any] = dict(table.members)
     members["granularity"] = spec.strips[isa].granularity

@@ -142,8 +142,9 @@ inline std::vector<float> Random(ReplicableRandomDevice& rng, size_t size) {
 }
 
 // [pixels][channels] to [channels][pixels].
-inline std::vector<float> Transpose(const std::vector<float>& in, size_t channels) {
-  std::vector<float> out(in.size());
+template <class T>
+std::vector<T> Transpose(const std::vector<T>& in, size_t channels) {
+  std::vector<T> out(in.size());
   const size_t pixels = in.size() / channels;
   for (size_t p = 0; p < pixels; p++) {
     for (size_t c = 0; c < channels; c++) {

@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// x32-packim2col and its pooling variants against a reference that visits pixel after pixel.
+// x32-packim2col, x8-packim2col and their pooling variants against a reference that visits pixel after pixel.
 
 #include <cmath>
 #include <cstddef>
@@ -24,7 +24,7 @@ enum class Op { COPY, MAX, ADD };
 
 struct Pack {
   const char* name;
-  xnn_x32_packim2col_ukernel_fn ukernel;
+  xnn_packim2col_ukernel_fn ukernel;
   Op op;
 };
 
@@ -56,12 +56,12 @@ size_t NumPixels(const PackShape& s) {
   return s.batch * OutputSize(s.height, s.padding_y, s.reach_y, s.stride) * OutputSize(s.width, s.padding_x, s.reach_x, s.stride);
 }
 
-std::unique_ptr<Strip> MakeStrip(const PackShape& s, Random& random) {
+std::unique_ptr<Strip> MakeStrip(const PackShape& s, size_t element_size, Random& random) {
   auto result = std::make_unique<Strip>();
   const size_t output_height = OutputSize(s.height, s.padding_y, s.reach_y, s.stride);
   const size_t output_width = OutputSize(s.width, s.padding_x, s.reach_x, s.stride);
   const auto signed_size = [](size_t size) { return static_cast<ptrdiff_t>(size); };
-  const ptrdiff_t pixel_bytes = signed_size(s.pixel_stride * sizeof(float));
+  const ptrdiff_t pixel_bytes = signed_size(s.pixel_stride * element_size);
   const ptrdiff_t distance = signed_size(s.dy * s.width + s.dx) * pixel_bytes;
   bool even = true;
   for (size_t n = 0; n < s.nc; n++) {
@@ -76,7 +76,7 @@ std::unique_ptr<Strip> MakeStrip(const PackShape& s, Random& random) {
                              x + signed_size(s.dx) >= 0 && x + signed_size(s.dx) < signed_size(s.width));
     even = even && (n < 2 || result->base[n] - result->base[n - 1] == result->base[1] - result->base[0]);
   }
-  const ptrdiff_t step = s.nc == 1 ? signed_size(sizeof(float)) : result->base[1] - result->base[0];
+  const ptrdiff_t step = s.nc == 1 ? signed_size(element_size) : result->base[1] - result->base[0];
   const size_t stride = even && step > 0 && !s.indexed ? static_cast<size_t>(step) : 0;
   if (stride == 0) {
     // What lies outside has no place.
@@ -107,6 +107,23 @@ uint32_t Apply(Op op, uint32_t old, uint32_t bits) {
                         : Bits(Value(old) + Value(bits));
 }
 
+int8_t Apply(Op op, int8_t old, int8_t value) { return op == Op::COPY ? value : std::max(old, value); }
+
+// An element as an operator may have it.
+template <typename T>
+T Draw(Op op, Random& random) {
+  if (sizeof(T) == 1 || op == Op::COPY) return static_cast<T>(random.Size(0, UINT32_MAX));
+  return static_cast<T>(Bits(random.Float()));
+}
+
+// What nothing exceeds, or what changes no sum.
+template <typename T>
+T Neutral(Op op) {
+  if (sizeof(T) == 1) return static_cast<T>(INT8_MIN);
+  return static_cast<T>(Bits(op == Op::MAX ? -INFINITY : 0.0f));
+}
+
+template <typename T>
 void CheckPack(const Pack& k, const PackShape& s, Random& random) {
   static Arena input_arena(1 << 20), channel_arena(1 << 12), output_arena(1 << 17);
   static Arena y_arena(1 << 14), x_arena(1 << 14), base_arena(1 << 14);
@@ -115,16 +132,16 @@ void CheckPack(const Pack& k, const PackShape& s, Random& random) {
   const size_t pixels = s.batch * s.height * s.width;
   const size_t num_channels = s.pixel_stride == 1 ? random.Size(1, s.kc + 2) : s.pixel_stride;
   const size_t input_size = pixels * num_channels;
-  uint32_t* input = input_arena.Take<uint32_t>(input_size, !random.Chance(3));
-  for (size_t i = 0; i < input_size; i++) {
-    input[i] = k.op == Op::COPY ? static_cast<uint32_t>(random.Size(0, UINT32_MAX)) : Bits(random.Float());
-  }
+  // Bytes are read in vectors that may go on behind the last one.
+  constexpr size_t kExtra = sizeof(T) == 1 ? XNN_EXTRA_BYTES : 0;
+  T* input = input_arena.Take<T>(input_size + kExtra, !random.Chance(3));
+  for (size_t i = 0; i < input_size + kExtra; i++) input[i] = Draw<T>(k.op, random);
   int32_t* channels = channel_arena.Take<int32_t>(s.kc);
   for (size_t i = 0; i < s.kc; i++) {
     const size_t channel = random.Size(0, num_channels - 1) * (s.pixel_stride == 1 ? pixels : 1);
-    channels[i] = static_cast<int32_t>(channel * sizeof(float));
+    channels[i] = static_cast<int32_t>(channel * sizeof(T));
   }
-  const std::unique_ptr<Strip> strip = MakeStrip(s, random);
+  const std::unique_ptr<Strip> strip = MakeStrip(s, sizeof(T), random);
   const auto at_end = [&](Arena& arena, const std::vector<int32_t>& values) {
     return std::copy(values.begin(), values.end(), arena.Take<int32_t>(values.size())) - values.size();
   };
@@ -134,17 +151,15 @@ void CheckPack(const Pack& k, const PackShape& s, Random& random) {
   const size_t output_stride = s.nc + s.gap;
   const size_t output_size = (s.kc - 1) * output_stride + s.nc;
   output_arena.Poison();
-  uint32_t* output = output_arena.Take<uint32_t>(output_size, !random.Chance(3));
-  std::vector<uint32_t> old(s.kc * s.nc);
+  T* output = output_arena.Take<T>(output_size + (k.op == Op::COPY ? 0 : kExtra), !random.Chance(3));
+  std::vector<T> old(s.kc * s.nc);
   for (size_t i = 0; i < s.kc; i++) {
     for (size_t n = 0; n < s.nc; n++) {
-      if (k.op != Op::COPY) output[i * output_stride + n] = Bits(random.Float());
+      if (k.op != Op::COPY) output[i * output_stride + n] = Draw<T>(k.op, random);
       old[i * s.nc + n] = output[i * output_stride + n];
     }
   }
-  const uint32_t padding = k.op == Op::COPY ? static_cast<uint32_t>(random.Size(0, UINT32_MAX))
-                         : random.Chance(2) ? Bits(random.Float())
-                                            : Bits(k.op == Op::MAX ? -INFINITY : 0.0f);
+  const T padding = k.op == Op::COPY || random.Chance(2) ? Draw<T>(k.op, random) : Neutral<T>(k.op);
 
   Case run(k.name,
            Shape({{"batch", s.batch}, {"height", s.height}, {"width", s.width}, {"pixel_stride", s.pixel_stride},
@@ -153,14 +168,14 @@ void CheckPack(const Pack& k, const PackShape& s, Random& random) {
                   {"strip_stride", places.stride}}));
   BreakVectorState();
   k.ukernel(s.nc, s.kc, input, channels, &places, &strip->tap, static_cast<uint32_t>(s.height),
-            static_cast<uint32_t>(s.width), padding, output, output_stride * sizeof(float));
+            static_cast<uint32_t>(s.width), static_cast<uint32_t>(padding), output, output_stride * sizeof(T));
 
   for (size_t i = 0; i < s.kc && !run.failed(); i++) {
     for (size_t n = 0; n < s.nc; n++) {
       const size_t position =
-          strip->inside[n] ? static_cast<size_t>(strip->base[n] + strip->tap.distance + channels[i]) / sizeof(float) : 0;
-      const uint32_t expected = Apply(k.op, old[i * s.nc + n], strip->inside[n] ? input[position] : padding);
-      const uint32_t actual = output[i * output_stride + n];
+          strip->inside[n] ? static_cast<size_t>(strip->base[n] + strip->tap.distance + channels[i]) / sizeof(T) : 0;
+      const T expected = Apply(k.op, old[i * s.nc + n], strip->inside[n] ? input[position] : padding);
+      const T actual = output[i * output_stride + n];
       if (actual != expected) {
         run.Fail("row " + std::to_string(i) + ", column " + std::to_string(n) + ": expected bits " +
                  std::to_string(expected) + ", got " + std::to_string(actual));
@@ -168,11 +183,12 @@ void CheckPack(const Pack& k, const PackShape& s, Random& random) {
       }
     }
   }
-  if (!output_arena.IsPoisonedBut(output, s.kc, output_stride * sizeof(float), s.nc * sizeof(float))) {
+  if (!output_arena.IsPoisonedBut(output, s.kc, output_stride * sizeof(T), s.nc * sizeof(T))) {
     run.Fail("wrote outside of the output");
   }
 }
 
+template <typename T>
 void CheckAll(const Pack& k, Random& random, size_t rounds) {
   // All output pixels of small images at once, every tap, and each way to find them.
   for (size_t stride : {1, 2, 3}) {
@@ -181,13 +197,13 @@ void CheckAll(const Pack& k, Random& random, size_t rounds) {
         for (bool indexed : {false, true}) {
           PackShape s = {2, 5, 6, pixel_stride, stride, 1, 1, tap / 3, tap % 3, 2, 2, 0, 0, 3, 0, indexed};
           s.nc = NumPixels(s);
-          CheckPack(k, s, random);
+          CheckPack<T>(k, s, random);
         }
       }
     }
   }
   for (size_t kc = 1; kc <= 34; kc++) {
-    CheckPack(k, {1, 7, 9, 1, 1, 1, 1, 2, 0, 2, 2, kc % 5, 11, kc, 0, kc % 2 == 0}, random);
+    CheckPack<T>(k, {1, 7, 9, 1, 1, 1, 1, 2, 0, 2, 2, kc % 5, 11, kc, 0, kc % 2 == 0}, random);
   }
   for (size_t round = 0; round < rounds; round++) {
     PackShape s = {};
@@ -211,16 +227,17 @@ void CheckAll(const Pack& k, Random& random, size_t rounds) {
     s.kc = random.Size(1, 20);
     s.gap = random.Chance(2) ? 0 : random.Size(1, 9);
     s.indexed = random.Chance(5);
-    CheckPack(k, s, random);
+    CheckPack<T>(k, s, random);
   }
 }
 
+template <typename T>
 std::vector<Timing> TimePack(const Pack& k) {
   std::vector<Timing> timings;
   for (size_t way = 0; way < 4; way++) {
     struct Data {
       std::unique_ptr<Strip> strip;
-      AlignedVector<uint32_t> input, output;
+      AlignedVector<T> input, output;
       std::vector<int32_t> channels;
     };
     constexpr size_t kChannels = 16;
@@ -231,29 +248,34 @@ std::vector<Timing> TimePack(const Pack& k) {
                    64, kChannels, 0, way == 3};
     if (way == 2) s.nc = 28;
     Random random(1);
-    data->strip = MakeStrip(s, random);
-    data->input.assign(56 * 56 * kChannels, Bits(0.5f));
-    data->output.assign(s.nc * kChannels, Bits(0.25f));
-    for (size_t i = 0; i < kChannels; i++) data->channels.push_back(static_cast<int32_t>(i * 56 * 56 * sizeof(float)));
+    data->strip = MakeStrip(s, sizeof(T), random);
+    data->input.assign(56 * 56 * kChannels + XNN_EXTRA_BYTES, static_cast<T>(1));
+    data->output.assign(s.nc * kChannels + XNN_EXTRA_BYTES, static_cast<T>(0));
+    for (size_t i = 0; i < kChannels; i++) data->channels.push_back(static_cast<int32_t>(i * 56 * 56 * sizeof(T)));
     const auto ukernel = k.ukernel;
     timings.push_back({std::string(names[way]) + " " + Shape({{"nc", s.nc}, {"kc", kChannels}}), 0.0,
-                       (k.op == Op::COPY ? 2.0 : 3.0) * sizeof(float) * s.nc * kChannels, [ukernel, data, s] {
+                       (k.op == Op::COPY ? 2.0 : 3.0) * sizeof(T) * s.nc * kChannels, [ukernel, data, s] {
                          ukernel(s.nc, s.kc, data->input.data(), data->channels.data(), &data->strip->strip,
-                                 &data->strip->tap, 56, 56, 0, data->output.data(), s.nc * sizeof(float));
+                                 &data->strip->tap, 56, 56, 0, data->output.data(), s.nc * sizeof(T));
                        }});
   }
   return timings;
 }
 
+template <typename T>
+void Add(std::vector<Ukernel>& ukernels, uint64_t arch_flags, const Pack& k) {
+  ukernels.push_back({k.name, arch_flags, [k](Random& random, size_t rounds) { CheckAll<T>(k, random, rounds); },
+                      [k] { return TimePack<T>(k); }});
+}
+
 }  // namespace
 
 void AddPackIm2col(std::vector<Ukernel>& ukernels) {
-  const auto add = [&](uint64_t arch_flags, const Pack& k) {
-    ukernels.push_back({k.name, arch_flags, [k](Random& random, size_t rounds) { CheckAll(k, random, rounds); },
-                        [k] { return TimePack(k); }});
-  };
-#define XNN_UKERNEL(arch_flags, ukernel, op) add(arch_flags, {#ukernel, ukernel, Op::op});
+#define XNN_UKERNEL(arch_flags, ukernel, op) Add<uint32_t>(ukernels, arch_flags, {#ukernel, ukernel, Op::op});
 #include "x32-packim2col/x32-packim2col.h"
+#undef XNN_UKERNEL
+#define XNN_UKERNEL(arch_flags, ukernel, op) Add<int8_t>(ukernels, arch_flags, {#ukernel, ukernel, Op::op});
+#include "x8-packim2col/x8-packim2col.h"
 #undef XNN_UKERNEL
 }
 

@@ -200,8 +200,12 @@ void Arena::Poison() {
 bool Arena::IsPoisonedBut(const void* first, size_t rows, size_t stride, size_t size) const {
   const uint8_t* position = mapping_;
   const auto is_poisoned_until = [&](const uint8_t* end) {
-    return std::all_of(reinterpret_cast<const uint32_t*>(position), reinterpret_cast<const uint32_t*>(end),
-                       [](uint32_t bits) { return bits == kGuardBits; });
+    uint8_t guard[sizeof(kGuardBits)];
+    std::memcpy(guard, &kGuardBits, sizeof(guard));
+    for (const uint8_t* byte = position; byte < end; byte++) {
+      if (*byte != guard[static_cast<size_t>(byte - mapping_) % sizeof(guard)]) return false;
+    }
+    return true;
   };
   for (size_t row = 0; row < rows; row++) {
     const uint8_t* begin = static_cast<const uint8_t*>(first) + row * stride;
@@ -298,5 +302,6 @@ int main(int argc, char** argv) {
   AddNMConv(ukernels);
   AddNMSpMM(ukernels);
   AddPackIm2col(ukernels);
+  AddQuantizedNMSpMM(ukernels);
   return list ? List(ukernels) : bench ? Bench(ukernels, pattern) : Check(ukernels, pattern, seed, rounds);
 }

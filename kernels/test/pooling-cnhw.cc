@@ -111,17 +111,17 @@ TEST(POOLING_CNHW_F32, equals_nhwc_for_drawn_shapes) {
     if (HasFailed()) return;
 
     xnn_operator_t op = nullptr;
-    ASSERT_EQ(xnn_status_success, xnn_create_pooling2d_cnhw_f32(
+    ASSERT_EQ(xnn_status_success, xnn_create_pooling2d_cnhw(
       &p, max ? xnn_operator_type_max_pooling_cnhw_f32 : xnn_operator_type_average_pooling_cnhw_f32, &op));
     OperatorPtr owner(op, xnn_delete_operator);
     ThreadpoolPtr threadpool(rng() % 4 == 0 ? pthreadpool_create(3) : nullptr, pthreadpool_destroy);
     size_t output_height = 0, output_width = 0;
-    ASSERT_EQ(xnn_status_success, xnn_reshape_pooling2d_cnhw_f32(
+    ASSERT_EQ(xnn_status_success, xnn_reshape_pooling2d_cnhw(
       op, batch, height, width, channels, &output_height, &output_width, threadpool.get()));
     ASSERT_EQ(expected.size(), batch * output_height * output_width * channels);
     std::vector<float> output(expected.size(), kPoison);
     const std::vector<float> transposed = Transpose(input, channels);
-    ASSERT_EQ(xnn_status_success, xnn_setup_pooling2d_cnhw_f32(op, transposed.data(), output.data()));
+    ASSERT_EQ(xnn_status_success, xnn_setup_pooling2d_cnhw(op, transposed.data(), output.data()));
     ASSERT_EQ(xnn_status_success, xnn_run_operator(op, threadpool.get()));
     for (size_t j = 0; j < output.size(); j++) {
       ASSERT_NEAR(expected[j], output[j], 1e-6) << "element " << j;

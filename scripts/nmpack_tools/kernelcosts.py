@@ -126,14 +126,17 @@ def _tile(where: str, name: str) -> Tile:
     return Tile(int(match[1]), width(where, match[2]))
 
 
-def complete(tables: dict[str, Costs], bounds: dict[str, list[int]]) -> dict[str, Costs]:
+def complete(
+    section: str, tables: dict[str, Costs], bounds: dict[str, list[int]]
+) -> dict[str, Costs]:
     """With the base's costs where a table has none of its own; checks that slots match."""
     if BASE not in tables:
-        bad("costs", f"a table {BASE}, which others fall back on", list(tables))
+        bad(section, f"a table {BASE}, which others fall back on", list(tables))
     base = tables[BASE].members
     for name in bounds:
         if name not in base:
-            bad(f"costs.{BASE}", f"every member of struct xnn_nm_costs, {name} too", list(base))
+            expected = f"every member of struct xnn_nm_costs, {name} too"
+            bad(f"{section}.{BASE}", expected, list(base))
     result = {}
     for isa, costs in tables.items():
         members = {name: costs.members.get(name, base[name]) for name in bounds}
@@ -141,6 +144,7 @@ def complete(tables: dict[str, Costs], bounds: dict[str, list[int]]) -> dict[str
         slots = lengths["nmspmm_percent"]
         for name, length in lengths.items():
             if name != "nmconv_percent" and length != slots:
-                bad(f"costs.{isa}.{name}", f"{slots} entries, as nmspmm_percent has", members[name])
+                expected = f"{slots} entries, as nmspmm_percent has"
+                bad(f"{section}.{isa}.{name}", expected, members[name])
         result[isa] = replace(costs, members=members)
     return result

@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 from textwrap import indent
 
 from .kernelcosts import BASE, Cost, Costs, Slot, Tile, Width
-from .kernelspec import Spec
+from .kernelspec import Spec, Strips, TypeSpec
+from .kerneltypes import F32, ElementType
 
 TABLES = PurePosixPath("src/configs/nm-tables.h")
 HASH = PurePosixPath("src/configs/nm-hash.h")
-_POOLING = {"COPY": "x32-packim2col", "MAX": "f32-maxpool-cnhw", "ADD": "f32-avgpool-cnhw"}
 _VECTOR_LENGTH = "xnn_init_hardware_config()->vlenb / sizeof(float)"
 _TOP = """\
 // Auto-generated file. Do not edit!
@@ -42,6 +42,15 @@ _LISTS = {
     "x32-packim2col": (
         "x32-packim2col.h",
         "XNN_UKERNEL(arch_flags, ukernel, op): op is COPY (bits), MAX or ADD (f32).",
+    ),
+    "qs8-qc8w-nmspmm": (
+        "qs8-qc8w-nmspmm-minmax-fp32.h",
+        "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, input_offset): "
+        "mr output\n// channels of strips of nr * nr_scale pixels, kr columns at a time.",
+    ),
+    "x8-packim2col": (
+        "x8-packim2col.h",
+        "XNN_UKERNEL(arch_flags, ukernel, op): op is COPY (bits) or MAX (s8).",
     ),
 }
 _TABLES_HEAD = """\
@@ -81,12 +90,20 @@ class Kernel:
 
 
 def kernels(spec: Spec) -> list[Kernel]:
+    return [kernel for kind, of_type in spec.types.items() for kernel in _kernels(kind, of_type)]
+
+
+def _kernels(kind: ElementType, spec: TypeSpec) -> list[Kernel]:
     result = []
     for isa, costs in spec.costs.items():
         result += [_nmconv(isa, tile) for slot in costs.nmconv for tile in slot]
-        for dense in (False, True):
-            result += [_nmspmm(isa, tile, dense) for slot in costs.nmspmm for tile in slot]
-    result += [_packim2col(isa, op) for isa in spec.pooling for op in _POOLING]
+        for dense in (False, True) if kind.dense else (False,):
+            result += [
+                _nmspmm(kind, isa, spec.strips[isa], tile, dense)
+                for slot in costs.nmspmm
+                for tile in slot
+            ]
+    result += [_packim2col(kind, isa, op) for isa in spec.pooling for op in kind.pooling]
     return result
 
 
@@ -101,20 +118,37 @@ def _nmconv(isa: str, tile: Tile) -> Kernel:
     )
 
 
-def _nmspmm(isa: str, tile: Tile, dense: bool) -> Kernel:
+def _nmspmm(kind: ElementType, isa: str, strips: Strips, tile: Tile, dense: bool) -> Kernel:
+    shape = f"{tile}c{strips.columns}" if strips.columns > 1 else f"{tile}"
+    size = (tile.mr, tile.nr.count, _scale(tile.nr))
+    if kind is F32:
+        defines, columns = {"DENSE": int(dense)}, (*size, str(dense).lower())
+    else:
+        defines = {}
+        columns = (*size, strips.columns, _log2_weight_size(strips), strips.input_offset)
     return Kernel(
-        "f32-nmspmm",
+        kind.nmspmm,
         isa,
-        f"f32-nmspmm-{tile}-minmax-{isa}{'-dense' if dense else ''}",
-        {**_defines(tile), "DENSE": int(dense)},
-        f"xnn_f32_nmspmm_minmax_ukernel_{tile}__{isa}{'_dense' if dense else ''}",
-        (tile.mr, tile.nr.count, _scale(tile.nr), str(dense).lower()),
+        f"{kind.nmspmm}-{shape}-{kind.variant}-{isa}{'-dense' if dense else ''}",
+        {**_defines(tile), **defines},
+        f"xnn_{_c(kind.nmspmm)}_{_c(kind.variant)}_ukernel_{shape}__{isa}"
+        f"{'_dense' if dense else ''}",
+        columns,
     )
 
 
-def _packim2col(isa: str, op: str) -> Kernel:
-    name = f"xnn_{_POOLING[op].replace('-', '_')}_ukernel__{isa}"
-    return Kernel("x32-packim2col", isa, f"{_POOLING[op]}-{isa}", {"OP": op}, name, (op,))
+def _packim2col(kind: ElementType, isa: str, op: str) -> Kernel:
+    name = f"xnn_{_c(kind.pooling[op])}_ukernel__{isa}"
+    return Kernel(kind.packim2col, isa, f"{kind.pooling[op]}-{isa}", {"OP": op}, name, (op,))
+
+
+def _c(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _log2_weight_size(strips: Strips) -> int:
+    """Of a weight as it is packed: of 4 bytes where it is not said."""
+    return (strips.weight_bytes or 4).bit_length() - 1
 
 
 def _defines(tile: Tile) -> dict[str, object]:
@@ -128,14 +162,22 @@ def _scale(width: Width) -> object:
 def texts(spec: Spec) -> dict[PurePosixPath, str]:
     """The lists and the tables."""
     result = {}
+    families = {f for kind in spec.types for f in (kind.nmconv, kind.nmspmm, kind.packim2col)}
     for family, (name, comment) in _LISTS.items():
+        if family not in families:
+            continue
         rows = dict.fromkeys(spec.isas, "")
         for kernel in kernels(spec):
             if kernel.family == family:
                 rows[kernel.isa] += _list_row(spec, kernel)
         text = f"{_TOP}{_LIST_HEAD}// {comment}\n{_guarded(spec, rows)}"
         result[PurePosixPath("src", family, name)] = text
-    tables = {isa: "\n".join(_isa_tables(spec, isa)) for isa in spec.isas}
+    tables = {
+        isa: "\n".join(
+            table for kind, of in spec.types.items() for table in _isa_tables(kind, of, isa)
+        )
+        for isa in spec.isas
+    }
     result[TABLES] = (
         _TOP + _TABLES_HEAD + _cost_names(spec) + _guarded(spec, tables, separator="\n")
     )
@@ -164,16 +206,14 @@ def _guarded(spec: Spec, parts: dict[str, str], separator: str = "") -> str:
     return result
 
 
-def _isa_tables(spec: Spec, isa: str) -> Iterator[str]:
+def _isa_tables(kind: ElementType, spec: TypeSpec, isa: str) -> Iterator[str]:
     """What configurations take of one instruction set, as C."""
     if isa in spec.pooling:
-        fields = [
-            ("copy", _packim2col(isa, "COPY").name),
-            ("max", _packim2col(isa, "MAX").name),
-            ("add", _packim2col(isa, "ADD").name),
-            ("nr", str(spec.pooling[isa].count)),
-        ]
-        yield _table(f"struct xnn_cnhw_pooling_config f32_cnhw_pooling_{isa}", _fields(fields))
+        members = {"COPY": "copy", "MAX": "max", "ADD": "add"}
+        fields = [(members[op], _packim2col(kind, isa, op).name) for op in kind.pooling]
+        fields.append(("nr", str(spec.pooling[isa].count)))
+        name = f"{kind.pooling['MAX'].partition('-')[0]}_cnhw_pooling_{isa}"
+        yield _table(f"struct xnn_cnhw_pooling_config {name}", _fields(fields))
     if isa not in spec.costs:
         return
     costs = spec.costs[isa]
@@ -181,15 +221,18 @@ def _isa_tables(spec: Spec, isa: str) -> Iterator[str]:
         slots = "".join(_block("", _nmconv_slot(isa, slot)) for slot in costs.nmconv)
         yield _table(f"struct xnn_nmconv_config f32_nmconv_{isa}[XNN_MAX_NMCONV_KERNELS]", slots)
     if costs.nmspmm:
-        slots = "".join(_block("", _nmspmm_slot(spec, isa, slot)) for slot in costs.nmspmm)
-        yield _table(f"struct xnn_nmspmm_config f32_nmspmm_{isa}[XNN_MAX_NMSPMM_KERNELS]", slots)
+        slots = "".join(_block("", _nmspmm_slot(kind, spec, isa, slot)) for slot in costs.nmspmm)
+        name = f"{_c(kind.nmspmm)}_{isa}"
+        yield _table(f"struct xnn_nmspmm_config {name}[XNN_MAX_NMSPMM_KERNELS]", slots)
     measured = "".join(f"// {line}\n" for line in costs.measured)
-    yield _table(f"struct xnn_nm_costs nm_costs_{isa}", _cost_fields(costs), measured)
+    name = f"{'' if kind is F32 else f'{kind.name}_'}nm_costs_{isa}"
+    yield _table(f"struct xnn_nm_costs {name}", _cost_fields(costs), measured)
 
 
 def _cost_names(spec: Spec) -> str:
     """The members of struct xnn_nm_costs as an X-macro list."""
-    rows = "".join(f" \\\n  COST({name})" for name in spec.costs[BASE].members)
+    members = spec.types[F32].costs[BASE].members
+    rows = "".join(f" \\\n  COST({name})" for name in members)
     return f"\n// Members of struct xnn_nm_costs.\n#define XNN_NM_COSTS(COST){rows}\n"
 
 
@@ -198,32 +241,38 @@ def _nmconv_slot(isa: str, slot: Slot) -> str:
     return _fields(
         [
             ("ukernel", f"(xnn_nmconv_ukernel_fn) {_nmconv(isa, tile).name}"),
-            ("init", "(xnn_init_nm_params_fn) xnn_init_f32_minmax_scalar_params"),
             ("mr", str(tile.mr)),
             ("nr", str(tile.nr.count)),
         ]
     )
 
 
-def _nmspmm_slot(spec: Spec, isa: str, slot: Slot) -> str:
+def _nmspmm_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str:
     strips = spec.strips[isa]
     nr = next(iter(slot)).nr.count
     ukernels = ""
-    for member, dense in (("ukernel", False), ("dense_ukernel", True)):
+    variants = (
+        (("ukernel", False), ("dense_ukernel", True)) if kind.dense else (("ukernel", False),)
+    )
+    for member, dense in variants:
         rows = [
-            f"[{tile.mr - 1}] = (xnn_nmspmm_ukernel_fn) {_nmspmm(isa, tile, dense).name},\n"
+            f"[{tile.mr - 1}] = (xnn_nmspmm_ukernel_fn) "
+            f"{_nmspmm(kind, isa, strips, tile, dense).name},\n"
             for tile in slot
         ]
         ukernels += _block(f".{member} = ", "".join(rows))
-    return ukernels + _fields(
-        [
-            ("pack", _packim2col(strips.pack, "COPY").name),
-            ("init", "(xnn_init_nm_params_fn) xnn_init_f32_minmax_scalar_params"),
-            ("mr", str(max(tile.mr for tile in slot))),
-            ("nr", str(nr)),
-            ("granularity", str(strips.granularity or nr)),
-        ]
-    )
+    packed = [
+        ("pack", _packim2col(kind, strips.pack, "COPY").name),
+        ("mr", str(max(tile.mr for tile in slot))),
+        ("nr", str(nr)),
+        ("granularity", str(strips.granularity or nr)),
+    ]
+    weights = [
+        ("kr", str(strips.columns)),
+        ("log2_size", str(_log2_weight_size(strips))),
+        ("input_offset", str(strips.input_offset)),
+    ]
+    return ukernels + _fields(packed) + _block(".weights = ", _fields(weights))
 
 
 def _cost_fields(costs: Costs) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 from .kernelbounds import load_bounds
 from .kernelcosts import Costs, Width, complete, read_costs, width
+from .kerneltypes import F32, TYPES, ElementType
 from .specrows import SPEC, bad, check_keys, rows, text
 from .tomlfile import read_toml
 
-_SECTIONS = ("isa", "x32-packim2col", "f32-nmspmm", "costs")
+_WEIGHT_BYTES = (1, 2)
+_MOST_COLUMNS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,53 +31,78 @@ class Isa:
 
 @dataclass(frozen=True, slots=True)
 class Strips:
-    """What packs the strips of CNHW images, and pixels that cost the same; None: a strip's."""
+    """What packs the strips of CNHW images, and pixels that cost the same; None: a strip's.
+
+    columns are multiplied together, their weights interleaved; weight_bytes is how wide a weight is
+    packed, None as it is; input_offset is what micro-kernels add to each element of the image.
+    """
 
     pack: str
     granularity: int | None
+    columns: int
+    weight_bytes: int | None
+    input_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypeSpec:
+    """What there is of an element type, by instruction set."""
+
+    pooling: dict[str, Width]
+    strips: dict[str, Strips]
+    costs: dict[str, Costs]
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
     isas: dict[str, Isa]
-    pooling: dict[str, Width]
-    strips: dict[str, Strips]
-    costs: dict[str, Costs]
+    types: dict[ElementType, TypeSpec]
 
 
 def load_spec(overlay: Path) -> Spec:
     """Reads the overlay's kernels.toml; raises ToolError with one sentence for what is wrong."""
     data = read_toml(overlay / SPEC, f"kernels/{SPEC}", "it lists the micro-kernels")
     bounds = load_bounds(overlay)
-    check_keys("the file", data, _SECTIONS, optional=())
+    others = [section for kind in TYPES if kind is not F32 for section in kind.sections]
+    check_keys("the file", data, ("isa", *F32.sections), others)
     isas = {name: _isa(where, row) for name, where, row in rows("isa", data)}
-    pooling = {
-        name: _pooling(where, row) for name, where, row in rows("x32-packim2col", data, isas)
-    }
+    types = {}
+    for kind in (kind for kind in TYPES if any(section in data for section in kind.sections)):
+        check_keys("the file", data, kind.sections, data)
+        types[kind] = _load_type(kind, data, isas, bounds)
+        _check_widths(kind, types[kind], isas)
+        _check_guards(kind, types[kind], isas)
+    return Spec(isas, types)
+
+
+def _load_type(
+    kind: ElementType, data: dict[str, Any], isas: dict[str, Isa], bounds: dict[str, list[int]]
+) -> TypeSpec:
+    pooling = {name: _pooling(where, row) for name, where, row in rows(kind.packim2col, data, isas)}
     strips = {
-        name: _strips(where, row, pooling) for name, where, row in rows("f32-nmspmm", data, isas)
+        name: _strips(kind, where, row, pooling)
+        for name, where, row in rows(kind.nmspmm, data, isas)
     }
+    members = {n: b for n, b in bounds.items() if kind.nmconv or n != "nmconv_percent"}
     tables = {
-        name: read_costs(where, row, bounds) for name, where, row in rows("costs", data, isas)
+        name: read_costs(where, row, members) for name, where, row in rows(kind.costs, data, isas)
     }
-    tables = complete(tables, bounds)
+    tables = complete(kind.costs, tables, members)
     for name, costs in tables.items():
         if costs.nmspmm and name not in strips:
-            bad("f32-nmspmm", f"a table {name}, as costs.{name} has nmspmm_percent", list(strips))
-    spec = Spec(isas, pooling, strips, tables)
-    _check_widths(spec)
-    _check_guards(spec)
-    return spec
+            has = f"{kind.costs}.{name} has nmspmm_percent"
+            bad(kind.nmspmm, f"a table {name}, as {has}", list(strips))
+    return TypeSpec(pooling, strips, tables)
 
 
-def _check_widths(spec: Spec) -> None:
+def _check_widths(kind: ElementType, spec: TypeSpec, isas: dict[str, Isa]) -> None:
     """Templates of scalable instruction sets count vector registers, the others elements."""
     for name, strip in spec.pooling.items():
-        _check_width(f"x32-packim2col.{name}.strip", spec.isas[name], strip, strip)
+        _check_width(f"{kind.packim2col}.{name}.strip", isas[name], strip, strip)
     for name, costs in spec.costs.items():
         for member, slots in (("nmconv_percent", costs.nmconv), ("nmspmm_percent", costs.nmspmm)):
             for tile in (tile for slot in slots for tile in slot):
-                _check_width(f"costs.{name}.{member}", spec.isas[name], tile.nr, tile)
+                _check_width(f"{kind.costs}.{name}.{member}", isas[name], tile.nr, tile)
 
 
 def _check_width(where: str, isa: Isa, width: Width, got: object) -> None:
@@ -85,12 +112,12 @@ def _check_width(where: str, isa: Isa, width: Width, got: object) -> None:
         bad(where, "a number of elements, since the instruction set is not scalable", str(got))
 
 
-def _check_guards(spec: Spec) -> None:
+def _check_guards(kind: ElementType, spec: TypeSpec, isas: dict[str, Isa]) -> None:
     """What packs a strip is compiled wherever that which reads it is."""
     for name, strips in spec.strips.items():
-        guard = spec.isas[strips.pack].guard
-        if guard not in ("", spec.isas[name].guard):
-            where = f"f32-nmspmm.{name}.pack"
+        guard = isas[strips.pack].guard
+        if guard not in ("", isas[name].guard):
+            where = f"{kind.nmspmm}.{name}.pack"
             bad(where, f"an instruction set without a guard or with that of {name}", strips.pack)
 
 
@@ -108,11 +135,23 @@ def _pooling(where: str, row: dict[str, Any]) -> Width:
     return width(f"{where}.strip", row["strip"])
 
 
-def _strips(where: str, row: dict[str, Any], pooling: dict[str, Width]) -> Strips:
-    check_keys(where, row, ("pack",), ("granularity",))
+def _strips(
+    kind: ElementType, where: str, row: dict[str, Any], pooling: dict[str, Width]
+) -> Strips:
+    quantized = () if kind.dense else ("columns", "weight_bytes", "input_offset")
+    check_keys(where, row, ("pack",), ("granularity", *quantized))
     if row["pack"] not in pooling:
-        bad(f"{where}.pack", f"a table of [x32-packim2col] ({', '.join(pooling)})", row["pack"])
+        bad(f"{where}.pack", f"a table of [{kind.packim2col}] ({', '.join(pooling)})", row["pack"])
     granularity = row.get("granularity")
     if granularity is not None and (type(granularity) is not int or not 1 <= granularity < 2**16):
         bad(f"{where}.granularity", "a number of pixels, at least 1 and of 16 bits", granularity)
-    return Strips(row["pack"], granularity)
+    columns = row.get("columns", 1)
+    if type(columns) is not int or not 1 <= columns <= _MOST_COLUMNS:
+        bad(f"{where}.columns", f"a number of columns from 1 to {_MOST_COLUMNS}", columns)
+    weight_bytes = row.get("weight_bytes", None if kind.dense else 1)
+    if weight_bytes is not None and weight_bytes not in _WEIGHT_BYTES:
+        bad(f"{where}.weight_bytes", "1 or 2", weight_bytes)
+    offset = row.get("input_offset", 0)
+    if type(offset) is not int or offset not in (0, 128):
+        bad(f"{where}.input_offset", "0, or 128 to make the elements unsigned", offset)
+    return Strips(row["pack"], granularity, columns, weight_bytes, offset)

@@ -40,6 +40,7 @@ _TOOLS = (
     "kernelcosts.py",
     "kernelfiles.py",
     "kernelspec.py",
+    "kerneltypes.py",
     "overlay.py",
     "patchtree.py",
     "series.py",

@@ -9,6 +9,7 @@ import pytest
 from nmpack_tools.console import ToolError
 from nmpack_tools.kernelfiles import TABLES, kernels, texts
 from nmpack_tools.kernelspec import load_spec
+from nmpack_tools.kerneltypes import F32, QS8
 from patching import HEADER, NMCONV_HEADER, SPEC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ def test_lists_say_where_kernels_are_compiled(overlay: Path) -> None:
 
 
 def test_costs_that_are_not_said_are_those_of_scalar(overlay: Path) -> None:
-    members = load_spec(overlay).costs["rvv"].members
+    members = load_spec(overlay).types[F32].costs["rvv"].members
     assert members["addition"] == 20
     assert members["nmconv_percent"] == [118, 120]
     text = texts(load_spec(overlay))[TABLES]
@@ -91,6 +92,61 @@ def test_a_new_cost_takes_the_struct_and_a_number(overlay: Path) -> None:
     change(overlay, "  float addition;", "  float addition;\n  float luck;", "include/xnnpack-nm.h")
     change(overlay, "addition = 20", "addition = 20\nluck = 0.1")
     assert texts(load_spec(overlay))[TABLES].count(".luck = 0.1f,\n") == 2
+
+
+QUANTIZED = """
+[x8-packim2col]
+scalar = { strip = "64" }
+
+[qs8-qc8w-nmspmm]
+scalar = { pack = "scalar", columns = 4, weight_bytes = 2, input_offset = 128 }
+
+[qs8-costs.scalar]
+addition = 7
+nmspmm_percent = [{ 1x8 = 150 }]
+pack_percent = [100]
+measured = ["Not measured."]
+"""
+
+
+def test_quantized_kernels_say_how_they_read_weights(overlay: Path) -> None:
+    change(overlay, "[costs.scalar]", f"{QUANTIZED}\n[costs.scalar]")
+    spec = load_spec(overlay)
+    name = "xnn_qs8_qc8w_nmspmm_minmax_fp32_ukernel_1x8c4__scalar"
+    kernel = next(kernel for kernel in kernels(spec) if kernel.name == name)
+    assert kernel.defines == {"MR": 1, "NR": 8}
+    made = texts(spec)
+    listed = made[PurePosixPath("src/qs8-qc8w-nmspmm/qs8-qc8w-nmspmm-minmax-fp32.h")]
+    assert f"XNN_UKERNEL(0, {name}, 1, 8, 1, 4, 1, 128)\n" in listed
+    assert ".kr = 4,\n      .log2_size = 1,\n      .input_offset = 128,\n" in made[TABLES]
+    assert "struct xnn_nm_costs qs8_nm_costs_scalar = {\n  .addition = 7.0f,\n" in made[TABLES]
+    assert spec.types[QS8].costs["scalar"].nmconv == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("columns = 4", "columns = 5", "scalar.columns: expected a number of columns from 1 to 4"),
+        ("weight_bytes = 2", "weight_bytes = 4", "scalar.weight_bytes: expected 1 or 2, got 4"),
+        ("input_offset = 128", "input_offset = 1", "input_offset: expected 0, or 128 to make"),
+        ("[qs8-costs.scalar]", "[qs8-costs.rvv]", "qs8-costs: expected a table scalar, which"),
+        ("addition = 7", "nmconv_percent = []", "qs8-costs.scalar: expected only the keys measur"),
+    ],
+)
+def test_a_mistake_in_a_quantized_table_is_one_sentence(
+    overlay: Path, old: str, new: str, said: str
+) -> None:
+    change(overlay, "[costs.scalar]", f"{QUANTIZED}\n[costs.scalar]")
+    change(overlay, old, new)
+    with pytest.raises(ToolError) as caught:
+        load_spec(overlay)
+    assert said in str(caught.value)
+
+
+def test_an_element_type_has_all_of_its_tables_or_none(overlay: Path) -> None:
+    change(overlay, "[costs.scalar]", '[x8-packim2col]\nscalar = { strip = "8" }\n[costs.scalar]')
+    with pytest.raises(ToolError, match="the file: expected a key 'qs8-qc8w-nmspmm'"):
+        load_spec(overlay)
 
 
 def test_no_two_kernels_of_the_project_have_one_name_and_each_has_a_template() -> None:
@@ -189,9 +245,9 @@ def test_strips_are_packed_by_what_is_compiled_where_they_are_read(overlay: Path
         overlay, 'scalar = { strip = "64" }', 'rvv = { strip = "4v" }\nscalar = { strip = "64" }'
     )
     change(overlay, 'pack = "scalar" }', 'pack = "scalar" }\nrvv = { pack = "rvv" }')
-    assert load_spec(overlay).strips["rvv"].pack == "rvv"
+    assert load_spec(overlay).types[F32].strips["rvv"].pack == "rvv"
     change(overlay, 'rvv = { pack = "rvv" }', 'rvv = { pack = "scalar" }')
-    assert load_spec(overlay).strips["rvv"].pack == "scalar"
+    assert load_spec(overlay).types[F32].strips["rvv"].pack == "scalar"
     change(overlay, 'scalar = { pack = "scalar" }', 'scalar = { pack = "rvv" }')
     said = r"f32-nmspmm\.scalar\.pack: expected an instruction set without a guard or with that of "
     with pytest.raises(ToolError, match=said + "scalar, got 'rvv'"):

@@ -16,8 +16,23 @@
 #include "xnnpack/nmspmm.h"
 
 static struct xnn_nmspmm_config f32_nmspmm_config[XNN_MAX_NMSPMM_KERNELS] = {0};
+static struct xnn_nmspmm_config qs8_qc8w_nmspmm_config[XNN_MAX_NMSPMM_KERNELS] = {0};
 
 XNN_INIT_ONCE_GUARD(f32_nmspmm);
+XNN_INIT_ONCE_GUARD(qs8_qc8w_nmspmm);
+
+// Copies the entries of an instruction set; nr_scale is how many elements their unit of width has.
+static void take_entries(
+  const struct xnn_nmspmm_config* entries,
+  size_t nr_scale,
+  struct xnn_nmspmm_config* config)
+{
+  for (size_t i = 0; i < XNN_MAX_NMSPMM_KERNELS; i++) {
+    config[i] = entries[i];
+    config[i].nr = (uint16_t) (entries[i].nr * nr_scale);
+    config[i].granularity = (uint16_t) (entries[i].granularity * nr_scale);
+  }
+}
 
 static void init_f32_nmspmm_config(void) {
   // Scalar first: every branch below overwrites it, none leaves the table empty.
@@ -43,12 +58,21 @@ static void init_f32_nmspmm_config(void) {
       nr_scale = hardware_config->vlenb / sizeof(float);
     }
   #endif
+  take_entries(entries, nr_scale, f32_nmspmm_config);
+}
 
-  for (size_t i = 0; i < XNN_MAX_NMSPMM_KERNELS; i++) {
-    f32_nmspmm_config[i] = entries[i];
-    f32_nmspmm_config[i].nr = (uint16_t) (entries[i].nr * nr_scale);
-    f32_nmspmm_config[i].granularity = (uint16_t) (entries[i].granularity * nr_scale);
-  }
+static void init_qs8_qc8w_nmspmm_config(void) {
+  const struct xnn_nmspmm_config* entries = qs8_qc8w_nmspmm_scalar;
+  size_t nr_scale = 1;
+
+  #if XNN_ARCH_X86 || XNN_ARCH_X86_64
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (hardware_config->use_x86_avx2) {
+      entries = qs8_qc8w_nmspmm_avx2;
+    }
+  #endif
+  take_entries(entries, nr_scale, qs8_qc8w_nmspmm_config);
 }
 
 const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config() {
@@ -58,4 +82,13 @@ const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config() {
   }
   XNN_INIT_ONCE(f32_nmspmm);
   return f32_nmspmm_config;
+}
+
+const struct xnn_nmspmm_config* xnn_init_qs8_qc8w_nmspmm_config() {
+  const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+  if (hardware_config == NULL) {
+    return NULL;
+  }
+  XNN_INIT_ONCE(qs8_qc8w_nmspmm);
+  return qs8_qc8w_nmspmm_config;
 }

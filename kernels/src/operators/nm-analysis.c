@@ -174,6 +174,7 @@ static void collect_blocks(
       xnn_find_nm_kept_columns(cutting->zeros, first_row + end - rows, rows, cutting->kept);
     analysis->num_columns += columns;
     analysis->num_weights += rows * columns;
+    analysis->num_packed_weights += rows * round_up(columns, analysis->config->weights.kr);
     analysis->dense &= columns == row_size;
   }
 }

@@ -220,6 +220,7 @@ static void fill_context(
     .dense = sizes->dense,
     .ukernel = sizes->dense ? config->dense_ukernel : config->ukernel,
     .pack = config->pack,
+    .padding = op->nm.padding,
     .params = op->nm.params,
     .linear_params = op->nm.linear_params,
   };
@@ -233,8 +234,9 @@ static void fill_context(
     sizes->num_blocks / op->groups, sizes->num_packed, sizes->num_weights, view->num_threads);
 }
 
-enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
+enum xnn_status xnn_reshape_nm_cnhw(
     xnn_operator_t op,
+    enum xnn_operator_type type,
     size_t batch_size,
     size_t input_height,
     size_t input_width,
@@ -246,8 +248,7 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
 {
   *workspace_size = 0;
   *workspace_alignment = 1;
-  enum xnn_status status =
-    xnn_begin_nm_reshape(op, xnn_operator_type_convolution_nm_cnhw_f32, batch_size, input_height, input_width);
+  enum xnn_status status = xnn_begin_nm_reshape(op, type, batch_size, input_height, input_width);
   if (status != xnn_status_success || op->state == xnn_run_state_skip) {
     return status;
   }
@@ -285,14 +286,15 @@ enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
   return xnn_status_success;
 }
 
-enum xnn_status xnn_setup_convolution2d_nm_cnhw_f32(
+enum xnn_status xnn_setup_nm_cnhw(
     xnn_operator_t op,
+    enum xnn_operator_type type,
     void* workspace,
-    const float* input,
-    const float* residual,
-    float* output)
+    const void* input,
+    const void* residual,
+    void* output)
 {
-  const enum xnn_status status = xnn_check_nm_setup(op, xnn_operator_type_convolution_nm_cnhw_f32);
+  const enum xnn_status status = xnn_check_nm_setup(op, type);
   if (status != xnn_status_success || op->state == xnn_run_state_skip) {
     return status;
   }
@@ -307,4 +309,55 @@ enum xnn_status xnn_setup_convolution2d_nm_cnhw_f32(
   op->context.nmspmm.output = output;
   op->state = xnn_run_state_ready;
   return xnn_status_success;
+}
+
+enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f32(
+    xnn_operator_t op,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool)
+{
+  return xnn_reshape_nm_cnhw(
+    op, xnn_operator_type_convolution_nm_cnhw_f32, batch_size, input_height, input_width, workspace_size,
+    workspace_alignment, output_height_out, output_width_out, threadpool);
+}
+
+enum xnn_status xnn_setup_convolution2d_nm_cnhw_f32(
+    xnn_operator_t op,
+    void* workspace,
+    const float* input,
+    const float* residual,
+    float* output)
+{
+  return xnn_setup_nm_cnhw(op, xnn_operator_type_convolution_nm_cnhw_f32, workspace, input, residual, output);
+}
+
+enum xnn_status xnn_reshape_convolution2d_nm_cnhw_qs8_qc8w(
+    xnn_operator_t op,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool)
+{
+  return xnn_reshape_nm_cnhw(
+    op, xnn_operator_type_convolution_nm_cnhw_qs8_qc8w, batch_size, input_height, input_width, workspace_size,
+    workspace_alignment, output_height_out, output_width_out, threadpool);
+}
+
+enum xnn_status xnn_setup_convolution2d_nm_cnhw_qs8_qc8w(
+    xnn_operator_t op,
+    void* workspace,
+    const int8_t* input,
+    int8_t* output)
+{
+  return xnn_setup_nm_cnhw(op, xnn_operator_type_convolution_nm_cnhw_qs8_qc8w, workspace, input, /*residual=*/NULL, output);
 }

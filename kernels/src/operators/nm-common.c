@@ -40,6 +40,35 @@ enum xnn_status xnn_check_nm_creation(enum xnn_operator_type type, float output_
   return xnn_status_success;
 }
 
+// Checks what is quantized.
+static enum xnn_status check_quantization(const struct xnn_nm_layer* layer, const char* name)
+{
+  if (!(layer->input_scale > 0.0f) || !isnormal(layer->input_scale) || !(layer->output_scale > 0.0f) ||
+      !isnormal(layer->output_scale)) {
+    xnn_log_error(
+      "failed to create %s operator with %.7g input scale and %.7g output scale: they must be finite, normalized, and "
+      "positive", name, layer->input_scale, layer->output_scale);
+    return xnn_status_invalid_parameter;
+  }
+  for (size_t channel = 0; channel < layer->groups * layer->group_output_channels; channel++) {
+    const float scale = layer->filter_scale[channel];
+    if (!(scale > 0.0f) || !isnormal(scale)) {
+      xnn_log_error(
+        "failed to create %s operator with %.7g kernel scale in output channel #%zu: it must be finite, normalized, and "
+        "positive", name, scale, channel);
+      return xnn_status_invalid_parameter;
+    }
+    if (!(xnn_get_nm_requantization_scale(layer, channel) < 256.0f)) {
+      xnn_log_error(
+        "failed to create %s operator with %.7g input scale, %.7g kernel scale and %.7g output scale in output channel "
+        "#%zu: requantization scale must be less than 256",
+        name, layer->input_scale, scale, layer->output_scale, channel);
+      return xnn_status_unsupported_parameter;
+    }
+  }
+  return xnn_status_success;
+}
+
 enum xnn_status xnn_check_nm_layer(
     const struct xnn_nm_layer* layer,
     enum xnn_operator_type type)
@@ -90,7 +119,7 @@ enum xnn_status xnn_check_nm_layer(
     xnn_log_error("failed to create %s operator: depthwise filters have no columns to share", name);
     return xnn_status_unsupported_parameter;
   }
-  return xnn_status_success;
+  return layer->filter_scale == NULL ? xnn_status_success : check_quantization(layer, name);
 }
 
 // Tasks that each thread should get: at least one, and few enough to multiply them with threads.
@@ -103,7 +132,6 @@ xnn_operator_t xnn_allocate_nm_operator(
     const struct xnn_nm_layer* layer,
     const struct xnn_nm_costs* costs,
     enum xnn_operator_type type,
-    xnn_init_nm_params_fn init,
     xnn_weights_cache_t weights_cache)
 {
   xnn_operator_t op = xnn_allocate_zero_simd_memory(sizeof(struct xnn_operator));
@@ -139,8 +167,9 @@ xnn_operator_t xnn_allocate_nm_operator(
     .cache_size = (size_t) costs->cache_size,
     .strips_size = (size_t) costs->strips_size,
   };
-  init(&op->nm.params, layer->output_min, layer->output_max);
-  init(&op->nm.linear_params, -INFINITY, INFINITY);
+  layer->datatype->init_params(layer, layer->output_min, layer->output_max, &op->nm.params);
+  layer->datatype->init_params(layer, -INFINITY, INFINITY, &op->nm.linear_params);
+  op->nm.padding = UINT32_C(0x01010101) * (uint8_t) layer->input_zero_point;
   op->flags = layer->flags;
   op->state = xnn_run_state_invalid;
   return op;

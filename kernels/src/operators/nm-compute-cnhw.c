@@ -142,7 +142,7 @@ static void pack_strip(
     const struct xnn_nmspmm_pack_step* step = &context->steps[i];
     context->pack(
       num_pixels, step->num_packed, input, context->channels + step->first_packed, &pixels, &step->tap,
-      context->input_height, context->input_width, /*padding=*/0,
+      context->input_height, context->input_width, context->padding,
       output + (step->first_packed - part->first_packed) * context->column_size, context->column_size);
   }
 }

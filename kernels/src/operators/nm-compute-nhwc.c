@@ -66,7 +66,7 @@ void xnn_compute_nmconv(
   const size_t first_column = (size_t) *column_starts;
   const int32_t* offsets = context->offsets + first_column;
   const void* w = (const void*) ((uintptr_t) context->packed_w +
-    nr * ((tile << context->log2_bias_size) + (first_column << context->log2_element_size)));
+    nr * ((tile << context->log2_row_size) + (first_column << context->log2_element_size)));
 
   const uint8_t* input = (const uint8_t*) context->input +
     batch_index * context->input_batch_stride + group_index * context->input_group_stride;

@@ -17,7 +17,6 @@
 #include "xnnpack/math.h"
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-layer.h"
-#include "xnnpack/nm-narrow-gemm.h"
 #include "xnnpack/operator-utils.h"
 
 enum xnn_status xnn_get_nm_costs(struct xnn_nm_costs* costs)
@@ -33,7 +32,7 @@ float xnn_get_dense_percent(const struct xnn_nm_layer* layer, const struct xnn_n
 
 double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs)
 {
-  const struct xnn_gemm_config* config = xnn_get_f32_convolution_gemm_config(layer->group_output_channels);
+  const struct xnn_gemm_config* config = layer->datatype->init_gemm_config(layer->group_output_channels);
   assert(config != NULL);
   const bool is_gemm = xnn_is_nm_pointwise(layer);
   // GEMM sees the pixels of all images as one axis.
@@ -49,7 +48,12 @@ double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_c
   const double column = (costs->dense_column + costs->dense_weight * (float) (mr * config->nr)) *
     xnn_get_dense_percent(layer, costs) * 0.01f;
   const double tiles = (double) layer->groups * divide_round_up(layer->group_output_channels, config->nr);
-  return tiles * ((double) xnn_get_nm_row_size(layer) + costs->tile_columns) * column * rounding / (double) mr;
+  // Input channels that are multiplied together: in each tap those that are missing count, too.
+  const size_t kr = (size_t) 1 << (config->log2_kr + config->log2_sr);
+  const double columns =
+    is_gemm ? (double) round_up(xnn_get_nm_row_size(layer), kr)
+            : (double) xnn_get_nm_kernel_size(layer) * (double) round_up(layer->group_input_channels, kr);
+  return tiles * (columns + costs->tile_columns) * column * rounding / (double) mr;
 }
 
 double xnn_predict_nhwc_overhead(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs)

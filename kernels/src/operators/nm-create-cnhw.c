@@ -27,7 +27,7 @@
 static size_t get_part_columns(const struct xnn_operator* op)
 {
   const size_t column_size = (size_t) op->nm.nmspmm->nr << op->nm.datatype->log2_element_size;
-  return op->nm.in_place ? 0 : max(op->nm.costs.strips_size / column_size, MIN_PART_COLUMNS);
+  return op->nm.in_place || !op->nm.datatype->has_partial_sums ? 0 : max(op->nm.costs.strips_size / column_size, MIN_PART_COLUMNS);
 }
 
 // What a filter is packed from.
@@ -68,7 +68,7 @@ static enum xnn_status pack_filter(
   }
   // Micro-kernels of different strips pack differently.
   const uint32_t seed = ((uint32_t) analysis->config->nr << 8) ^ analysis->config->mr ^
-    ((uint32_t) op->nm.in_place << 31) ^ ((uint32_t) xnn_operator_type_convolution_nm_cnhw_f32 << 20);
+    ((uint32_t) op->nm.in_place << 31) ^ ((uint32_t) op->type << 20);
   return xnn_pack_nm_weights(op, layer, seed, size, pack, &source);
 }
 
@@ -84,12 +84,12 @@ enum xnn_status xnn_create_analyzed_nm_cnhw(
     xnn_log_error(
       "failed to create %s operator with %" PRIu32 "x%" PRIu32 " kernel and %" PRIu32 " groups: only a 1x1 kernel of one "
       "group without padding reads a CNHW image in bands",
-      xnn_operator_type_to_string(xnn_operator_type_convolution_nm_cnhw_f32), layer->kernel_width,
+      xnn_operator_type_to_string(layer->datatype->cnhw_operator), layer->kernel_width,
       layer->kernel_height, layer->groups);
     return xnn_status_invalid_parameter;
   }
   xnn_operator_t op = xnn_allocate_nm_operator(
-    layer, costs, xnn_operator_type_convolution_nm_cnhw_f32, analysis->config->init, weights_cache);
+    layer, costs, layer->datatype->cnhw_operator, weights_cache);
   if (op == NULL) {
     return xnn_status_out_of_memory;
   }
@@ -103,6 +103,31 @@ enum xnn_status xnn_create_analyzed_nm_cnhw(
   }
   *convolution_op_out = op;
   return xnn_status_success;
+}
+
+static enum xnn_status create_from_layer(
+  const struct xnn_nm_layer* layer,
+  xnn_weights_cache_t weights_cache,
+  xnn_operator_t* convolution_op_out)
+{
+  enum xnn_status status = xnn_check_nm_layer(layer, layer->datatype->cnhw_operator);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  struct xnn_nm_zeros zeros;
+  status = xnn_find_nm_zeros(layer, &zeros);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const struct xnn_nm_costs* costs = layer->datatype->init_costs();
+  struct xnn_nmspmm_analysis analysis;
+  status = xnn_analyze_nmspmm(layer, &zeros, costs, /*only=*/NULL, &analysis);
+  if (status == xnn_status_success) {
+    status = xnn_create_analyzed_nm_cnhw(layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
+    xnn_release_nmspmm_analysis(&analysis);
+  }
+  xnn_release_nm_zeros(&zeros);
+  return status;
 }
 
 enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
@@ -151,22 +176,64 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
     .output_max = output_max,
     .flags = flags,
   };
-  enum xnn_status status = xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_cnhw_f32);
-  if (status != xnn_status_success) {
-    return status;
-  }
-  struct xnn_nm_zeros zeros;
-  status = xnn_find_nm_zeros(&layer, &zeros);
-  if (status != xnn_status_success) {
-    return status;
-  }
-  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
-  struct xnn_nmspmm_analysis analysis;
-  status = xnn_analyze_nmspmm(&layer, &zeros, costs, /*only=*/NULL, &analysis);
-  if (status == xnn_status_success) {
-    status = xnn_create_analyzed_nm_cnhw(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
-    xnn_release_nmspmm_analysis(&analysis);
-  }
-  xnn_release_nm_zeros(&zeros);
-  return status;
+  return create_from_layer(&layer, weights_cache, convolution_op_out);
+}
+
+enum xnn_status xnn_create_convolution2d_nm_cnhw_qs8_qc8w(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    int8_t input_zero_point,
+    float input_scale,
+    const float* kernel_scale,
+    const int8_t* kernel,
+    const int32_t* bias,
+    int8_t output_zero_point,
+    float output_scale,
+    int8_t output_min,
+    int8_t output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  const struct xnn_nm_layer layer = {
+    .datatype = &xnn_nm_qs8_qc8w,
+    .padding_top = input_padding_top,
+    .padding_right = input_padding_right,
+    .padding_bottom = input_padding_bottom,
+    .padding_left = input_padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = subsampling_height,
+    .stride_width = subsampling_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = groups * group_input_channels,
+    .output_channel_stride = groups * group_output_channels,
+    .filter = {.data = kernel},
+    .bias = bias,
+    .filter_scale = kernel_scale,
+    .input_scale = input_scale,
+    .output_scale = output_scale,
+    .input_zero_point = input_zero_point,
+    .output_zero_point = output_zero_point,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+  return create_from_layer(&layer, weights_cache, convolution_op_out);
 }

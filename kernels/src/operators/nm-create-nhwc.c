@@ -63,7 +63,7 @@ enum xnn_status xnn_create_analyzed_nm_nhwc(
     xnn_operator_t* convolution_op_out)
 {
   xnn_operator_t op = xnn_allocate_nm_operator(
-    layer, costs, xnn_operator_type_convolution_nm_nhwc_f32, analysis->config->init, weights_cache);
+    layer, costs, layer->datatype->nhwc_operator, weights_cache);
   if (op == NULL) {
     return xnn_status_out_of_memory;
   }

@@ -166,7 +166,7 @@ static void fill_context(xnn_operator_t op, const struct view* view)
     .mr = config->mr,
     .nr = config->nr,
     .log2_element_size = log2_size,
-    .log2_bias_size = op->nm.datatype->log2_bias_size,
+    .log2_row_size = op->nm.datatype->log2_row_size,
     .ukernel = config->ukernel,
     .params = op->nm.params,
   };

@@ -28,7 +28,7 @@
 // Channels of one task.
 #define TASK_CHANNELS 16
 
-enum xnn_status xnn_create_pooling2d_cnhw_f32(
+enum xnn_status xnn_create_pooling2d_cnhw(
     const struct xnn_pooling2d* pooling,
     enum xnn_operator_type type,
     xnn_operator_t* pooling_op_out)
@@ -87,7 +87,7 @@ static void compute_scale(const xnn_operator_t op, const struct xnn_im2col_strip
   }
 }
 
-enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
+enum xnn_status xnn_reshape_pooling2d_cnhw(
     xnn_operator_t op,
     size_t batch_size,
     size_t input_height,
@@ -116,14 +116,18 @@ enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
   if (status != xnn_status_success) {
     return status;
   }
-  const struct xnn_cnhw_pooling_config* config = xnn_init_f32_cnhw_pooling_config();
+  const bool is_s8 = op->type == xnn_operator_type_max_pooling_cnhw_s8;
+  const size_t log2_element_size = is_s8 ? XNN_LOG2_SIZEOF_INT8_T : XNN_LOG2_SIZEOF_FLOAT;
+  const size_t element_size = (size_t) 1 << log2_element_size;
+  const struct xnn_cnhw_pooling_config* config =
+    is_s8 ? xnn_init_s8_cnhw_pooling_config() : xnn_init_f32_cnhw_pooling_config();
   if (config == NULL) {
     return xnn_status_unsupported_hardware;
   }
-  const size_t channel_stride = xnn_get_cnhw_channel_size(op, sizeof(float));
+  const size_t channel_stride = xnn_get_cnhw_channel_size(op, element_size);
   struct xnn_im2col_strips strips;
   status = xnn_reshape_im2col_strips(
-    op, sizeof(float), sizeof(float), channel_stride, config->nr, /*input_band_pixels=*/0, /*band_pixels=*/0, &strips);
+    op, element_size, element_size, channel_stride, config->nr, /*input_band_pixels=*/0, /*band_pixels=*/0, &strips);
   if (status != xnn_status_success) {
     return status;
   }
@@ -141,7 +145,7 @@ enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
   int32_t* channel_distances = (int32_t*) (taps + num_taps);
   float* scale = (float*) (channel_distances + TASK_CHANNELS);
   for (size_t tap = 0; tap < num_taps; tap++) {
-    taps[tap] = xnn_get_im2col_tap(op, sizeof(float), tap);
+    taps[tap] = xnn_get_im2col_tap(op, element_size, tap);
   }
   for (size_t c = 0; c < TASK_CHANNELS; c++) {
     // Those beyond the last channel are never followed.
@@ -153,7 +157,7 @@ enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
 
   op->context.cnhw_pooling = (struct cnhw_pooling_context) {
     .input_channel_stride = channel_stride,
-    .output_channel_stride = strips.num_pixels * sizeof(float),
+    .output_channel_stride = strips.num_pixels << log2_element_size,
     .pixels = strips.pixels,
     .strip_strides = strips.strides,
     .channels = channel_distances,
@@ -164,7 +168,8 @@ enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
     .input_width = (uint32_t) input_width,
     .num_pixels = strips.num_pixels,
     .nr = config->nr,
-    .padding = float_as_uint32(is_average ? 0.0f : -INFINITY),
+    .log2_element_size = log2_element_size,
+    .padding = is_s8 ? (uint8_t) INT8_MIN : float_as_uint32(is_average ? 0.0f : -INFINITY),
     .copy = config->copy,
     .reduce = is_average ? config->add : config->max,
     .output_min = op->params.f32_minmax.scalar.min,
@@ -182,10 +187,10 @@ enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
   return xnn_status_success;
 }
 
-enum xnn_status xnn_setup_pooling2d_cnhw_f32(
+enum xnn_status xnn_setup_pooling2d_cnhw(
     xnn_operator_t op,
-    const float* input,
-    float* output)
+    const void* input,
+    void* output)
 {
   switch (op->state) {
     case xnn_run_state_skip:
@@ -204,6 +209,50 @@ enum xnn_status xnn_setup_pooling2d_cnhw_f32(
   return xnn_status_success;
 }
 
+// Clamps maxima.
+static void clamp_bytes(
+    const struct cnhw_pooling_context* context,
+    int8_t* output,
+    size_t num_pixels,
+    size_t num_channels)
+{
+  const int8_t output_min = (int8_t) context->output_min;
+  const int8_t output_max = (int8_t) context->output_max;
+  if (output_min == INT8_MIN && output_max == INT8_MAX) {
+    return;
+  }
+  for (size_t c = 0; c < num_channels; c++) {
+    for (size_t i = 0; i < num_pixels; i++) {
+      const int8_t value = output[i] < output_min ? output_min : output[i];
+      output[i] = value < output_max ? value : output_max;
+    }
+    output = (int8_t*) ((uintptr_t) output + context->output_channel_stride);
+  }
+}
+
+// Makes averages of sums, and clamps.
+static void finish_floats(
+    const struct cnhw_pooling_context* context,
+    float* output,
+    size_t first_pixel,
+    size_t num_pixels,
+    size_t num_channels)
+{
+  const float output_min = context->output_min;
+  const float output_max = context->output_max;
+  const float* scale = context->scale;
+  if (scale == NULL && output_min == -INFINITY && output_max == INFINITY) {
+    return;
+  }
+  for (size_t c = 0; c < num_channels; c++) {
+    for (size_t i = 0; i < num_pixels; i++) {
+      const float value = scale == NULL ? output[i] : output[i] * scale[first_pixel + i];
+      output[i] = math_min_f32(math_max_f32(value, output_min), output_max);
+    }
+    output = (float*) ((uintptr_t) output + context->output_channel_stride);
+  }
+}
+
 void xnn_compute_cnhw_pooling(
     const struct cnhw_pooling_context* context,
     size_t strip,
@@ -213,7 +262,8 @@ void xnn_compute_cnhw_pooling(
   const size_t first_pixel = strip * context->nr;
   const size_t num_pixels = min(context->nr, context->num_pixels - first_pixel);
   const void* input = (const void*) ((uintptr_t) context->input + channel_start * context->input_channel_stride);
-  float* output = (float*) ((uintptr_t) context->output + channel_start * context->output_channel_stride) + first_pixel;
+  void* output = (void*) ((uintptr_t) context->output + channel_start * context->output_channel_stride +
+    (first_pixel << context->log2_element_size));
   const struct xnn_im2col_strip pixels = {
     .y = context->pixels.y + first_pixel,
     .x = context->pixels.x + first_pixel,
@@ -226,17 +276,9 @@ void xnn_compute_cnhw_pooling(
       context->input_height, context->input_width, context->padding, output, context->output_channel_stride);
   }
 
-  const float min = context->output_min;
-  const float max = context->output_max;
-  const float* scale = context->scale;
-  if (scale == NULL && min == -INFINITY && max == INFINITY) {
-    return;
-  }
-  for (size_t c = 0; c < num_channels; c++) {
-    for (size_t i = 0; i < num_pixels; i++) {
-      const float value = scale == NULL ? output[i] : output[i] * scale[first_pixel + i];
-      output[i] = math_min_f32(math_max_f32(value, min), max);
-    }
-    output = (float*) ((uintptr_t) output + context->output_channel_stride);
+  if (context->log2_element_size == XNN_LOG2_SIZEOF_INT8_T) {
+    clamp_bytes(context, output, num_pixels, num_channels);
+  } else {
+    finish_floats(context, output, first_pixel, num_pixels, num_channels);
   }
 }

@@ -12,10 +12,15 @@
 #include "xnnpack.h"
 #include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
+#include "xnnpack/config.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
+#include "xnnpack/microparams-init.h"
 #include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-layer.h"
+#include "xnnpack/nm-narrow-gemm.h"
+#include "xnnpack/nm-pack.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
 
@@ -31,14 +36,81 @@ static size_t find_f32_nonzeroes(size_t row_size, const void* row, uint64_t* bit
   return num_nonzeroes;
 }
 
+static void init_f32_params(const struct xnn_nm_layer* layer, float output_min, float output_max, void* params)
+{
+  xnn_init_f32_minmax_scalar_params(params, output_min, output_max);
+}
+
 const struct xnn_nm_datatype xnn_nm_f32 = {
   .datatype = xnn_datatype_fp32,
+  .filter_datatype = xnn_datatype_fp32,
+  .bias_datatype = xnn_datatype_fp32,
+  .nhwc_operator = xnn_operator_type_convolution_nm_nhwc_f32,
+  .cnhw_operator = xnn_operator_type_convolution_nm_cnhw_f32,
   .log2_element_size = 2,
-  .log2_bias_size = 2,
+  .log2_row_size = 2,
+  .has_partial_sums = true,
   .find_nonzeroes = find_f32_nonzeroes,
+  .init_params = init_f32_params,
+  .pack_rows = xnn_pack_nm_rows,
   .init_nmconv_config = xnn_init_f32_nmconv_config,
   .init_nmspmm_config = xnn_init_f32_nmspmm_config,
+  .init_costs = xnn_init_nm_costs,
+  .init_gemm_config = xnn_get_f32_convolution_gemm_config,
 };
+
+static size_t find_s8_nonzeroes(size_t row_size, const void* row, uint64_t* bits)
+{
+  const int8_t* weights = row;
+  size_t num_nonzeroes = 0;
+  for (size_t k = 0; k < row_size; k++) {
+    const uint64_t nonzero = weights[k] != 0;
+    bits[k / 64] |= nonzero << (k % 64);
+    num_nonzeroes += nonzero;
+  }
+  return num_nonzeroes;
+}
+
+static void init_qs8_qc8w_params(const struct xnn_nm_layer* layer, float output_min, float output_max, void* params)
+{
+  // All micro-kernels take the scalar ones.
+  xnn_init_qs8_qc8w_conv_minmax_fp32_scalar_params(
+    params, layer->output_zero_point, (int8_t) math_max_f32(output_min, INT8_MIN),
+    (int8_t) math_min_f32(output_max, INT8_MAX));
+}
+
+static const struct xnn_gemm_config* init_qs8_qc8w_gemm_config(size_t group_output_channels)
+{
+  return xnn_init_qs8_qc8w_gemm_config();
+}
+
+static const struct xnn_nmconv_config* init_no_nmconv_config()
+{
+  return NULL;
+}
+
+const struct xnn_nm_datatype xnn_nm_qs8_qc8w = {
+  .datatype = xnn_datatype_qint8,
+  .filter_datatype = xnn_datatype_qcint8,
+  .bias_datatype = xnn_datatype_qcint32,
+  .nhwc_operator = xnn_operator_type_invalid,
+  .cnhw_operator = xnn_operator_type_convolution_nm_cnhw_qs8_qc8w,
+  .log2_element_size = 0,
+  .log2_row_size = 3,
+  .has_partial_sums = false,
+  .find_nonzeroes = find_s8_nonzeroes,
+  .init_params = init_qs8_qc8w_params,
+  .pack_rows = xnn_pack_nm_quantized_rows,
+  .init_nmconv_config = init_no_nmconv_config,
+  .init_nmspmm_config = xnn_init_qs8_qc8w_nmspmm_config,
+  .init_costs = xnn_init_qs8_nm_costs,
+  .init_gemm_config = init_qs8_qc8w_gemm_config,
+};
+
+const struct xnn_nm_datatype* xnn_find_nm_datatype(enum xnn_datatype datatype)
+{
+  return datatype == xnn_nm_f32.datatype ? &xnn_nm_f32 : datatype == xnn_nm_qs8_qc8w.datatype ? &xnn_nm_qs8_qc8w : NULL;
+}
 
 enum xnn_status xnn_find_nm_zeros(const struct xnn_nm_layer* layer, struct xnn_nm_zeros* zeros)
 {

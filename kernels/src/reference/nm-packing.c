@@ -27,6 +27,7 @@ struct scratch {
   // A row that is made; and, for blocks, the columns of one as a list.
   void* row;
   uint32_t* columns;
+  struct xnn_nm_weights format;
 };
 
 static enum xnn_status allocate_scratch(
@@ -64,10 +65,9 @@ static void copy_element(void* to, size_t j, const void* from, size_t i, uint8_t
   }
 }
 
-// Writes biases of some of nr rows, zero for the others and without any, and then their weights column by column.
-// Returns where they end.
-static void* pack_rows(
+void* xnn_pack_nm_rows(
   const struct xnn_nm_layer* layer,
+  const struct xnn_nm_weights* format,
   size_t first_row,
   size_t num_rows,
   size_t nr,
@@ -77,8 +77,9 @@ static void* pack_rows(
   void* row_buffer,
   void* memory)
 {
-  const uint8_t log2_size = layer->datatype->log2_element_size;
-  const uint8_t log2_bias_size = layer->datatype->log2_bias_size;
+  assert(format->kr == 1);
+  const uint8_t log2_size = format->log2_size;
+  const uint8_t log2_bias_size = layer->datatype->log2_row_size;
   void* weights = (void*) ((uintptr_t) memory + (nr << log2_bias_size));
   void* end = (void*) ((uintptr_t) weights + ((nr * num_columns) << log2_size));
   memset(memory, 0, (uintptr_t) end - (uintptr_t) memory);
@@ -93,6 +94,49 @@ static void* pack_rows(
     }
   }
   return end;
+}
+
+void* xnn_pack_nm_quantized_rows(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_weights* format,
+  size_t first_row,
+  size_t num_rows,
+  size_t nr,
+  size_t num_columns,
+  const uint32_t* columns,
+  bool with_bias,
+  void* row_buffer,
+  void* memory)
+{
+  const size_t kr = format->kr;
+  uint32_t* biases = memory;
+  float* scales = (float*) (biases + nr);
+  void* weights = scales + nr;
+  // Biases of the next rows are aligned.
+  const size_t size = round_up_po2((nr * round_up(num_columns, kr)) << format->log2_size, sizeof(uint32_t));
+  memset(memory, 0, ((uintptr_t) weights + size) - (uintptr_t) memory);
+  const uint32_t offset = (uint32_t) format->input_offset + (uint32_t) (int32_t) layer->input_zero_point;
+  const size_t row_bytes = xnn_get_nm_row_bytes(layer);
+  for (size_t i = 0; i < num_rows; i++) {
+    const int8_t* row = xnn_get_nm_row(&layer->filter, first_row + i, row_bytes, row_buffer);
+    // Sums are modulo 2**32, as those of micro-kernels.
+    uint32_t sum = 0;
+    for (size_t j = 0; j < num_columns; j++) {
+      const int8_t weight = row[columns[j]];
+      const size_t index = (j / kr * nr + i) * kr + j % kr;
+      sum += (uint32_t) (int32_t) weight;
+      if (format->log2_size == 0) {
+        ((int8_t*) weights)[index] = weight;
+      } else {
+        ((int16_t*) weights)[index] = (int16_t) weight;
+      }
+    }
+    const uint32_t bias =
+      with_bias && layer->bias != NULL ? (uint32_t) ((const int32_t*) layer->bias)[first_row + i] : 0;
+    biases[i] = bias - offset * sum;
+    scales[i] = xnn_get_nm_requantization_scale(layer, first_row + i);
+  }
+  return (void*) ((uintptr_t) weights + size);
 }
 
 // Takes count elements of the given size from *memory.
@@ -120,7 +164,7 @@ struct xnn_nmconv_filter xnn_layout_nmconv_filter(
   }
   uintptr_t end = (uintptr_t) memory;
   filter.weights = take(
-    &end, nr * ((num_tiles << datatype->log2_bias_size) + (num_columns << datatype->log2_element_size)), 1);
+    &end, nr * ((num_tiles << datatype->log2_row_size) + (num_columns << datatype->log2_element_size)), 1);
   filter.columns = take(&end, num_columns, sizeof(uint32_t));
   filter.column_starts = take(&end, num_tiles + 1, sizeof(uint32_t));
   filter.size = end - (uintptr_t) memory;
@@ -144,6 +188,7 @@ enum xnn_status xnn_pack_nmconv_filter(
   uint32_t* column_starts = filter->column_starts;
   void* weights = filter->weights;
   uint32_t num_columns = 0;
+  const struct xnn_nm_weights unpacked = {.kr = 1, .log2_size = layer->datatype->log2_element_size};
   *column_starts++ = 0;
   for (size_t group = 0; group < layer->groups; group++) {
     for (size_t oc = 0; oc < channels; oc += nr) {
@@ -156,8 +201,8 @@ enum xnn_status xnn_pack_nmconv_filter(
           filter->columns[num_columns++] = (uint32_t) k;
         }
       }
-      weights = pack_rows(
-        layer, first_row, num_rows, nr, num_columns - first_column, filter->columns + first_column,
+      weights = layer->datatype->pack_rows(
+        layer, &unpacked, first_row, num_rows, nr, num_columns - first_column, filter->columns + first_column,
         /*with_bias=*/true, scratch.row, weights);
       *column_starts++ = num_columns;
     }
@@ -181,12 +226,13 @@ struct xnn_nmspmm_sizes xnn_get_nmspmm_sizes(
     .num_parts = layer->groups * group_parts,
     .num_segments = analysis->num_blocks * group_parts,
     .num_columns = analysis->num_columns,
-    .weights_size = (analysis->num_weights << layer->datatype->log2_element_size) +
-      (num_biases << layer->datatype->log2_bias_size),
+    // What rounds a block's size up is not counted otherwise.
+    .weights_size = (analysis->num_packed_weights << analysis->config->weights.log2_size) +
+      (num_biases << layer->datatype->log2_row_size) + analysis->num_blocks * group_parts * sizeof(uint32_t),
     .num_packed = analysis->num_packed,
     .num_blocks = analysis->num_blocks,
     .num_weights = analysis->num_weights,
-    .dense = analysis->dense,
+    .dense = analysis->dense && analysis->config->dense_ukernel[0] != NULL,
   };
 }
 
@@ -245,8 +291,8 @@ static void pack_segment(
       scratch->columns[segment->num_columns++] = k;
     }
   }
-  position->weights = pack_rows(
-    layer, first_row, num_rows, num_rows, segment->num_columns, scratch->columns, part->is_first, scratch->row,
+  position->weights = layer->datatype->pack_rows(
+    layer, &scratch->format, first_row, num_rows, num_rows, segment->num_columns, scratch->columns, part->is_first, scratch->row,
     position->weights);
 }
 
@@ -265,6 +311,7 @@ enum xnn_status xnn_pack_nmspmm_filter(
   if (status != xnn_status_success) {
     return status;
   }
+  scratch.format = analysis->config->weights;
   const size_t row_size = xnn_get_nm_row_size(layer);
   const size_t channels = layer->group_output_channels;
   const size_t max_columns = part_columns == 0 ? row_size : part_columns;

@@ -6,6 +6,7 @@
 // Which layers of a graph run on N:M operators, and why the others do not.
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,7 +44,7 @@ const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
     case xnn_nm_reason_disabled:
       return "the runtime was created without the N:M hint";
     case xnn_nm_reason_datatype:
-      return "only f32 with static weights is supported";
+      return "only f32, or int8 with a scale for each channel, with static weights is supported";
     case xnn_nm_reason_layout:
       return "the NCHW layout has no N:M operator";
     case xnn_nm_reason_depthwise:
@@ -71,6 +72,7 @@ struct xnn_nm_plan* xnn_get_nm_plan(xnn_subgraph_t subgraph)
       return NULL;
     }
     subgraph->nm_plan->costs = *xnn_init_nm_costs();
+    subgraph->nm_plan->qs8_costs = *xnn_init_qs8_nm_costs();
   }
   return subgraph->nm_plan;
 }
@@ -173,22 +175,17 @@ static void take_measured(
   }
 }
 
-// Predicts the operators of NHWC images.
-static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm_layer* layer)
+// Predicts the operator of NHWC images, if there is one for the element type.
+static enum xnn_status examine_nhwc(struct xnn_nm_choice* choice, const struct xnn_nm_layer* layer)
 {
-  xnn_release_nm_zeros(&choice->zeros);
-  choice->nhwc.config = NULL;
   const struct xnn_nm_costs* costs = choice->costs;
-  if (xnn_init_f32_gemm_config() == NULL ||
-      xnn_check_nm_layer(layer, xnn_operator_type_convolution_nm_nhwc_f32) != xnn_status_success) {
-    return xnn_status_unsupported_hardware;
+  choice->nhwc_cost = INFINITY;
+  choice->gain_on_large_images = 0.0f;
+  if (layer->datatype->nhwc_operator == xnn_operator_type_invalid) {
+    return xnn_status_success;
   }
-  enum xnn_status status = xnn_find_nm_zeros(layer, &choice->zeros);
-  if (status == xnn_status_success) {
-    xnn_find_nm_records(choice->records, layer, &choice->zeros, choice->measured);
-    status = xnn_analyze_nmconv(
-      layer, &choice->zeros, costs, /*tile_height=*/0, get_measured(choice, xnn_nm_candidate_nhwc), &choice->nhwc);
-  }
+  const enum xnn_status status = xnn_analyze_nmconv(
+    layer, &choice->zeros, costs, /*tile_height=*/0, get_measured(choice, xnn_nm_candidate_nhwc), &choice->nhwc);
   if (status != xnn_status_success) {
     return status;
   }
@@ -197,10 +194,34 @@ static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm
   const float gain = xnn_get_dense_percent(layer, costs) / choice->nhwc.percent;
   choice->gain_on_large_images = gain / column_density;
   choice->nhwc_cost = choice->nhwc.cost + (float) xnn_predict_nhwc_overhead(layer, costs);
-  choice->dense_cost = (float) xnn_predict_dense(layer, costs);
   if (column_density == 1.0f) {
     // Channels that fit the tiles of the dense operator badly do not speak for the other one.
     choice->dense_cost = math_min_f32(choice->dense_cost, choice->nhwc.cost * gain);
+  }
+  return xnn_status_success;
+}
+
+// Predicts the operators of NHWC images.
+static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm_layer* layer)
+{
+  xnn_release_nm_zeros(&choice->zeros);
+  choice->nhwc.config = NULL;
+  const struct xnn_nm_costs* costs = choice->costs;
+  if (layer->datatype->init_gemm_config(layer->group_output_channels) == NULL ||
+      xnn_check_nm_layer(layer, layer->datatype->cnhw_operator) != xnn_status_success) {
+    return xnn_status_unsupported_hardware;
+  }
+  enum xnn_status status = xnn_find_nm_zeros(layer, &choice->zeros);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  if (layer->datatype == &xnn_nm_f32) {
+    xnn_find_nm_records(choice->records, layer, &choice->zeros, choice->measured);
+  }
+  choice->dense_cost = (float) xnn_predict_dense(layer, costs);
+  status = examine_nhwc(choice, layer);
+  if (status != xnn_status_success) {
+    return status;
   }
   take_measured(choice, xnn_nm_candidate_dense, &choice->dense_cost);
   take_measured(choice, xnn_nm_candidate_nhwc, &choice->nhwc_cost);
@@ -234,7 +255,7 @@ enum xnn_nm_reason xnn_decide_nm_nhwc(
     return xnn_nm_reason_disabled;
   }
   if (choice->nhwc.config == NULL) {
-    return xnn_nm_reason_no_kernel;
+    return choice->zeros.bits == NULL ? xnn_nm_reason_no_kernel : xnn_nm_reason_too_dense;
   }
   if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 || get_speedup(choice, adds, choice->nhwc_cost) >= min_speedup) {
     return xnn_nm_reason_chosen;
@@ -312,7 +333,7 @@ enum xnn_status xnn_choose_nm_operators(xnn_subgraph_t subgraph, uint32_t flags)
       continue;
     }
     struct xnn_nm_choice* choice = &plan->choices[plan->num_choices++];
-    choice->costs = &plan->costs;
+    choice->costs = xnn_get_nm_plan_costs(plan, layer.datatype->datatype);
     choice->records = &plan->records;
     // An earlier runtime's plan may have fused an addition: no other operator can do it.
     const bool adds = (node->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
@@ -390,13 +411,13 @@ void xnn_describe_nm_choice(
   const enum xnn_nm_candidate_kind kind = !choice->is_nm ? xnn_nm_candidate_dense :
     choice->layout == xnn_nm_layout_cnhw ? xnn_nm_candidate_cnhw : xnn_nm_candidate_nhwc;
   info->measured = choice->measured[kind].is_known;
-  if (choice->nhwc.config != NULL) {
+  if (choice->zeros.bits != NULL) {
     const double weights =
       (double) xnn_get_nm_row_size(layer) * layer->groups * (double) layer->group_output_channels;
     info->element_density = (float) ((double) choice->zeros.num_nonzeroes / weights);
     if (choice->layout == xnn_nm_layout_cnhw) {
       describe_cnhw(choice, weights, info);
-    } else {
+    } else if (choice->nhwc.config != NULL) {
       describe_nhwc(choice, layer, info);
     }
   }

@@ -14,14 +14,32 @@
 
 #include "xnnpack.h"
 #include "xnnpack/common.h"
+#include "xnnpack/datatype.h"
 #include "xnnpack/log.h"
+#include "xnnpack/math.h"
+#include "xnnpack/nm-layer.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/nm-pooling.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
+#include "xnnpack/requantization.h"
 #include "xnnpack/subgraph.h"
 #include "pthreadpool.h"
+
+// How a value is quantized, as operators want it said.
+static struct xnn_quantization_params get_quantization(const struct xnn_value* value)
+{
+  return (struct xnn_quantization_params) {
+    .scale = value->quantization.scale,
+    .zero_point = value->quantization.zero_point,
+  };
+}
+
+static bool has_bytes(const struct xnn_value* value)
+{
+  return xnn_datatype_log2_size_bytes(value->datatype) == 0;
+}
 
 /*** Maximum and average pooling ***/
 
@@ -34,6 +52,10 @@ static enum xnn_status create_pooling(
   xnn_weights_cache_t weights_cache)
 {
   const bool is_max = node->type == xnn_node_type_max_pooling_2d;
+  const struct xnn_value* output = &values[node->outputs[0]];
+  const bool is_quantized = output->datatype == xnn_datatype_qint8;
+  const float scale = output->quantization.scale;
+  const int32_t zero_point = output->quantization.zero_point;
   const struct xnn_pooling2d pooling = {
     .padding_top = node->params.pooling_2d.padding_top,
     .padding_right = node->params.pooling_2d.padding_right,
@@ -45,12 +67,16 @@ static enum xnn_status create_pooling(
     .stride_width = node->params.pooling_2d.stride_width,
     .dilation_height = is_max ? node->params.pooling_2d.dilation_height : 1,
     .dilation_width = is_max ? node->params.pooling_2d.dilation_width : 1,
-    .output_min = node->activation.output_min,
-    .output_max = node->activation.output_max,
+    .output_min = is_quantized ?
+      (float) xnn_qs8_quantize(node->activation.output_min, scale, zero_point) : node->activation.output_min,
+    .output_max = is_quantized ?
+      (float) xnn_qs8_quantize(node->activation.output_max, scale, zero_point) : node->activation.output_max,
     .flags = node->flags,
   };
-  return xnn_create_pooling2d_cnhw_f32(
-    &pooling, is_max ? xnn_operator_type_max_pooling_cnhw_f32 : xnn_operator_type_average_pooling_cnhw_f32,
+  return xnn_create_pooling2d_cnhw(
+    &pooling,
+    is_quantized ? xnn_operator_type_max_pooling_cnhw_s8
+    : is_max ? xnn_operator_type_max_pooling_cnhw_f32 : xnn_operator_type_average_pooling_cnhw_f32,
     &opdata->operator_objects[0]);
 }
 
@@ -63,7 +89,7 @@ static enum xnn_status reshape_pooling(
   const size_t* dims = values[opdata->inputs[0]].shape.dim;
   size_t height = 0;
   size_t width = 0;
-  const enum xnn_status status = xnn_reshape_pooling2d_cnhw_f32(
+  const enum xnn_status status = xnn_reshape_pooling2d_cnhw(
     opdata->operator_objects[0], dims[0], dims[1], dims[2], dims[3], &height, &width, threadpool);
   if (status != xnn_status_success) {
     return status;
@@ -77,7 +103,7 @@ static enum xnn_status setup_pooling(
   size_t num_values,
   pthreadpool_t threadpool)
 {
-  return xnn_setup_pooling2d_cnhw_f32(
+  return xnn_setup_pooling2d_cnhw(
     opdata->operator_objects[0], values[opdata->inputs[0]].data, values[opdata->outputs[0]].data);
 }
 
@@ -91,13 +117,23 @@ static enum xnn_status create_mean(
   struct xnn_code_cache* code_cache,
   xnn_weights_cache_t weights_cache)
 {
-  const struct xnn_quantization_params none = {0};
+  const struct xnn_value* input = &values[node->inputs[0]];
+  const struct xnn_quantization_params input_quantization = get_quantization(input);
+  const struct xnn_quantization_params output_quantization = get_quantization(&values[node->outputs[0]]);
   const enum xnn_status status = xnn_create_reduce_nd(
-    xnn_reduce_mean, xnn_datatype_fp32, &none, &none, /*flags=*/0, &opdata->operator_objects[0]);
+    xnn_reduce_mean, input->datatype, &input_quantization, &output_quantization, /*flags=*/0,
+    &opdata->operator_objects[0]);
   if (status != xnn_status_success) {
     return status;
   }
-  return xnn_create_transpose_nd_x32(/*flags=*/0, &opdata->operator_objects[1]);
+  return xnn_create_elements_transpose(input->datatype, &opdata->operator_objects[1]);
+}
+
+// Bytes of an image's means, as far as where something else may begin.
+static size_t get_means_size(const struct xnn_value* input)
+{
+  const size_t size = (input->shape.dim[0] * input->shape.dim[3]) << xnn_datatype_log2_size_bytes(input->datatype);
+  return round_up_po2(size + XNN_EXTRA_BYTES, XNN_ALLOCATION_ALIGNMENT);
 }
 
 static enum xnn_status reshape_mean(
@@ -112,18 +148,21 @@ static enum xnn_status reshape_mean(
   const size_t channels = input->shape.dim[3];
   const size_t input_shape[3] = {channels, batch_size, input->shape.dim[1] * input->shape.dim[2]};
   const int64_t axes[1] = {2};
+  // Sums of quantized elements are wider than these: they have room behind the means.
+  const bool is_quantized = input->datatype == xnn_datatype_qint8;
+  size_t sums_size = 0;
   enum xnn_status status = xnn_reshape_reduce_nd(
-    opdata->operator_objects[0], 1, axes, 3, input_shape, NULL, NULL, threadpool);
+    opdata->operator_objects[0], 1, axes, 3, input_shape, is_quantized ? &sums_size : NULL, NULL, threadpool);
   if (status != xnn_status_success) {
     return status;
   }
   const size_t perm[2] = {1, 0};
-  status = xnn_reshape_transpose_nd_x32(opdata->operator_objects[1], 2, input_shape, perm, threadpool);
+  status = xnn_reshape_elements_transpose(opdata->operator_objects[1], 2, input_shape, perm, threadpool);
   if (status != xnn_status_success) {
     return status;
   }
   const size_t old_workspace_size = opdata->workspace_size;
-  opdata->workspace_size = channels * batch_size * sizeof(float);
+  opdata->workspace_size = get_means_size(input) + sums_size;
   opdata->workspace_alignment = XNN_ALLOCATION_ALIGNMENT;
   if ((opdata->flags & XNN_FLAG_KEEP_DIMS) != 0) {
     return xnn_set_image_shape(output, batch_size, 1, 1, channels, opdata->workspace_size > old_workspace_size);
@@ -145,12 +184,15 @@ static enum xnn_status setup_mean(
   size_t num_values,
   pthreadpool_t threadpool)
 {
-  const enum xnn_status status = xnn_setup_reduce_nd(
-    opdata->operator_objects[0], NULL, values[opdata->inputs[0]].data, opdata->workspace);
+  const struct xnn_value* input = &values[opdata->inputs[0]];
+  void* sums = input->datatype == xnn_datatype_qint8 ?
+    (void*) ((uintptr_t) opdata->workspace + get_means_size(input)) : NULL;
+  const enum xnn_status status =
+    xnn_setup_reduce_nd(opdata->operator_objects[0], sums, input->data, opdata->workspace);
   if (status != xnn_status_success) {
     return status;
   }
-  return xnn_setup_transpose_nd_x32(
+  return xnn_setup_elements_transpose(
     opdata->operator_objects[1], opdata->workspace, values[opdata->outputs[0]].data);
 }
 
@@ -166,7 +208,7 @@ static enum xnn_status create_pad(
 {
   memcpy(opdata->pre_paddings, node->params.static_pad.pre_paddings, sizeof(opdata->pre_paddings));
   memcpy(opdata->post_paddings, node->params.static_pad.post_paddings, sizeof(opdata->post_paddings));
-  return xnn_create_constant_pad_nd_x32(
+  return (has_bytes(&values[node->inputs[0]]) ? xnn_create_constant_pad_nd_x8 : xnn_create_constant_pad_nd_x32)(
     &node->params.static_pad.padding_value, /*flags=*/0, &opdata->operator_objects[0]);
 }
 
@@ -182,7 +224,8 @@ static enum xnn_status reshape_pad(
   const size_t shape[3] = {dims[3] * dims[0], dims[1], dims[2]};
   const size_t pre_paddings[3] = {0, before[1], before[2]};
   const size_t post_paddings[3] = {0, after[1], after[2]};
-  const enum xnn_status status = xnn_reshape_constant_pad_nd_x32(
+  const enum xnn_status status =
+    (has_bytes(&values[opdata->inputs[0]]) ? xnn_reshape_constant_pad_nd_x8 : xnn_reshape_constant_pad_nd_x32)(
     opdata->operator_objects[0], 3, shape, pre_paddings, post_paddings, threadpool);
   if (status != xnn_status_success) {
     return status;
@@ -198,7 +241,7 @@ static enum xnn_status setup_pad(
   size_t num_values,
   pthreadpool_t threadpool)
 {
-  return xnn_setup_constant_pad_nd_x32(
+  return (has_bytes(&values[opdata->inputs[0]]) ? xnn_setup_constant_pad_nd_x8 : xnn_setup_constant_pad_nd_x32)(
     opdata->operator_objects[0], values[opdata->inputs[0]].data, values[opdata->outputs[0]].data);
 }
 
@@ -212,9 +255,12 @@ static enum xnn_status create_binary(
   struct xnn_code_cache* code_cache,
   xnn_weights_cache_t weights_cache)
 {
-  const struct xnn_quantization_params none = {0};
+  const struct xnn_value* output = &values[node->outputs[0]];
+  const struct xnn_quantization_params a = get_quantization(&values[node->inputs[0]]);
+  const struct xnn_quantization_params b = get_quantization(&values[node->inputs[1]]);
+  const struct xnn_quantization_params sum = get_quantization(output);
   return xnn_create_binary_elementwise_nd(
-    node->binary_operator, xnn_datatype_fp32, &none, &none, &none, /*flags=*/0, &opdata->operator_objects[0]);
+    node->binary_operator, output->datatype, &a, &b, &sum, /*flags=*/0, &opdata->operator_objects[0]);
 }
 
 static enum xnn_status reshape_binary(
@@ -274,7 +320,8 @@ static enum xnn_status create_concatenate(
 {
   enum xnn_status status = xnn_status_success;
   for (size_t i = 0; i < node->num_inputs && status == xnn_status_success; i++) {
-    status = xnn_create_copy_nc_x32(/*flags=*/0, &opdata->operator_objects[i]);
+    status = (has_bytes(&values[node->inputs[i]]) ? xnn_create_copy_nc_x8 : xnn_create_copy_nc_x32)(
+      /*flags=*/0, &opdata->operator_objects[i]);
   }
   return status;
 }
@@ -295,7 +342,7 @@ static enum xnn_status reshape_concatenate(
       return xnn_status_invalid_parameter;
     }
     const size_t pixels = xnn_count_pixels(input);
-    const enum xnn_status status = xnn_reshape_copy_nc_x32(
+    const enum xnn_status status = (has_bytes(input) ? xnn_reshape_copy_nc_x8 : xnn_reshape_copy_nc_x32)(
       opdata->operator_objects[i], input->shape.dim[3], pixels, pixels, pixels, threadpool);
     if (status != xnn_status_success) {
       return status;
@@ -311,23 +358,24 @@ static enum xnn_status setup_concatenate(
   size_t num_values,
   pthreadpool_t threadpool)
 {
-  float* output = values[opdata->outputs[0]].data;
+  uint8_t* output = values[opdata->outputs[0]].data;
   for (size_t i = 0; i < opdata->num_inputs; i++) {
     const struct xnn_value* input = &values[opdata->inputs[i]];
-    const enum xnn_status status = xnn_setup_copy_nc_x32(opdata->operator_objects[i], input->data, output);
+    const enum xnn_status status = (has_bytes(input) ? xnn_setup_copy_nc_x8 : xnn_setup_copy_nc_x32)(
+      opdata->operator_objects[i], input->data, output);
     if (status != xnn_status_success) {
       return status;
     }
-    output += xnn_count_pixels(input) * input->shape.dim[3];
+    output += (xnn_count_pixels(input) * input->shape.dim[3]) << xnn_datatype_log2_size_bytes(input->datatype);
   }
   return xnn_status_success;
 }
 
 /*** What they read and write ***/
 
-static bool is_f32_image(const struct xnn_value* value)
+static bool is_image(const struct xnn_value* value)
 {
-  return value->datatype == xnn_datatype_fp32 && value->shape.num_dims == 4 && !xnn_value_is_static(value) &&
+  return xnn_find_nm_datatype(value->datatype) != NULL && value->shape.num_dims == 4 && !xnn_value_is_static(value) &&
     xnn_shape_multiply_all_dims(&value->shape) != 0;
 }
 
@@ -343,13 +391,17 @@ static bool supports_binary(const struct xnn_subgraph* subgraph, const struct xn
   const struct xnn_value* a = &subgraph->values[node->inputs[0]];
   const struct xnn_value* b = &subgraph->values[node->inputs[1]];
   const struct xnn_value* output = &subgraph->values[node->outputs[0]];
-  if (!is_f32_image(output)) {
+  if (!is_image(output)) {
     return false;
   }
   const size_t channels = output->shape.dim[3];
-  const bool a_is_image = is_f32_image(a) && memcmp(a->shape.dim, output->shape.dim, 4 * sizeof(size_t)) == 0;
-  const bool b_is_image = is_f32_image(b) && memcmp(b->shape.dim, output->shape.dim, 4 * sizeof(size_t)) == 0;
-  return (a_is_image && (b_is_image || is_channelwise(b, channels))) || (b_is_image && is_channelwise(a, channels));
+  const bool a_is_image = is_image(a) && a->datatype == output->datatype && memcmp(a->shape.dim, output->shape.dim, 4 * sizeof(size_t)) == 0;
+  const bool b_is_image = is_image(b) && b->datatype == output->datatype && memcmp(b->shape.dim, output->shape.dim, 4 * sizeof(size_t)) == 0;
+  if (a_is_image && b_is_image) {
+    return true;
+  }
+  return output->datatype == xnn_datatype_fp32 &&
+    ((a_is_image && is_channelwise(b, channels)) || (b_is_image && is_channelwise(a, channels)));
 }
 
 /*** All of them ***/
@@ -358,7 +410,20 @@ typedef bool (*supports_fn)(const struct xnn_subgraph* subgraph, const struct xn
 
 static bool reads_and_writes_images(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
 {
-  return is_f32_image(&subgraph->values[node->inputs[0]]) && is_f32_image(&subgraph->values[node->outputs[0]]);
+  return is_image(&subgraph->values[node->inputs[0]]) && is_image(&subgraph->values[node->outputs[0]]);
+}
+
+// Of one type: neither is quantized, or both are.
+static bool reads_and_writes_alike(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
+{
+  return reads_and_writes_images(subgraph, node) &&
+    subgraph->values[node->inputs[0]].datatype == subgraph->values[node->outputs[0]].datatype;
+}
+
+static bool supports_average(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
+{
+  return reads_and_writes_alike(subgraph, node) &&
+    subgraph->values[node->inputs[0]].datatype == xnn_datatype_fp32;
 }
 
 static bool supports_layer(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
@@ -369,8 +434,8 @@ static bool supports_layer(const struct xnn_subgraph* subgraph, const struct xnn
 static bool supports_mean(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
 {
   const int64_t* axes = node->params.reduce.reduction_axes;
-  return is_f32_image(&subgraph->values[node->inputs[0]]) &&
-    subgraph->values[node->outputs[0]].datatype == xnn_datatype_fp32 && node->params.reduce.num_reduction_axes == 2 &&
+  return is_image(&subgraph->values[node->inputs[0]]) &&
+    subgraph->values[node->outputs[0]].datatype == subgraph->values[node->inputs[0]].datatype && node->params.reduce.num_reduction_axes == 2 &&
     ((axes[0] == 1 && axes[1] == 2) || (axes[0] == 2 && axes[1] == 1) || (axes[0] == -3 && axes[1] == -2));
 }
 
@@ -378,17 +443,19 @@ static bool supports_pad(const struct xnn_subgraph* subgraph, const struct xnn_n
 {
   const size_t* before = node->params.static_pad.pre_paddings;
   const size_t* after = node->params.static_pad.post_paddings;
-  return reads_and_writes_images(subgraph, node) && (before[0] | after[0] | before[3] | after[3]) == 0;
+  return reads_and_writes_alike(subgraph, node) && (before[0] | after[0] | before[3] | after[3]) == 0;
 }
 
 static bool supports_concatenate(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
 {
+  const struct xnn_value* output = &subgraph->values[node->outputs[0]];
   for (uint32_t i = 0; i < node->num_inputs; i++) {
-    if (!is_f32_image(&subgraph->values[node->inputs[i]])) {
+    const struct xnn_value* input = &subgraph->values[node->inputs[i]];
+    if (!is_image(input) || input->datatype != output->datatype) {
       return false;
     }
   }
-  return is_f32_image(&subgraph->values[node->outputs[0]]) &&
+  return is_image(output) &&
     (node->params.concatenate.axis == 3 || node->params.concatenate.axis == -1);
 }
 
@@ -404,8 +471,8 @@ static const struct kind {
   {xnn_node_type_convolution_2d, supports_layer, NULL, NULL, NULL},
   {xnn_node_type_unary_elementwise, reads_and_writes_images, NULL, NULL, NULL},
   {xnn_node_type_binary_elementwise, supports_binary, create_binary, reshape_binary, setup_binary},
-  {xnn_node_type_max_pooling_2d, reads_and_writes_images, create_pooling, reshape_pooling, setup_pooling},
-  {xnn_node_type_average_pooling_2d, reads_and_writes_images, create_pooling, reshape_pooling, setup_pooling},
+  {xnn_node_type_max_pooling_2d, reads_and_writes_alike, create_pooling, reshape_pooling, setup_pooling},
+  {xnn_node_type_average_pooling_2d, supports_average, create_pooling, reshape_pooling, setup_pooling},
   {xnn_node_type_static_mean, supports_mean, create_mean, reshape_mean, setup_mean},
   {xnn_node_type_static_constant_pad, supports_pad, create_pad, reshape_pad, setup_pad},
   {xnn_node_type_concatenate2, supports_concatenate, create_concatenate, reshape_concatenate, setup_concatenate},

@@ -12,6 +12,7 @@
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
+#include "xnnpack/datatype.h"
 #include "xnnpack/math.h"
 #include "xnnpack/nm-operator.h"
 #include "xnnpack/nm-subgraph.h"
@@ -19,6 +20,30 @@
 #include "xnnpack/operator.h"
 #include "xnnpack/subgraph.h"
 #include "pthreadpool.h"
+
+enum xnn_status xnn_create_elements_transpose(enum xnn_datatype datatype, xnn_operator_t* transpose_op_out)
+{
+  return xnn_datatype_log2_size_bytes(datatype) == 0 ?
+    xnn_create_transpose_nd_x8(/*flags=*/0, transpose_op_out) :
+    xnn_create_transpose_nd_x32(/*flags=*/0, transpose_op_out);
+}
+
+enum xnn_status xnn_reshape_elements_transpose(
+  xnn_operator_t op,
+  size_t num_dims,
+  const size_t* shape,
+  const size_t* perm,
+  pthreadpool_t threadpool)
+{
+  return (op->type == xnn_operator_type_transpose_nd_x8 ?
+    xnn_reshape_transpose_nd_x8 : xnn_reshape_transpose_nd_x32)(op, num_dims, shape, perm, threadpool);
+}
+
+enum xnn_status xnn_setup_elements_transpose(xnn_operator_t op, const void* input, void* output)
+{
+  return (op->type == xnn_operator_type_transpose_nd_x8 ?
+    xnn_setup_transpose_nd_x8 : xnn_setup_transpose_nd_x32)(op, input, output);
+}
 
 static enum xnn_status create_conversion(
   const struct xnn_node* node,
@@ -28,7 +53,7 @@ static enum xnn_status create_conversion(
   struct xnn_code_cache* code_cache,
   xnn_weights_cache_t weights_cache)
 {
-  return xnn_create_transpose_nd_x32(/*flags=*/0, &opdata->operator_objects[0]);
+  return xnn_create_elements_transpose(values[node->inputs[0]].datatype, &opdata->operator_objects[0]);
 }
 
 static enum xnn_status reshape_conversion(
@@ -48,14 +73,14 @@ static enum xnn_status reshape_conversion(
   const size_t num_bands = in_bands ? divide_round_up(pixels, band_pixels) : 1;
   const size_t shape[3] = {num_bands, from_cnhw ? dims[3] : pixels, from_cnhw ? band_pixels : dims[3]};
   const size_t perm[3] = {0, 2, 1};
-  enum xnn_status status =
-    xnn_reshape_transpose_nd_x32(opdata->operator_objects[0], 3, shape, perm, threadpool);
+  enum xnn_status status = xnn_reshape_elements_transpose(opdata->operator_objects[0], 3, shape, perm, threadpool);
   if (status != xnn_status_success) {
     return status;
   }
   status = xnn_set_image_shape(output, dims[0], dims[1], dims[2], dims[3], false);
   // The last band is written as if it had as many pixels as the others.
-  return xnn_grow_value(output, num_bands * band_pixels * dims[3] * sizeof(float), status);
+  return xnn_grow_value(
+    output, (num_bands * band_pixels * dims[3]) << xnn_datatype_log2_size_bytes(output->datatype), status);
 }
 
 static enum xnn_status setup_conversion(
@@ -64,7 +89,7 @@ static enum xnn_status setup_conversion(
   size_t num_values,
   pthreadpool_t threadpool)
 {
-  return xnn_setup_transpose_nd_x32(
+  return xnn_setup_elements_transpose(
     opdata->operator_objects[0], values[opdata->inputs[0]].data, values[opdata->outputs[0]].data);
 }
 

@@ -75,7 +75,7 @@ static enum xnn_status predict(
   struct xnn_nm_choice* choice = node->nm_choice;
   const struct xnn_value* output = &subgraph->values[node->outputs[0]];
   struct xnn_nm_layer layer;
-  if (choice == NULL || choice->nhwc.config == NULL || !has_pixels(output) ||
+  if (choice == NULL || choice->zeros.bits == NULL || !has_pixels(output) ||
       !xnn_node_get_nm_layer(subgraph->values, node, &layer)) {
     return xnn_status_unsupported_hardware;
   }
@@ -142,8 +142,10 @@ static size_t count_conversions(const struct xnn_subgraph* subgraph, const struc
 
 static double predict_conversion(const struct xnn_subgraph* subgraph, const struct xnn_value* value)
 {
+  const struct xnn_nm_datatype* datatype = xnn_find_nm_datatype(value->datatype);
   return xnn_predict_conversion(
-    xnn_shape_multiply_all_dims(&value->shape), xnn_nm_f32.log2_element_size, &subgraph->nm_plan->costs);
+    xnn_shape_multiply_all_dims(&value->shape), (datatype == NULL ? &xnn_nm_f32 : datatype)->log2_element_size,
+    xnn_get_nm_plan_costs(subgraph->nm_plan, value->datatype));
 }
 
 // Adds what it costs where a value's producer and its consumers differ.

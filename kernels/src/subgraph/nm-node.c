@@ -21,6 +21,7 @@
 #include "xnnpack/node-type.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
+#include "xnnpack/requantization.h"
 #include "xnnpack/subgraph.h"
 #include "pthreadpool.h"
 
@@ -50,6 +51,24 @@ static struct xnn_nm_rows get_rows(const struct xnn_value* value)
   return rows;
 }
 
+// Stores what the values say of a quantized layer, whose range is said in real numbers.
+static void set_quantization(
+    struct xnn_nm_layer* layer,
+    const struct xnn_value* input,
+    const struct xnn_value* filter,
+    const struct xnn_value* output)
+{
+  const float scale = output->quantization.scale;
+  const int32_t zero_point = output->quantization.zero_point;
+  layer->filter_scale = filter->quantization.channelwise_scale;
+  layer->input_scale = input->quantization.scale;
+  layer->input_zero_point = (int8_t) input->quantization.zero_point;
+  layer->output_scale = scale;
+  layer->output_zero_point = (int8_t) zero_point;
+  layer->output_min = (float) xnn_qs8_quantize(layer->output_min, scale, zero_point);
+  layer->output_max = (float) xnn_qs8_quantize(layer->output_max, scale, zero_point);
+}
+
 bool xnn_node_get_nm_layer(
     const struct xnn_value* values,
     const struct xnn_node* node,
@@ -64,15 +83,15 @@ bool xnn_node_get_nm_layer(
   const struct xnn_value* bias = num_inputs > 2 ? &values[node->inputs[2]] : NULL;
   const struct xnn_value* input = &values[node->inputs[0]];
   const struct xnn_value* output = &values[node->outputs[0]];
-  const enum xnn_datatype datatype = xnn_nm_f32.datatype;
-  if (input->datatype != datatype || filter->datatype != datatype || output->datatype != datatype ||
+  const struct xnn_nm_datatype* datatype = xnn_find_nm_datatype(input->datatype);
+  if (datatype == NULL || filter->datatype != datatype->filter_datatype || output->datatype != datatype->datatype ||
       input->layout == xnn_layout_type_nchw || output->layout == xnn_layout_type_nchw || !xnn_value_is_static(filter) || filter->data == NULL ||
-      (bias != NULL && (bias->datatype != datatype || bias->data == NULL))) {
+      (bias != NULL && (bias->datatype != datatype->bias_datatype || bias->data == NULL))) {
     return false;
   }
   const size_t groups = node->params.convolution_2d.groups;
   *layer = (struct xnn_nm_layer) {
-    .datatype = &xnn_nm_f32,
+    .datatype = datatype,
     .padding_top = node->params.convolution_2d.input_padding_top,
     .padding_right = node->params.convolution_2d.input_padding_right,
     .padding_bottom = node->params.convolution_2d.input_padding_bottom,
@@ -94,6 +113,9 @@ bool xnn_node_get_nm_layer(
     .output_max = node->activation.output_max,
     .flags = node->flags & ~XNN_FLAG_ADD_LAST_INPUT,
   };
+  if (datatype == &xnn_nm_qs8_qc8w) {
+    set_quantization(layer, input, filter, output);
+  }
   set_image_sizes(layer, &input->shape, &output->shape);
   return true;
 }
@@ -176,8 +198,8 @@ static enum xnn_status create_nm(
     xnn_log_error("failed to create convolution: no micro-kernel supports what was fused into it");
     return xnn_status_invalid_state;
   }
-  const enum xnn_status status = xnn_check_nm_layer(
-    &layer, in_cnhw ? xnn_operator_type_convolution_nm_cnhw_f32 : xnn_operator_type_convolution_nm_nhwc_f32);
+  const enum xnn_status status =
+    xnn_check_nm_layer(&layer, in_cnhw ? layer.datatype->cnhw_operator : layer.datatype->nhwc_operator);
   if (status != xnn_status_success) {
     return status;
   }
@@ -252,13 +274,16 @@ static enum xnn_status reshape_nm(
   pthreadpool_t threadpool)
 {
   xnn_operator_t op = opdata->operator_objects[0];
-  const bool in_cnhw = op->type == xnn_operator_type_convolution_nm_cnhw_f32;
+  const bool in_cnhw = op->nm.nmspmm != NULL;
   const size_t* dims = values[opdata->inputs[0]].shape.dim;
   const size_t old_workspace_size = opdata->workspace_size;
   size_t height = 0;
   size_t width = 0;
-  enum xnn_status status =
-    (in_cnhw ? xnn_reshape_convolution2d_nm_cnhw_f32 : xnn_reshape_convolution2d_nm_nhwc_f32)(
+  enum xnn_status status = in_cnhw ?
+    xnn_reshape_nm_cnhw(
+      op, op->type, dims[0], dims[1], dims[2], &opdata->workspace_size, &opdata->workspace_alignment, &height, &width,
+      threadpool) :
+    xnn_reshape_convolution2d_nm_nhwc_f32(
       op, dims[0], dims[1], dims[2], &opdata->workspace_size, &opdata->workspace_alignment, &height, &width, threadpool);
   if (status != xnn_status_success) {
     return status;
@@ -277,9 +302,11 @@ static enum xnn_status setup_nm(
   xnn_operator_t op = opdata->operator_objects[0];
   const bool adds = (opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
   const void* residual = adds ? values[opdata->inputs[opdata->num_inputs - 1]].data : NULL;
-  return (op->type == xnn_operator_type_convolution_nm_cnhw_f32 ?
-    xnn_setup_convolution2d_nm_cnhw_f32 : xnn_setup_convolution2d_nm_nhwc_f32)(
-      op, opdata->workspace, values[opdata->inputs[0]].data, residual, values[opdata->outputs[0]].data);
+  const void* input = values[opdata->inputs[0]].data;
+  void* output = values[opdata->outputs[0]].data;
+  return op->nm.nmspmm != NULL ?
+    xnn_setup_nm_cnhw(op, op->type, opdata->workspace, input, residual, output) :
+    xnn_setup_convolution2d_nm_nhwc_f32(op, opdata->workspace, input, residual, output);
 }
 
 void xnn_node_carry_nm_choice(struct xnn_node* node, struct xnn_nm_choice* choice)

@@ -37,7 +37,7 @@ static uint64_t get_nanoseconds(const xnn_timestamp* start, const xnn_timestamp*
 
 static bool in_cnhw(const struct xnn_operator* op)
 {
-  return op->type == xnn_operator_type_convolution_nm_cnhw_f32;
+  return op->nm.nmspmm != NULL;
 }
 
 static const char* get_kind(const struct xnn_operator* op)

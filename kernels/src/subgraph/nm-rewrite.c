@@ -35,6 +35,7 @@ static uint32_t add_value(xnn_subgraph_t subgraph, uint32_t value_id, enum xnn_l
   const struct xnn_value* value = &subgraph->values[value_id];
   added->type = value->type;
   added->datatype = value->datatype;
+  added->quantization = value->quantization;
   added->shape = value->shape;
   added->allocation_type = xnn_allocation_type_workspace;
   added->layout = layout;

@@ -112,6 +112,8 @@ struct xnn_nmspmm_analysis {
   size_t num_columns;
   size_t num_weights;
   size_t num_packed;
+  // Weights as micro-kernels read them: so many columns that they can be multiplied together.
+  size_t num_packed_weights;
   // Every block keeps every column.
   bool dense;
   // Columns need no packing.

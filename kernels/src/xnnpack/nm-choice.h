@@ -55,8 +55,9 @@ struct xnn_nm_choice {
 
 // All choices for a graph, which owns it.
 struct xnn_nm_plan {
-  // Predictions follow from these.
+  // Predictions follow from these: of f32 layers and all that is of no type, and of quantized ones.
   struct xnn_nm_costs costs;
+  struct xnn_nm_costs qs8_costs;
   struct xnn_nm_records records;
   struct xnn_nm_choice* choices;
   size_t num_choices;
@@ -64,6 +65,14 @@ struct xnn_nm_plan {
 
 // The plan of a graph, with this hardware's costs if it is new; or NULL where memory is short.
 XNN_INTERNAL struct xnn_nm_plan* xnn_get_nm_plan(xnn_subgraph_t subgraph);
+
+// The costs of an element type.
+XNN_INLINE static const struct xnn_nm_costs* xnn_get_nm_plan_costs(
+    const struct xnn_nm_plan* plan,
+    enum xnn_datatype datatype)
+{
+  return datatype == xnn_datatype_qint8 ? &plan->qs8_costs : &plan->costs;
+}
 
 // Deletes the plan, if there is any.
 XNN_INTERNAL void xnn_delete_nm_plan(struct xnn_nm_plan* plan);

@@ -17,6 +17,7 @@
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
+#include "xnnpack/operator-type.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,24 +26,58 @@ extern "C" {
 // Layers of at most that many channels read NHWC images as well as CNHW ones.
 #define XNN_MAX_DIRECT_CHANNELS 4
 
+struct xnn_gemm_config;
+struct xnn_nm_costs;
+struct xnn_nm_layer;
+struct xnn_nm_weights;
 struct xnn_nmconv_config;
 struct xnn_nmspmm_config;
 
 // An element type: what analysis and packing need to know of it.
 struct xnn_nm_datatype {
+  // Of images, filters and biases.
   enum xnn_datatype datatype;
-  // Sizes of an element of images and filters, and of a bias.
+  enum xnn_datatype filter_datatype;
+  enum xnn_datatype bias_datatype;
+  enum xnn_operator_type nhwc_operator;
+  enum xnn_operator_type cnhw_operator;
+  // Sizes of an element of images and filters, and of what packed filters hold of each row before its weights.
   uint8_t log2_element_size;
-  uint8_t log2_bias_size;
+  uint8_t log2_row_size;
+  // Sums of some of the columns can wait in the output for those of the others.
+  bool has_partial_sums;
   // Sets bit k % 64 of word k / 64 for each element k of a row that is not zero (a NaN is not), and returns their number.
   // All bits are zero before.
   size_t (*find_nonzeroes)(size_t row_size, const void* row, uint64_t* bits);
-  // The micro-kernels for this hardware.
+  // Stores parameters of a micro-kernel that clamp to a range.
+  void (*init_params)(const struct xnn_nm_layer* layer, float output_min, float output_max, void* params);
+  // Writes what micro-kernels read of some of nr rows, 0 for the others, and returns where it ends: biases, 0 without any,
+  // then weights of the columns as they want them. read_row has room for a row that is made.
+  void* (*pack_rows)(
+      const struct xnn_nm_layer* layer,
+      const struct xnn_nm_weights* format,
+      size_t first_row,
+      size_t num_rows,
+      size_t nr,
+      size_t num_columns,
+      const uint32_t* columns,
+      bool with_bias,
+      void* row_buffer,
+      void* memory);
+  // The micro-kernels for this hardware, and what they cost. NULL without any.
   const struct xnn_nmconv_config* (*init_nmconv_config)();
   const struct xnn_nmspmm_config* (*init_nmspmm_config)();
+  const struct xnn_nm_costs* (*init_costs)();
+  // The dense operator's micro-kernels for so many output channels a group.
+  const struct xnn_gemm_config* (*init_gemm_config)(size_t group_output_channels);
 };
 
 XNN_INTERNAL extern const struct xnn_nm_datatype xnn_nm_f32;
+// Images of signed bytes, filters with a scale for each output channel, biases of 32 bits.
+XNN_INTERNAL extern const struct xnn_nm_datatype xnn_nm_qs8_qc8w;
+
+// What is known of an element type of images; NULL for those without N:M operators.
+XNN_INTERNAL const struct xnn_nm_datatype* xnn_find_nm_datatype(enum xnn_datatype datatype);
 
 // Where the weights of a filter come from, a row an output channel.
 struct xnn_nm_rows {
@@ -92,6 +127,12 @@ struct xnn_nm_layer {
   size_t output_channel_stride;
   struct xnn_nm_rows filter;
   const void* bias;
+  // Of quantized layers; a filter scale for each output channel.
+  const float* filter_scale;
+  float input_scale;
+  float output_scale;
+  int8_t input_zero_point;
+  int8_t output_zero_point;
   float output_min;
   float output_max;
   uint32_t flags;
@@ -124,6 +165,12 @@ XNN_INLINE static size_t xnn_get_nm_image_pixels(const struct xnn_nm_layer* laye
 XNN_INLINE static size_t xnn_get_nm_pixels(const struct xnn_nm_layer* layer)
 {
   return layer->batch_size * xnn_get_nm_image_pixels(layer);
+}
+
+// What the sums of an output channel of a quantized layer are multiplied with.
+XNN_INLINE static float xnn_get_nm_requantization_scale(const struct xnn_nm_layer* layer, size_t channel)
+{
+  return layer->input_scale * layer->filter_scale[channel] / layer->output_scale;
 }
 
 // Bytes of a row of the filter.

@@ -24,6 +24,7 @@
 #include "xnnpack/packim2col.h"
 
 #include <fxdiv.h>
+#include "pthreadpool.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,6 +35,7 @@ extern "C" {
 // Parameters of a micro-kernel.
 union xnn_nm_params {
   union xnn_f32_minmax_params f32_minmax;
+  union xnn_qs8_qc8w_conv_minmax_params qs8_qc8w_minmax;
 };
 
 // What the division into tasks is predicted with; see struct xnn_nm_costs.
@@ -56,6 +58,8 @@ struct xnn_nm_state {
   union xnn_nm_params params;
   // Without clamp.
   union xnn_nm_params linear_params;
+  // What pixels outside of the image are, each byte.
+  uint32_t padding;
   // Columns of CNHW images need no packing.
   bool in_place;
   // Of a CNHW image, in bytes, with all bands; known once reshaped.
@@ -78,7 +82,6 @@ XNN_INTERNAL xnn_operator_t xnn_allocate_nm_operator(
     const struct xnn_nm_layer* layer,
     const struct xnn_nm_costs* costs,
     enum xnn_operator_type type,
-    xnn_init_nm_params_fn init,
     xnn_weights_cache_t weights_cache);
 
 // Fills memory of the size that was asked for with packed weights.
@@ -153,7 +156,7 @@ struct nmconv_context {
   size_t mr;
   size_t nr;
   size_t log2_element_size;
-  size_t log2_bias_size;
+  size_t log2_row_size;
   xnn_nmconv_ukernel_fn ukernel;
   union xnn_nm_params params;
 };
@@ -284,10 +287,12 @@ struct nmspmm_context {
   size_t strip_size;
   size_t nr;
   size_t log2_element_size;
+  // What pixels outside of the image are, each byte.
+  uint32_t padding;
   bool dense;
   // Index of the first kernel of a table: one row.
   const xnn_nmspmm_ukernel_fn* ukernel;
-  xnn_x32_packim2col_ukernel_fn pack;
+  xnn_packim2col_ukernel_fn pack;
   union xnn_nm_params params;
   // Without clamp, for all but the last part.
   union xnn_nm_params linear_params;
@@ -301,6 +306,27 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_nm_cnhw(
     const struct xnn_nmspmm_analysis* analysis,
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out);
+
+// Reshapes and sets up an operator of CNHW images that is of that type.
+XNN_INTERNAL enum xnn_status xnn_reshape_nm_cnhw(
+    xnn_operator_t op,
+    enum xnn_operator_type type,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool);
+
+XNN_INTERNAL enum xnn_status xnn_setup_nm_cnhw(
+    xnn_operator_t op,
+    enum xnn_operator_type type,
+    void* workspace,
+    const void* input,
+    const void* residual,
+    void* output);
 
 // Cuts the work of an operator with num_blocks blocks of rows into tasks: sets num_threads, task_strips, how many tasks
 // of each kind there are, and thread_scratch_size of a context whose other members are set, but for pointers to images.

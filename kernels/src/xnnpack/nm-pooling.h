@@ -24,15 +24,16 @@ extern "C" {
 
 struct xnn_cnhw_pooling_config {
   // Brings the first tap, then reduces it with the others.
-  xnn_x32_packim2col_ukernel_fn copy;
-  xnn_x32_packim2col_ukernel_fn max;
-  xnn_x32_packim2col_ukernel_fn add;
+  xnn_packim2col_ukernel_fn copy;
+  xnn_packim2col_ukernel_fn max;
+  xnn_packim2col_ukernel_fn add;
   // Pixels of a strip.
   uint16_t nr;
 };
 
 // For this hardware.
 XNN_INTERNAL const struct xnn_cnhw_pooling_config* xnn_init_f32_cnhw_pooling_config();
+XNN_INTERNAL const struct xnn_cnhw_pooling_config* xnn_init_s8_cnhw_pooling_config();
 
 // The arguments of a pooling operator.
 struct xnn_pooling2d {
@@ -51,14 +52,15 @@ struct xnn_pooling2d {
   uint32_t flags;
 };
 
-// Creates a pooling operator of type xnn_operator_type_max_pooling_cnhw_f32 or xnn_operator_type_average_pooling_cnhw_f32.
+// Creates a pooling operator of type xnn_operator_type_max_pooling_cnhw_f32, xnn_operator_type_max_pooling_cnhw_s8 (whose
+// range is one of elements) or xnn_operator_type_average_pooling_cnhw_f32.
 // Padding is never the maximum, and does not count for averages.
-XNN_INTERNAL enum xnn_status xnn_create_pooling2d_cnhw_f32(
+XNN_INTERNAL enum xnn_status xnn_create_pooling2d_cnhw(
     const struct xnn_pooling2d* pooling,
     enum xnn_operator_type type,
     xnn_operator_t* pooling_op_out);
 
-XNN_INTERNAL enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
+XNN_INTERNAL enum xnn_status xnn_reshape_pooling2d_cnhw(
     xnn_operator_t pooling_op,
     size_t batch_size,
     size_t input_height,
@@ -68,10 +70,10 @@ XNN_INTERNAL enum xnn_status xnn_reshape_pooling2d_cnhw_f32(
     size_t* output_width_out,
     pthreadpool_t threadpool);
 
-XNN_INTERNAL enum xnn_status xnn_setup_pooling2d_cnhw_f32(
+XNN_INTERNAL enum xnn_status xnn_setup_pooling2d_cnhw(
     xnn_operator_t pooling_op,
-    const float* input,
-    float* output);
+    const void* input,
+    void* output);
 
 struct cnhw_pooling_context {
   const void* input;
@@ -90,9 +92,10 @@ struct cnhw_pooling_context {
   uint32_t input_width;
   size_t num_pixels;
   size_t nr;
+  size_t log2_element_size;
   uint32_t padding;
-  xnn_x32_packim2col_ukernel_fn copy;
-  xnn_x32_packim2col_ukernel_fn reduce;
+  xnn_packim2col_ukernel_fn copy;
+  xnn_packim2col_ukernel_fn reduce;
   float output_min;
   float output_max;
 };

@@ -15,6 +15,7 @@
 #include "xnnpack/common.h"
 #include "xnnpack/nm-layer.h"
 #include "xnnpack/subgraph.h"
+#include "pthreadpool.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -94,7 +95,8 @@ XNN_INTERNAL enum xnn_status xnn_check_row_values(xnn_subgraph_t subgraph);
 // Whether any value of the graph is made row by row.
 XNN_INTERNAL bool xnn_has_row_values(xnn_subgraph_t subgraph);
 
-// The arguments of a layer that N:M operators support, a convolution of f32 with static weights, or false.
+// The arguments of a layer that N:M operators support, a convolution of f32 or of signed bytes with static weights, or
+// false.
 XNN_INTERNAL bool xnn_node_get_nm_layer(
     const struct xnn_value* values,
     const struct xnn_node* node,
@@ -109,6 +111,20 @@ XNN_INLINE static size_t xnn_count_pixels(const struct xnn_value* image)
 {
   return image->shape.dim[0] * image->shape.dim[1] * image->shape.dim[2];
 }
+
+// Transposes elements of f32 or of one byte, with XNNPACK's operators.
+XNN_INTERNAL enum xnn_status xnn_create_elements_transpose(
+    enum xnn_datatype datatype,
+    xnn_operator_t* transpose_op_out);
+
+XNN_INTERNAL enum xnn_status xnn_reshape_elements_transpose(
+    xnn_operator_t op,
+    size_t num_dims,
+    const size_t* shape,
+    const size_t* perm,
+    pthreadpool_t threadpool);
+
+XNN_INTERNAL enum xnn_status xnn_setup_elements_transpose(xnn_operator_t op, const void* input, void* output);
 
 // Makes a node that brings an image from one layout to the other; its values' layouts tell which.
 XNN_INTERNAL void xnn_node_convert_layout(struct xnn_node* node, uint32_t input_id, uint32_t output_id);

@@ -71,12 +71,8 @@ typedef void (*xnn_f32_nmconv_minmax_ukernel_fn)(
 #include "f32-nmconv/f32-nmconv-minmax.h"
 #undef XNN_UKERNEL
 
-// Stores the parameters of a micro-kernel that clamp to a range, and returns their size.
-typedef size_t (*xnn_init_nm_params_fn)(void* params, float output_min, float output_max);
-
 struct xnn_nmconv_config {
   xnn_nmconv_ukernel_fn ukernel;
-  xnn_init_nm_params_fn init;
   // Pixels at once.
   uint8_t mr;
   // Output channels of a tile: 8 registers of 1024 bits hold 256, so not a byte.

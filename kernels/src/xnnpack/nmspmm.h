@@ -82,13 +82,60 @@ typedef void (*xnn_f32_nmspmm_minmax_ukernel_fn)(
 #include "f32-nmspmm/f32-nmspmm-minmax.h"
 #undef XNN_UKERNEL
 
+// The same for quantized images and filters, KR columns at a time:
+//
+//   c[m][n] = clamp(round(scale[m] * (bias[m] + sum_k (a[offsets[k]][n] + input_offset) * w[k][m])) + output_zero_point)
+//
+// where KR, how wide a weight is packed, and input_offset are the micro-kernel's.
+//
+// kc         columns, may be 0. If it is no multiple of KR, weights of 0 follow.
+// a          XNN_EXTRA_BYTES beyond the last pixel can be read, too.
+// w          MR biases of 32 bits, MR scales (float), then for each KR columns KR weights of each of MR rows.
+// residual   NULL.
+typedef void (*xnn_qs8_qc8w_nmspmm_minmax_fp32_ukernel_fn)(
+    size_t nc,
+    size_t kc,
+    const int8_t* a,
+    size_t a_stride,
+    const int32_t* offsets,
+    const void* w,
+    const int8_t* residual,
+    int8_t* c,
+    size_t cm_stride,
+    const union xnn_qs8_qc8w_conv_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, input_offset) \
+    XNN_INTERNAL void ukernel(                                                                 \
+        size_t nc,                                                                             \
+        size_t kc,                                                                             \
+        const int8_t* a,                                                                       \
+        size_t a_stride,                                                                       \
+        const int32_t* offsets,                                                                \
+        const void* w,                                                                         \
+        const int8_t* residual,                                                                \
+        int8_t* c,                                                                             \
+        size_t cm_stride,                                                                      \
+        const union xnn_qs8_qc8w_conv_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+#include "qs8-qc8w-nmspmm/qs8-qc8w-nmspmm-minmax-fp32.h"
+#undef XNN_UKERNEL
+
+// How micro-kernels read weights.
+struct xnn_nm_weights {
+  // Columns that are multiplied together, and the size of a weight.
+  uint8_t kr;
+  uint8_t log2_size;
+  // What is added to each element of the image before.
+  uint8_t input_offset;
+};
+
 // Micro-kernels of one strip width.
 struct xnn_nmspmm_config {
   // For 1, 2, ... mr rows; NULL where there is none, never for one row.
   xnn_nmspmm_ukernel_fn ukernel[XNN_MAX_NMSPMM_ROWS];
+  // Likewise, or none at all.
   xnn_nmspmm_ukernel_fn dense_ukernel[XNN_MAX_NMSPMM_ROWS];
-  xnn_x32_packim2col_ukernel_fn pack;
-  xnn_init_nm_params_fn init;
+  xnn_packim2col_ukernel_fn pack;
+  struct xnn_nm_weights weights;
   uint8_t mr;
   // Pixels of a strip: 8 registers of 1024 bits hold 256, so not a byte.
   uint16_t nr;
@@ -98,6 +145,7 @@ struct xnn_nmspmm_config {
 
 // The micro-kernels for this hardware, XNN_MAX_NMSPMM_KERNELS entries; those with an mr of 0 are unused.
 XNN_INTERNAL const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config();
+XNN_INTERNAL const struct xnn_nmspmm_config* xnn_init_qs8_qc8w_nmspmm_config();
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -54,7 +54,7 @@ struct xnn_im2col_tap {
 // padding        bits of the value outside of images.
 // output         kc rows of nc pixels.
 // output_stride  distance in bytes from each row of output to the next.
-typedef void (*xnn_x32_packim2col_ukernel_fn)(
+typedef void (*xnn_packim2col_ukernel_fn)(
     size_t nc,
     size_t kc,
     const void* input,
@@ -81,6 +81,7 @@ typedef void (*xnn_x32_packim2col_ukernel_fn)(
         void* output,                            \
         size_t output_stride);
 #include "x32-packim2col/x32-packim2col.h"
+#include "x8-packim2col/x8-packim2col.h"
 #undef XNN_UKERNEL
 
 #ifdef __cplusplus

@@ -1,0 +1,226 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// The quantized N:M convolution of CNHW images against XNNPACK's dense one of NHWC images: bit for bit.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "nm-convolution-tester.h"
+#include "replicable_random_device.h"
+#include "pthreadpool.h"
+
+namespace xnnpack {
+namespace {
+
+// Fewer under an emulator, but at several vector lengths.
+constexpr size_t kNumDrawnLayers = kEmulated ? 24 : 400;
+
+// What is quantized in a convolution.
+struct Quantization {
+  int8_t input_zero_point = 0, output_zero_point = 0;
+  float input_scale = 1.0f, output_scale = 1.0f;
+  std::vector<float> filter_scale;
+  int8_t min = INT8_MIN, max = INT8_MAX;
+};
+
+struct Layer {
+  Shape shape;
+  Quantization quantization;
+  std::vector<int8_t> input, filter;
+  std::vector<int32_t> bias;
+};
+
+int8_t DrawByte(ReplicableRandomDevice& rng) { return static_cast<int8_t>(rng() % 256); }
+
+Layer DrawLayer(const Shape& shape, ReplicableRandomDevice& rng) {
+  Layer layer;
+  layer.shape = shape;
+  const size_t outputs = shape.groups * shape.group_output_channels;
+  std::vector<float> pattern = Random(rng, outputs * shape.row_size());
+  Prune(shape, Draw<size_t>(rng, 1, 40), rng, pattern);
+  for (float value : pattern) layer.filter.push_back(static_cast<int8_t>(std::lrintf(127.0f * value)));
+  const size_t inputs = shape.batch * shape.height * shape.width * shape.groups * shape.group_input_channels;
+  for (size_t i = 0; i < inputs; i++) layer.input.push_back(DrawByte(rng));
+  for (size_t i = 0; i < outputs; i++) layer.bias.push_back(static_cast<int32_t>(rng() % 20001) - 10000);
+  Quantization& q = layer.quantization;
+  q.input_zero_point = DrawByte(rng);
+  q.output_zero_point = DrawByte(rng);
+  q.input_scale = std::ldexp(1.0f + static_cast<float>(rng() % 1000) * 0.001f, -6);
+  // Sums of the whole range of outputs, some clamped.
+  q.output_scale = q.input_scale * std::sqrt(static_cast<float>(shape.row_size())) * 60.0f;
+  for (size_t i = 0; i < outputs; i++) q.filter_scale.push_back(0.25f + static_cast<float>(rng() % 1000) * 0.001f);
+  if (rng() % 3 == 0) {
+    q.min = DrawByte(rng);
+    q.max = DrawByte(rng);
+    if (q.min > q.max) std::swap(q.min, q.max);
+  }
+  return layer;
+}
+
+xnn_status CreateDense(const Layer& layer, xnn_operator_t* op) {
+  const Shape& s = layer.shape;
+  const Quantization& q = layer.quantization;
+  return xnn_create_convolution2d_nhwc_qs8_qc8w(
+    s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
+    s.dilation_height, s.dilation_width, s.groups, s.group_input_channels, s.group_output_channels,
+    s.groups * s.group_input_channels, s.groups * s.group_output_channels, q.input_zero_point, q.input_scale,
+    q.filter_scale.data(), layer.filter.data(), s.bias ? layer.bias.data() : nullptr, q.output_zero_point,
+    q.output_scale, q.min, q.max, s.flags(), nullptr, nullptr, op);
+}
+
+xnn_status CreateSparse(const Layer& layer, uint32_t flags, xnn_operator_t* op) {
+  const Shape& s = layer.shape;
+  const Quantization& q = layer.quantization;
+  return xnn_create_convolution2d_nm_cnhw_qs8_qc8w(
+    s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
+    s.dilation_height, s.dilation_width, s.groups, s.group_input_channels, s.group_output_channels, q.input_zero_point,
+    q.input_scale, q.filter_scale.data(), layer.filter.data(), s.bias ? layer.bias.data() : nullptr,
+    q.output_zero_point, q.output_scale, q.min, q.max, s.flags() | flags, nullptr, nullptr, op);
+}
+
+std::vector<int8_t> RunDense(const Layer& layer) {
+  const Shape& s = layer.shape;
+  xnn_operator_t op = nullptr;
+  EXPECT_EQ(xnn_status_success, CreateDense(layer, &op));
+  OperatorPtr owner(op, xnn_delete_operator);
+  size_t workspace_size = 0, alignment = 0, height = 0, width = 0;
+  EXPECT_EQ(xnn_status_success, xnn_reshape_convolution2d_nhwc_qs8_qc8w(
+    op, s.batch, s.height, s.width, &workspace_size, &alignment, &height, &width, nullptr));
+  std::vector<int8_t> input = layer.input;
+  input.resize(input.size() + XNN_EXTRA_BYTES);
+  std::vector<int8_t> output(s.batch * height * width * s.groups * s.group_output_channels);
+  std::vector<char> workspace(workspace_size + XNN_ALLOCATION_ALIGNMENT);
+  void* aligned = reinterpret_cast<void*>(
+    (reinterpret_cast<uintptr_t>(workspace.data()) + XNN_ALLOCATION_ALIGNMENT - 1) & ~uintptr_t{XNN_ALLOCATION_ALIGNMENT - 1});
+  EXPECT_EQ(xnn_status_success, xnn_setup_convolution2d_nhwc_qs8_qc8w(op, aligned, input.data(), output.data()));
+  EXPECT_EQ(xnn_status_success, xnn_run_operator(op, nullptr));
+  return output;
+}
+
+// Returns an NHWC image.
+std::vector<int8_t> RunSparse(const Layer& layer, bool input_nhwc) {
+  const Shape& s = layer.shape;
+  xnn_operator_t op = nullptr;
+  EXPECT_EQ(xnn_status_success, CreateSparse(layer, input_nhwc ? XNN_FLAG_INPUT_NHWC : 0, &op));
+  OperatorPtr owner(op, xnn_delete_operator);
+  ThreadpoolPtr threadpool(s.threads > 1 ? pthreadpool_create(s.threads) : nullptr, pthreadpool_destroy);
+  size_t workspace_size = 0, alignment = 0, height = 0, width = 0;
+  EXPECT_EQ(xnn_status_success, xnn_reshape_convolution2d_nm_cnhw_qs8_qc8w(
+    op, s.batch, s.height, s.width, &workspace_size, &alignment, &height, &width, threadpool.get()));
+  const size_t channels = s.groups * s.group_output_channels;
+  std::vector<int8_t> input =
+    input_nhwc ? layer.input : Transpose(layer.input, s.groups * s.group_input_channels);
+  input.resize(input.size() + XNN_EXTRA_BYTES, 77);
+  std::vector<int8_t> output(s.batch * height * width * channels, 99);
+  std::vector<char> workspace(workspace_size + XNN_ALLOCATION_ALIGNMENT);
+  void* aligned = reinterpret_cast<void*>(
+    (reinterpret_cast<uintptr_t>(workspace.data()) + XNN_ALLOCATION_ALIGNMENT - 1) & ~uintptr_t{XNN_ALLOCATION_ALIGNMENT - 1});
+  EXPECT_EQ(xnn_status_success,
+            xnn_setup_convolution2d_nm_cnhw_qs8_qc8w(op, aligned, input.data(), output.data()));
+  EXPECT_EQ(xnn_status_success, xnn_run_operator(op, threadpool.get()));
+  return Transpose(output, height * width * s.batch);
+}
+
+void Compare(const Layer& layer) {
+  const std::vector<int8_t> expected = RunDense(layer);
+  const bool few_channels = layer.shape.groups == 1 && layer.shape.group_input_channels <= 4;
+  for (bool input_nhwc : {false, true}) {
+    if (input_nhwc && !few_channels) continue;
+    const std::vector<int8_t> actual = RunSparse(layer, input_nhwc);
+    ASSERT_EQ(expected.size(), actual.size());
+    for (size_t i = 0; i < expected.size(); i++) {
+      ASSERT_EQ(static_cast<int>(expected[i]), static_cast<int>(actual[i]))
+        << "at " << i << (input_nhwc ? " of an NHWC image, " : ", ") << layer.shape.ToString();
+    }
+  }
+}
+
+class ConvolutionNmCnhwQs8 : public ::testing::Test {
+ protected:
+  void SetUp() override { ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr)); }
+  ReplicableRandomDevice rng_;
+};
+
+TEST_F(ConvolutionNmCnhwQs8, drawn_layers) {
+  for (size_t i = 0; i < kNumDrawnLayers; i++) {
+    Compare(DrawLayer(DrawShape(rng_), rng_));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_F(ConvolutionNmCnhwQs8, layers_of_resnet) {
+  for (const auto& [side, inputs, outputs, kernel, stride] : std::vector<std::array<uint32_t, 5>>{
+         {14, 64, 64, 1, 1}, {14, 32, 64, 3, 1}, {15, 32, 40, 3, 2}, {7, 128, 96, 3, 1}, {28, 16, 24, 1, 2},
+         {32, 3, 32, 7, 2}, {9, 300, 33, 3, 1}}) {
+    Shape shape;
+    shape.height = shape.width = side;
+    shape.kernel_height = shape.kernel_width = kernel;
+    shape.stride_height = shape.stride_width = stride;
+    shape.group_input_channels = inputs;
+    shape.group_output_channels = outputs;
+    shape.same = kernel > 1;
+    for (size_t threads : {1, 3}) {
+      shape.threads = threads;
+      Compare(DrawLayer(shape, rng_));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// Sums that do not fit 32 bits wrap around in both.
+TEST_F(ConvolutionNmCnhwQs8, extreme_values) {
+  Shape shape;
+  shape.group_input_channels = 37;
+  shape.group_output_channels = 21;
+  Layer layer = DrawLayer(shape, rng_);
+  std::fill(layer.input.begin(), layer.input.end(), INT8_MIN);
+  std::fill(layer.filter.begin(), layer.filter.end(), INT8_MIN);
+  for (size_t i = 0; i < layer.bias.size(); i++) layer.bias[i] = i % 2 == 0 ? INT32_MAX : INT32_MIN;
+  Compare(layer);
+}
+
+// One hostile number each, and what becomes of it.
+TEST_F(ConvolutionNmCnhwQs8, refuses_what_the_dense_operator_refuses) {
+  Shape shape;
+  shape.group_output_channels = 3;
+  const Layer good = DrawLayer(shape, rng_);
+  const float kBad[] = {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN(),
+                        1.0e-40f};
+  for (float bad : kBad) {
+    for (size_t member = 0; member < 3; member++) {
+      Layer layer = good;
+      (member == 0   ? layer.quantization.input_scale
+       : member == 1 ? layer.quantization.output_scale
+                     : layer.quantization.filter_scale[2]) = bad;
+      xnn_operator_t op = nullptr;
+      EXPECT_EQ(xnn_status_invalid_parameter, CreateSparse(layer, 0, &op)) << bad << " " << member;
+      EXPECT_EQ(xnn_status_invalid_parameter, CreateDense(layer, &op)) << bad << " " << member;
+    }
+  }
+  Layer large = good;
+  large.quantization.input_scale = 1.0e6f;
+  large.quantization.output_scale = 1.0f;
+  xnn_operator_t op = nullptr;
+  EXPECT_EQ(xnn_status_unsupported_parameter, CreateSparse(large, 0, &op));
+  EXPECT_EQ(xnn_status_unsupported_parameter, CreateDense(large, &op));
+  Layer range = good;
+  range.quantization.min = 5;
+  range.quantization.max = 4;
+  EXPECT_EQ(xnn_status_invalid_parameter, CreateSparse(range, 0, &op));
+}
+
+}  // namespace
+}  // namespace xnnpack

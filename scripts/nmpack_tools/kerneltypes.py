@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The element types that micro-kernels of ours have, and how each is named in XNNPACK's way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ElementType:
+    """An element type: its families of micro-kernels, and its sections of kernels.toml.
+
+    nmconv is None where there are no micro-kernels for NHWC images. dense: those for CNHW images
+    come in a second variant for filters without zeros.
+    """
+
+    name: str
+    nmconv: str | None
+    nmspmm: str
+    packim2col: str
+    pooling: Mapping[str, str]
+    costs: str
+    variant: str
+    dense: bool
+
+    @property
+    def sections(self) -> tuple[str, str, str]:
+        return self.packim2col, self.nmspmm, self.costs
+
+
+F32 = ElementType(
+    name="f32",
+    nmconv="f32-nmconv",
+    nmspmm="f32-nmspmm",
+    packim2col="x32-packim2col",
+    pooling={"COPY": "x32-packim2col", "MAX": "f32-maxpool-cnhw", "ADD": "f32-avgpool-cnhw"},
+    costs="costs",
+    variant="minmax",
+    dense=True,
+)
+QS8 = ElementType(
+    name="qs8",
+    nmconv=None,
+    nmspmm="qs8-qc8w-nmspmm",
+    packim2col="x8-packim2col",
+    pooling={"COPY": "x8-packim2col", "MAX": "s8-maxpool-cnhw"},
+    costs="qs8-costs",
+    variant="minmax-fp32",
+    dense=False,
+)
+TYPES = (F32, QS8)
