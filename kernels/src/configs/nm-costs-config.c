@@ -77,6 +77,12 @@ static void init_qs8_nm_costs_config(void) {
     if (hardware_config->use_x86_avx2) {
       qs8_nm_costs = qs8_nm_costs_avx2;
     }
+  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (hardware_config->use_riscv_vector) {
+      qs8_nm_costs = qs8_nm_costs_rvv;
+    }
   #endif
 }
 

@@ -71,6 +71,13 @@ static void init_qs8_qc8w_nmspmm_config(void) {
     if (hardware_config->use_x86_avx2) {
       entries = qs8_qc8w_nmspmm_avx2;
     }
+  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (hardware_config->use_riscv_vector) {
+      entries = qs8_qc8w_nmspmm_rvv;
+      nr_scale = hardware_config->vlenb / sizeof(int32_t);
+    }
   #endif
   take_entries(entries, nr_scale, qs8_qc8w_nmspmm_config);
 }
