@@ -71,6 +71,15 @@ static void init_qs8_qc8w_nmspmm_config(void) {
     if (hardware_config->use_x86_avx2) {
       entries = qs8_qc8w_nmspmm_avx2;
     }
+  #elif XNN_ARCH_ARM64
+    entries = qs8_qc8w_nmspmm_neon;
+    #if XNN_ENABLE_ARM_DOTPROD
+      const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+      assert(hardware_config != NULL);
+      if (hardware_config->use_arm_neon_dot) {
+        entries = qs8_qc8w_nmspmm_neondot;
+      }
+    #endif
   #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
