@@ -187,7 +187,8 @@ TEST_F(ConvolutionNmCnhwQs8, extreme_values) {
   shape.group_output_channels = 21;
   Layer layer = DrawLayer(shape, rng_);
   std::fill(layer.input.begin(), layer.input.end(), INT8_MIN);
-  std::fill(layer.filter.begin(), layer.filter.end(), INT8_MIN);
+  // As TFLite has them: XNNPACK's dense kernels add products of two in 16 bits, where -128 might not fit.
+  std::fill(layer.filter.begin(), layer.filter.end(), static_cast<int8_t>(-127));
   for (size_t i = 0; i < layer.bias.size(); i++) layer.bias[i] = i % 2 == 0 ? INT32_MAX : INT32_MIN;
   Compare(layer);
 }

@@ -54,6 +54,15 @@ static void init_s8_cnhw_pooling_config(void) {
     if (hardware_config->use_x86_avx2) {
       s8_cnhw_pooling_config = s8_cnhw_pooling_avx2;
     }
+  #elif XNN_ARCH_ARM64
+    s8_cnhw_pooling_config = s8_cnhw_pooling_neon;
+  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    if (hardware_config->use_riscv_vector) {
+      s8_cnhw_pooling_config = s8_cnhw_pooling_rvv;
+      s8_cnhw_pooling_config.nr = (uint16_t) (s8_cnhw_pooling_rvv.nr * hardware_config->vlenb / sizeof(float));
+    }
   #endif
 }
 
