@@ -102,7 +102,7 @@ class Convolution:
     @property
     def sparse_when_forced(self) -> bool:
         """Whether nm=force has to choose the N:M operator."""
-        return self.delegable and not self.depthwise and self.kind != "int8"
+        return self.delegable and not self.depthwise
 
 
 def draw(kind: str, seed: tuple[int, ...]) -> Convolution:

@@ -27,6 +27,9 @@
 #include "xnnpack/node-type.h"
 #include "xnnpack/subgraph.h"
 
+// Of what is not to be chosen: more than any graph costs.
+#define FORCED_COST 1.0e14
+
 // How often conversions within the graph are made twice as dear.
 #define MAX_DOUBLINGS 16
 
@@ -276,6 +279,11 @@ static enum xnn_status fill_plan(
         return predicted;
       }
       plan->supports_cnhw[n] = predicted == xnn_status_success;
+      if ((flags & XNN_FLAG_FORCE_NM_SPARSE_INFERENCE) != 0 && node->nm_choice != NULL && !node->nm_choice->is_nm) {
+        // No N:M operator of NHWC images does what is forced.
+        plan->nhwc_costs[n] = FORCED_COST;
+        is_sparse = true;
+      }
       plan->num_sparse += is_sparse;
       plan->nhwc_cost += plan->nhwc_costs[n];
       plan->cnhw_cost += plan->cnhw_costs[n];
