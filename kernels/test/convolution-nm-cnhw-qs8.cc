@@ -11,7 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -81,14 +83,14 @@ xnn_status CreateDense(const Layer& layer, xnn_operator_t* op) {
     q.output_scale, q.min, q.max, s.flags(), nullptr, nullptr, op);
 }
 
-xnn_status CreateSparse(const Layer& layer, uint32_t flags, xnn_operator_t* op) {
+xnn_status CreateSparse(const Layer& layer, uint32_t flags, xnn_operator_t* op, xnn_weights_cache_t cache = nullptr) {
   const Shape& s = layer.shape;
   const Quantization& q = layer.quantization;
   return xnn_create_convolution2d_nm_cnhw_qs8_qc8w(
     s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
     s.dilation_height, s.dilation_width, s.groups, s.group_input_channels, s.group_output_channels, q.input_zero_point,
     q.input_scale, q.filter_scale.data(), layer.filter.data(), s.bias ? layer.bias.data() : nullptr,
-    q.output_zero_point, q.output_scale, q.min, q.max, s.flags() | flags, nullptr, nullptr, op);
+    q.output_zero_point, q.output_scale, q.min, q.max, s.flags() | flags, nullptr, cache, op);
 }
 
 std::vector<int8_t> RunDense(const Layer& layer) {
@@ -111,10 +113,8 @@ std::vector<int8_t> RunDense(const Layer& layer) {
 }
 
 // Returns an NHWC image.
-std::vector<int8_t> RunSparse(const Layer& layer, bool input_nhwc) {
+std::vector<int8_t> RunSparse(const Layer& layer, bool input_nhwc, xnn_operator_t op) {
   const Shape& s = layer.shape;
-  xnn_operator_t op = nullptr;
-  EXPECT_EQ(xnn_status_success, CreateSparse(layer, input_nhwc ? XNN_FLAG_INPUT_NHWC : 0, &op));
   OperatorPtr owner(op, xnn_delete_operator);
   ThreadpoolPtr threadpool(s.threads > 1 ? pthreadpool_create(s.threads) : nullptr, pthreadpool_destroy);
   size_t workspace_size = 0, alignment = 0, height = 0, width = 0;
@@ -139,7 +139,9 @@ void Compare(const Layer& layer) {
   const bool few_channels = layer.shape.groups == 1 && layer.shape.group_input_channels <= 4;
   for (bool input_nhwc : {false, true}) {
     if (input_nhwc && !few_channels) continue;
-    const std::vector<int8_t> actual = RunSparse(layer, input_nhwc);
+    xnn_operator_t op = nullptr;
+    ASSERT_EQ(xnn_status_success, CreateSparse(layer, input_nhwc ? XNN_FLAG_INPUT_NHWC : 0, &op));
+    const std::vector<int8_t> actual = RunSparse(layer, input_nhwc, op);
     ASSERT_EQ(expected.size(), actual.size());
     for (size_t i = 0; i < expected.size(); i++) {
       ASSERT_EQ(static_cast<int>(expected[i]), static_cast<int>(actual[i]))
@@ -191,6 +193,37 @@ TEST_F(ConvolutionNmCnhwQs8, extreme_values) {
   std::fill(layer.filter.begin(), layer.filter.end(), static_cast<int8_t>(-127));
   for (size_t i = 0; i < layer.bias.size(); i++) layer.bias[i] = i % 2 == 0 ? INT32_MAX : INT32_MIN;
   Compare(layer);
+}
+
+// Filters of the same bytes that are quantized otherwise are not packed alike: a cache tells them apart.
+TEST_F(ConvolutionNmCnhwQs8, a_weights_cache_tells_quantizations_apart) {
+  Shape shape;
+  shape.group_input_channels = 33;
+  shape.group_output_channels = 14;
+  Layer layer = DrawLayer(shape, rng_);
+  xnn_weights_cache_t cache = nullptr;
+  ASSERT_EQ(xnn_status_success, xnn_create_weights_cache(&cache));
+  std::unique_ptr<std::remove_pointer_t<xnn_weights_cache_t>, decltype(&xnn_delete_weights_cache)> owner(
+    cache, xnn_delete_weights_cache);
+  std::vector<Layer> layers;
+  std::vector<xnn_operator_t> operators;
+  // The bytes stay where they are, since a cache goes by that.
+  const auto create = [&] {
+    operators.push_back(nullptr);
+    ASSERT_EQ(xnn_status_success, CreateSparse(layer, 0, &operators.back(), cache));
+    layers.push_back(layer);
+  };
+  create();
+  layer.quantization.input_zero_point ^= 5;
+  create();
+  layer.quantization.output_scale *= 1.5f;
+  create();
+  layer.quantization.filter_scale[3] *= 0.5f;
+  create();
+  ASSERT_EQ(xnn_status_success, xnn_finalize_weights_cache(cache, xnn_weights_cache_finalization_kind_hard));
+  for (size_t i = 0; i < layers.size(); i++) {
+    EXPECT_EQ(RunDense(layers[i]), RunSparse(layers[i], false, operators[i])) << i;
+  }
 }
 
 // One hostile number each, and what becomes of it.

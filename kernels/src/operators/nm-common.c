@@ -183,6 +183,13 @@ enum xnn_status xnn_pack_nm_weights(
     xnn_pack_nm_fn pack,
     const void* context)
 {
+  if (layer->filter_scale != NULL) {
+    // What is packed depends on how all is quantized, not on the weights alone.
+    const float scales[3] = {layer->input_scale, layer->output_scale, (float) layer->input_zero_point};
+    seed = murmur_hash3(scales, sizeof(scales), seed);
+    seed = murmur_hash3(
+      layer->filter_scale, layer->groups * layer->group_output_channels * sizeof(float), seed);
+  }
   struct xnn_weights_cache_look_up_key cache_key = {
     .seed = seed ^ op->groups ^ op->group_input_channels ^ op->group_output_channels,
     .kernel = xnn_get_nm_rows_key(&layer->filter),
