@@ -124,8 +124,8 @@ size_t xnn_get_nm_vector_length(void);
 /// measured are of these alone.
 const char* xnn_get_nm_sources_hash(void);
 
-/// Let Runtimes that are created from a Subgraph afterwards be planned with other costs. Whatever they are, results stay the
-/// same. Layouts stay as they are once a Runtime has brought the graph to CNHW.
+/// Let Runtimes that are created from a Subgraph afterwards be planned with other costs of f32, in the unit of this hardware's
+/// own, as quantized layers keep those. Whatever they are, results stay the same. Layouts stay as they are once a Runtime has brought the graph to CNHW.
 ///
 /// @param subgraph - a Subgraph object.
 /// @param costs - copied; or NULL for those of this hardware. Each must be a number from 0 to 1e9; else

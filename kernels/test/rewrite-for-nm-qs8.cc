@@ -217,23 +217,29 @@ class QuantizedGraph {
   std::string description_;
 };
 
+// Runs on as many images as the input holds.
 std::vector<int8_t> RunGraph(const QuantizedGraph& graph, uint32_t flags, pthreadpool_t threadpool,
-                        const std::vector<int8_t>& input, size_t* num_cnhw) {
+                             const std::vector<int8_t>& input, size_t* num_cnhw) {
   xnn_runtime_t runtime = nullptr;
   EXPECT_EQ(xnn_status_success, xnn_create_runtime_v2(graph.subgraph(), threadpool, flags, &runtime));
   RuntimePtr owner(runtime, xnn_delete_runtime);
+  std::array<size_t, 4> dims = graph.input().dims;
+  dims[0] = input.size() / (graph.input().size() / dims[0]);
+  EXPECT_EQ(xnn_status_success, xnn_reshape_external_value(runtime, graph.input().id, dims.size(), dims.data()));
+  EXPECT_EQ(xnn_status_success, xnn_reshape_runtime(runtime));
   std::vector<int8_t> padded = input;
   padded.resize(input.size() + XNN_EXTRA_BYTES);
-  std::vector<int8_t> output(graph.output().size() + XNN_EXTRA_BYTES);
+  const size_t size = graph.output().size() / graph.output().dims[0] * dims[0];
+  std::vector<int8_t> output(size + XNN_EXTRA_BYTES);
   const std::array<xnn_external_value, 2> values = {{{graph.input().id, padded.data()}, {graph.output().id, output.data()}}};
-  EXPECT_EQ(xnn_status_success, xnn_setup_runtime(runtime, values.size(), values.data()));
+  EXPECT_EQ(xnn_status_success, xnn_setup_runtime_v2(runtime, values.size(), values.data()));
   EXPECT_EQ(xnn_status_success, xnn_invoke_runtime(runtime));
   size_t count = 0;
   EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, nullptr));
   std::vector<xnn_nm_layer_info> infos(count);
   EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, infos.data()));
   for (const xnn_nm_layer_info& info : infos) *num_cnhw += info.layout == xnn_nm_layout_cnhw;
-  output.resize(graph.output().size());
+  output.resize(size);
   return output;
 }
 
@@ -250,12 +256,20 @@ TEST(REWRITE_FOR_NM_QS8, drawn_graphs_equal_those_without_flags) {
     size_t none = 0;
     const std::vector<int8_t> expected = RunGraph(dense, 0, nullptr, input, &none);
     EXPECT_EQ(0, none);
+    std::vector<int8_t> more = input;
+    more.insert(more.end(), input.begin(), input.end());
+    const std::vector<int8_t> more_expected = RunGraph(QuantizedGraph(seed), 0, nullptr, more, &none);
     for (uint32_t flags : {kHint, kHint | kCnhw, kForce, kForce | kNhwc, kForce | kCnhw,
                            kForce | kCnhw | XNN_FLAG_NO_OPERATOR_FUSION}) {
       for (pthreadpool_t threadpool : {pthreadpool_t{nullptr}, three.get()}) {
         const QuantizedGraph graph(seed);
         const std::vector<int8_t> actual = RunGraph(graph, flags, threadpool, input, &num_cnhw);
         ASSERT_EQ(expected, actual) << "seed " << seed << ", flags " << flags << ":" << graph.description();
+        if (flags == (kForce | kCnhw)) {
+          // Another runtime of the same graph, and more images.
+          ASSERT_EQ(more_expected, RunGraph(graph, flags, threadpool, more, &num_cnhw))
+            << "seed " << seed << ":" << graph.description();
+        }
       }
     }
   }

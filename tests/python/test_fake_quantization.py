@@ -123,3 +123,10 @@ def test_fine_tuning_with_it(tmp_path: Path) -> None:
 def test_a_recipe_without_it_is_the_recipe_of_old() -> None:
     assert "qat" not in Recipe().to_dict()
     assert Recipe(**Recipe(qat=True).to_dict()).qat
+
+
+def test_a_layer_takes_its_input_by_name() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1)).train()
+    nmpack.torch.fake_quantize_(model)
+    x = torch.randn(2, 3, 5, 5)
+    assert torch.equal(model[0](input=x), model[0](x))

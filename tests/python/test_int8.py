@@ -322,13 +322,27 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not (tmp_path / "unpickled").exists()
 
 
+def test_what_is_in_a_file_counts_not_its_name(tmp_path: Path) -> None:
+    path = saved(tmp_path, "a.npy", x=draw(3, 8, 8, 3))
+    with pytest.raises(NmpackError, match=r"a\.npy: not readable as plain arrays"):
+        read_batches(path, [INPUT], 9)
+
+
+def test_numbers_are_not_wrapped_and_inputs_have_elements() -> None:
+    far = np.array([[1, 2**40 + 5]])
+    with pytest.raises(NmpackError, match="n: expected values that fit int32, got 1 to 1099511"):
+        read_batches(far, [Input("n", (1, 2), "int32")], 9)
+    with pytest.raises(NmpackError, match="expected inputs with elements and one batch"):
+        read_batches(np.zeros((3, 0), np.float32), [Input("x", (1, 0), "float32")], 9)
+
+
 NAN = np.where(np.arange(3)[:, None, None, None] == 1, np.nan, draw(3, 8, 8, 3))
 REFUSED: dict[str, tuple[Any, str]] = {
     "shape": (draw(3, 8, 9, 3), r"x: expected shape \[N, 8, 8, 3\], got \[3, 8, 9, 3\]"),
     "axes": (np.float32(3), r"expected shape \[N, 8, 8, 3\], got \[\]"),
     "nan": (NAN, "x: sample 1 holds NaN or infinity"),
     "overflow": (draw(2, 8, 8, 3).astype(np.float64) * 1e300, "sample 0 holds NaN or infinity"),
-    "empty": (draw(0, 8, 8, 3), "expected at least 1 samples, got 0"),
+    "empty": (draw(0, 8, 8, 3), "expected at least 1 samples, a batch of the model, got 0 of"),
     "same": (np.ones((4, 8, 8, 3), np.float32), "got nothing but 1"),
     "bytes": (np.zeros((2, 8, 8, 3), np.uint8), "expected floating-point values, .* got uint8"),
     "objects": (np.array([None, "a"], dtype=object), "expected floating-point values"),

@@ -74,7 +74,10 @@ static void init_qs8_nm_costs_config(void) {
   #if XNN_ARCH_X86 || XNN_ARCH_X86_64
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
-    if (hardware_config->use_x86_avx2) {
+    if (!hardware_config->use_x86_avx2) {
+      // Dense micro-kernels multiply eight bytes at once.
+      qs8_nm_costs.dense_weight *= 0.12f;
+    } else {
       qs8_nm_costs = qs8_nm_costs_avx2;
       // Dense micro-kernels with dot products, or of wider vectors, leave those of AVX2 behind, which are all there are
       // for filters with zeros. Not measured: taken where the gain is certain.

@@ -50,6 +50,10 @@ static enum xnn_status check_quantization(const struct xnn_nm_layer* layer, cons
       "positive", name, layer->input_scale, layer->output_scale);
     return xnn_status_invalid_parameter;
   }
+  if (layer->filter_scale == NULL) {
+    xnn_log_error("failed to create %s operator: a kernel scale is expected for each output channel, got none", name);
+    return xnn_status_invalid_parameter;
+  }
   for (size_t channel = 0; channel < layer->groups * layer->group_output_channels; channel++) {
     const float scale = layer->filter_scale[channel];
     if (!(scale > 0.0f) || !isnormal(scale)) {
@@ -119,7 +123,7 @@ enum xnn_status xnn_check_nm_layer(
     xnn_log_error("failed to create %s operator: depthwise filters have no columns to share", name);
     return xnn_status_unsupported_parameter;
   }
-  return layer->filter_scale == NULL ? xnn_status_success : check_quantization(layer, name);
+  return layer->datatype == &xnn_nm_qs8_qc8w ? check_quantization(layer, name) : xnn_status_success;
 }
 
 // Tasks that each thread should get: at least one, and few enough to multiply them with threads.

@@ -19,7 +19,7 @@
 
 // Narrower bands waste what of a vector is beyond their end.
 #define MIN_BAND_PIXELS 96
-// Pixels of a cache line.
+// Pixels of a cache line, of f32. Bands of bytes share the lines at their ends.
 #define BAND_ALIGNMENT 16
 
 // Whether all distances in the padded input and the size of the output fit what holds them.

@@ -419,6 +419,12 @@ void xnn_describe_nm_choice(
       describe_cnhw(choice, weights, info);
     } else if (choice->nhwc.config != NULL) {
       describe_nhwc(choice, layer, info);
+    } else if (choice->cnhw.config != NULL) {
+      // It stayed where there is no N:M operator of its type.
+      describe_cnhw(choice, weights, info);
+      if (choice->reason == xnn_nm_reason_too_dense && info->predicted_speedup >= choice->costs->min_speedup) {
+        info->reason = xnn_nm_reason_too_small;
+      }
     }
   }
   xnn_log_info(

@@ -27,6 +27,9 @@
 #include "xnnpack/node-type.h"
 #include "xnnpack/subgraph.h"
 
+// A quantized filter that keeps more of its weights was not pruned.
+#define MIN_DENSITY 0.95
+
 // Of what is not to be chosen: more than any graph costs.
 #define FORCED_COST 1.0e14
 
@@ -87,7 +90,11 @@ static enum xnn_status predict(
     return status;
   }
   const double pixels = (double) xnn_count_pixels(output);
-  *is_sparse = choice->nhwc.num_columns < xnn_get_nm_row_size(&layer) * choice->nhwc.num_tiles || !choice->cnhw.dense;
+  // Rounding makes some zeros of what was not pruned.
+  const double weights =
+    (double) xnn_get_nm_row_size(&layer) * (double) layer.groups * (double) layer.group_output_channels;
+  *is_sparse = choice->nhwc.config == NULL ? (double) choice->cnhw.num_weights < MIN_DENSITY * weights :
+    choice->nhwc.num_columns < xnn_get_nm_row_size(&layer) * choice->nhwc.num_tiles || !choice->cnhw.dense;
   *nhwc_cost = pixels * (choice->is_nm ? choice->nhwc_cost : choice->dense_cost / xnn_get_nm_min_speedup(choice, xnn_nm_candidate_cnhw));
   *cnhw_cost = pixels * choice->cnhw.cost;
   return xnn_status_success;

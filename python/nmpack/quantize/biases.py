@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmpack.errors import ModelError
 from nmpack.quantize.weights import FILTERED
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import Operator, Subgraph
@@ -40,6 +41,10 @@ def _users(graph: Subgraph, schema: Any, model: Any, made: Any) -> dict[int, _Pa
     """Return the operators with an int32 bias, before and after, by their int8 filter."""
     old = [item for item in graph.operators if item.code in FILTERED]
     new = [item for item in made.operators if _code(model, item) in FILTERED]
+    if len(old) != len(new):
+        raise ModelError(
+            f"expected {len(old)} operators with filters after quantization, got {len(new)}"
+        )
     users: dict[int, _Pairs] = defaultdict(list)
     for pair in zip(old, new, strict=True):
         inputs = list(pair[1].inputs)

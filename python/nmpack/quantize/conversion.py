@@ -96,6 +96,8 @@ def to_int8(source: str | Path, target: str | Path, how: Int8) -> Int8Report:
     content = Path(source).read_bytes()
     try:
         quantized = _quantized(content, key, batches, how)
+    except NmpackError:
+        raise
     except Exception as error:
         raise ModelError(f"ai-edge-quantizer cannot quantize this model: {said(error)}") from error
     with written_whole(target) as temporary:

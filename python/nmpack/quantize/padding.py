@@ -13,6 +13,9 @@ import numpy as np
 
 from nmpack.tflite.operator_codes import PAD, PADV2
 
+# The first version of PAD that takes int8.
+_INT8_VERSION = 2
+
 
 def simplify_padding(schema: Any, model: Any) -> int:
     """Make PAD of what is the same in ``model``, in place; returns how many there were."""
@@ -55,10 +58,11 @@ def _scale_of(tensor: Any) -> tuple[float, int] | None:
 
 def _place_of(schema: Any, model: Any) -> int:
     for place, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == PAD:
+        known = max(code.builtinCode, code.deprecatedBuiltinCode)
+        if known == PAD and code.version >= _INT8_VERSION:
             return place
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = PAD
-    code.version = 1
+    code.version = _INT8_VERSION
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

@@ -61,7 +61,8 @@ def read_batches(data: Any, inputs: Sequence[Input], most: int) -> list[Batch]:
             break
     if len(samples) < batch:
         raise NmpackError(
-            f"calibration data: expected at least {batch} samples, got {len(samples)}"
+            f"calibration data: expected at least {batch} samples, a batch of the model, got "
+            f"{len(samples)} of at most {most}"
         )
     _require_varied(samples, inputs)
     return [
@@ -82,9 +83,11 @@ def _require_varied(samples: Sequence[Batch], inputs: Sequence[Input]) -> None:
 
 def _batch_of(inputs: Sequence[Input]) -> int:
     sizes = {max(item.shape[0], 1) if item.shape else 0 for item in inputs}
-    if len(sizes) != 1 or 0 in sizes:
+    if len(sizes) != 1 or 0 in sizes or any(0 in item.shape[1:] for item in inputs):
         shapes = ", ".join(f"{item.name} {list(item.shape)}" for item in inputs)
-        raise NmpackError(f"expected inputs with one batch as their first axis, got {shapes}")
+        raise NmpackError(
+            f"expected inputs with elements and one batch as their first axis, got {shapes}"
+        )
     return sizes.pop()
 
 
@@ -127,7 +130,7 @@ def _opened(path: Path) -> dict[str, Array]:
     """Read a file without unpickling anything."""
     try:
         if path.suffix.lower() == ".npy":
-            return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+            return {"": np.lib.format.open_memmap(path, mode="r")}
         with zipfile.ZipFile(path) as archive:
             size = sum(item.file_size for item in archive.infolist())
         if size > _MOST_BYTES:
@@ -174,6 +177,13 @@ def _rows(where: str, array: Array, item: Input, most: int) -> Array:
         raise NmpackError(
             f"{where}: {item.name}: expected shape [{shape}], got {list(array.shape)}"
         )
+    if wanted.kind in "iu" and rows.size:
+        bounds = np.iinfo(wanted)
+        if int(rows.min()) < bounds.min or int(rows.max()) > bounds.max:
+            raise NmpackError(
+                f"{where}: {item.name}: expected values that fit {wanted}, got "
+                f"{rows.min()} to {rows.max()}"
+            )
     with np.errstate(over="ignore"):
         rows = rows.astype(wanted)
     if wanted.kind == "f":

@@ -51,6 +51,9 @@ def unpacked(path: Path) -> tuple[Any, Any]:
     options = any(item.largeCustomOptionsOffset for graph in graphs for item in graph.operators)
     if options:
         raise ModelError(f"{path}: options beside the flatbuffer are not supported")
+    outside = sum(buffer.size for buffer in model.buffers if buffer.offset > 1)
+    if outside > len(content):
+        raise ModelError(f"{path}: buffers of {outside} bytes share a file of {len(content)}")
     for buffer in model.buffers:
         _bring_inside(path, buffer, content)
     if is_zipfile(path):

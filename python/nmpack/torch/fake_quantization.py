@@ -45,7 +45,7 @@ def fake_quantize_(model: nn.Module) -> int:
     for layer in layers:
         parametrize.register_parametrization(layer, "weight", _weights_of(layer))
         layer.add_module(_INPUT, _inputs())
-        layer.__dict__[_HOOK] = layer.register_forward_pre_hook(_round_input)
+        layer.__dict__[_HOOK] = layer.register_forward_pre_hook(_round_input, with_kwargs=True)
     return len(layers)
 
 
@@ -98,7 +98,11 @@ def _inputs() -> nn.Module:
     return rounding
 
 
-def _round_input(layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+def _round_input(
+    layer: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     rounding: Any = getattr(layer, _INPUT)
     rounding.enable_observer(layer.training)
-    return (rounding(arguments[0]), *arguments[1:])
+    if arguments:
+        return (rounding(arguments[0]), *arguments[1:]), named
+    return arguments, {**named, "input": rounding(named["input"])}
