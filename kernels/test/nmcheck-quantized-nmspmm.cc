@@ -152,7 +152,10 @@ void CheckAll(const SpMM& k, Random& random, size_t rounds) {
   }
   for (size_t kc : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 64, 577}) {
     for (size_t nc : {k.nr, k.nr / 2 + 1}) {
-      for (bool extreme : {false, true}) CheckSpMM(k, {nc, kc, false, 0, extreme}, random);
+      for (bool extreme : {false, true}) {
+        // Many columns take the reference long: once is enough.
+        if (kc <= 64 || (nc != k.nr && extreme)) CheckSpMM(k, {nc, kc, false, 0, extreme}, random);
+      }
     }
   }
   for (size_t round = 0; round < rounds; round++) {
