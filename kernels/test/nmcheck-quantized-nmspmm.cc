@@ -33,7 +33,6 @@ struct SpMM {
   size_t nr;
   size_t kr;
   size_t log2_weight_size;
-  int32_t input_offset;
 };
 
 struct SpMMShape {
@@ -136,7 +135,7 @@ void CheckSpMM(const SpMM& k, const SpMMShape& s, Random& random) {
     for (size_t n = 0; n < s.nc && !run.failed(); n++) {
       const int8_t* pixel = a + (n / k.nr) * strip_stride + n % k.nr;
       int32_t sum = weights.biases[m];
-      for (size_t i = 0; i < s.kc; i++) sum += (pixel[offsets[i]] + k.input_offset) * weights.values[i * k.mr + m];
+      for (size_t i = 0; i < s.kc; i++) sum += pixel[offsets[i]] * weights.values[i * k.mr + m];
       const float scaled = static_cast<float>(sum) * weights.scales[m];
       const float low = static_cast<float>(min - zero_point), high = static_cast<float>(max - zero_point);
       const int32_t expected = static_cast<int32_t>(std::lrintf(std::min(std::max(scaled, low), high))) + zero_point;
@@ -202,9 +201,9 @@ void AddQuantizedNMSpMM(std::vector<Ukernel>& ukernels) {
     ukernels.push_back({k.name, arch_flags, [k](Random& random, size_t rounds) { CheckAll(k, random, rounds); },
                         [k] { return TimeSpMM(k); }});
   };
-#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, input_offset) \
-  static_assert((mr) <= XNN_MAX_NMSPMM_ROWS, #ukernel);                                        \
-  add(arch_flags, {#ukernel, ukernel, mr, (nr) * (nr_scale), kr, log2_weight_size, input_offset});
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size) \
+  static_assert((mr) <= XNN_MAX_NMSPMM_ROWS, #ukernel);                          \
+  add(arch_flags, {#ukernel, ukernel, mr, (nr) * (nr_scale), kr, log2_weight_size});
 #include "qs8-qc8w-nmspmm/qs8-qc8w-nmspmm-minmax-fp32.h"
 #undef XNN_UKERNEL
 }

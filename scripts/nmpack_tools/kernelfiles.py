@@ -45,8 +45,8 @@ _LISTS = {
     ),
     "qs8-qc8w-nmspmm": (
         "qs8-qc8w-nmspmm-minmax-fp32.h",
-        "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, input_offset): "
-        "mr output\n// channels of strips of nr * nr_scale pixels, kr columns at a time.",
+        "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size): mr output "
+        "channels of strips of nr * nr_scale pixels, kr columns at a time.",
     ),
     "x8-packim2col": (
         "x8-packim2col.h",
@@ -125,7 +125,7 @@ def _nmspmm(kind: ElementType, isa: str, strips: Strips, tile: Tile, dense: bool
         defines, columns = {"DENSE": int(dense)}, (*size, str(dense).lower())
     else:
         defines = {}
-        columns = (*size, strips.columns, _log2_weight_size(strips), strips.input_offset)
+        columns = (*size, strips.columns, _log2_weight_size(strips))
     return Kernel(
         kind.nmspmm,
         isa,
@@ -270,7 +270,6 @@ def _nmspmm_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str
     weights = [
         ("kr", str(strips.columns)),
         ("log2_size", str(_log2_weight_size(strips))),
-        ("input_offset", str(strips.input_offset)),
     ]
     return ukernels + _fields(packed) + _block(".weights = ", _fields(weights))
 

@@ -34,14 +34,13 @@ class Strips:
     """What packs the strips of CNHW images, and pixels that cost the same; None: a strip's.
 
     columns are multiplied together, their weights interleaved; weight_bytes is how wide a weight is
-    packed, None as it is; input_offset is what micro-kernels add to each element of the image.
+    packed, None as it is.
     """
 
     pack: str
     granularity: int | None
     columns: int
     weight_bytes: int | None
-    input_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ def _pooling(where: str, row: dict[str, Any]) -> Width:
 def _strips(
     kind: ElementType, where: str, row: dict[str, Any], pooling: dict[str, Width]
 ) -> Strips:
-    quantized = () if kind.dense else ("columns", "weight_bytes", "input_offset")
+    quantized = () if kind.dense else ("columns", "weight_bytes")
     check_keys(where, row, ("pack",), ("granularity", *quantized))
     if row["pack"] not in pooling:
         bad(f"{where}.pack", f"a table of [{kind.packim2col}] ({', '.join(pooling)})", row["pack"])
@@ -151,7 +150,4 @@ def _strips(
     weight_bytes = row.get("weight_bytes", None if kind.dense else 1)
     if weight_bytes is not None and weight_bytes not in _WEIGHT_BYTES:
         bad(f"{where}.weight_bytes", "1 or 2", weight_bytes)
-    offset = row.get("input_offset", 0)
-    if type(offset) is not int or offset not in (0, 128):
-        bad(f"{where}.input_offset", "0, or 128 to make the elements unsigned", offset)
-    return Strips(row["pack"], granularity, columns, weight_bytes, offset)
+    return Strips(row["pack"], granularity, columns, weight_bytes)

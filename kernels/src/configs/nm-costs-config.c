@@ -21,10 +21,7 @@ static struct xnn_nm_costs nm_costs = {0};
 static const char* nm_isa = NULL;
 static size_t nm_vector_length = 0;
 
-static struct xnn_nm_costs qs8_nm_costs = {0};
-
 XNN_INIT_ONCE_GUARD(nm_costs);
-XNN_INIT_ONCE_GUARD(qs8_nm_costs);
 
 #if XNN_ARCH_X86 || XNN_ARCH_X86_64
 // The costs of micro-kernels of CNHW images, which are scalar ones: see nmspmm-config.c.
@@ -68,51 +65,9 @@ static void init_nm_costs_config(void) {
   #endif
 }
 
-static void init_qs8_nm_costs_config(void) {
-  qs8_nm_costs = qs8_nm_costs_scalar;
-
-  #if XNN_ARCH_X86 || XNN_ARCH_X86_64
-    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-    assert(hardware_config != NULL);
-    if (!hardware_config->use_x86_avx2) {
-      // Dense micro-kernels multiply eight bytes at once.
-      qs8_nm_costs.dense_weight *= 0.12f;
-    } else {
-      qs8_nm_costs = qs8_nm_costs_avx2;
-      // Dense micro-kernels with dot products, or of wider vectors, leave those of AVX2 behind, which are all there are
-      // for filters with zeros. Not measured: taken where the gain is certain.
-      if (hardware_config->use_x86_avx512vnni || hardware_config->use_x86_avxvnni) {
-        qs8_nm_costs.dense_weight *= 0.12f;
-      } else if (hardware_config->use_x86_avx512skx) {
-        qs8_nm_costs.dense_weight *= 0.5f;
-      }
-    }
-  #elif XNN_ARCH_ARM64
-    qs8_nm_costs = qs8_nm_costs_neon;
-    #if XNN_ENABLE_ARM_DOTPROD
-      const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-      assert(hardware_config != NULL);
-      if (hardware_config->use_arm_neon_dot) {
-        qs8_nm_costs = qs8_nm_costs_neondot;
-      }
-    #endif
-  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
-    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-    assert(hardware_config != NULL);
-    if (hardware_config->use_riscv_vector) {
-      qs8_nm_costs = qs8_nm_costs_rvv;
-    }
-  #endif
-}
-
 const struct xnn_nm_costs* xnn_init_nm_costs() {
   XNN_INIT_ONCE(nm_costs);
   return &nm_costs;
-}
-
-const struct xnn_nm_costs* xnn_init_qs8_nm_costs() {
-  XNN_INIT_ONCE(qs8_nm_costs);
-  return &qs8_nm_costs;
 }
 
 #define COST(name)                                     \

@@ -16,10 +16,7 @@
 
 static struct xnn_cnhw_pooling_config f32_cnhw_pooling_config = {0};
 
-static struct xnn_cnhw_pooling_config s8_cnhw_pooling_config = {0};
-
 XNN_INIT_ONCE_GUARD(f32_cnhw_pooling);
-XNN_INIT_ONCE_GUARD(s8_cnhw_pooling);
 
 static void init_f32_cnhw_pooling_config(void) {
   // Scalar first: every branch below overwrites it.
@@ -43,36 +40,6 @@ static void init_f32_cnhw_pooling_config(void) {
       f32_cnhw_pooling_config.nr = (uint16_t) (f32_cnhw_pooling_rvv.nr * hardware_config->vlenb / sizeof(float));
     }
   #endif
-}
-
-static void init_s8_cnhw_pooling_config(void) {
-  s8_cnhw_pooling_config = s8_cnhw_pooling_scalar;
-
-  #if XNN_ARCH_X86 || XNN_ARCH_X86_64
-    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-    assert(hardware_config != NULL);
-    if (hardware_config->use_x86_avx2) {
-      s8_cnhw_pooling_config = s8_cnhw_pooling_avx2;
-    }
-  #elif XNN_ARCH_ARM64
-    s8_cnhw_pooling_config = s8_cnhw_pooling_neon;
-  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
-    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-    assert(hardware_config != NULL);
-    if (hardware_config->use_riscv_vector) {
-      s8_cnhw_pooling_config = s8_cnhw_pooling_rvv;
-      s8_cnhw_pooling_config.nr = (uint16_t) (s8_cnhw_pooling_rvv.nr * hardware_config->vlenb / sizeof(float));
-    }
-  #endif
-}
-
-const struct xnn_cnhw_pooling_config* xnn_init_s8_cnhw_pooling_config() {
-  const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-  if (hardware_config == NULL) {
-    return NULL;
-  }
-  XNN_INIT_ONCE(s8_cnhw_pooling);
-  return &s8_cnhw_pooling_config;
 }
 
 const struct xnn_cnhw_pooling_config* xnn_init_f32_cnhw_pooling_config() {

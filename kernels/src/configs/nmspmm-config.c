@@ -16,13 +16,10 @@
 #include "xnnpack/nmspmm.h"
 
 static struct xnn_nmspmm_config f32_nmspmm_config[XNN_MAX_NMSPMM_KERNELS] = {0};
-static struct xnn_nmspmm_config qs8_qc8w_nmspmm_config[XNN_MAX_NMSPMM_KERNELS] = {0};
 
 XNN_INIT_ONCE_GUARD(f32_nmspmm);
-XNN_INIT_ONCE_GUARD(qs8_qc8w_nmspmm);
 
-// Copies the entries of an instruction set; nr_scale is how many elements their unit of width has.
-static void take_entries(
+void xnn_take_nmspmm_entries(
   const struct xnn_nmspmm_config* entries,
   size_t nr_scale,
   struct xnn_nmspmm_config* config)
@@ -58,37 +55,7 @@ static void init_f32_nmspmm_config(void) {
       nr_scale = hardware_config->vlenb / sizeof(float);
     }
   #endif
-  take_entries(entries, nr_scale, f32_nmspmm_config);
-}
-
-static void init_qs8_qc8w_nmspmm_config(void) {
-  const struct xnn_nmspmm_config* entries = qs8_qc8w_nmspmm_scalar;
-  size_t nr_scale = 1;
-
-  #if XNN_ARCH_X86 || XNN_ARCH_X86_64
-    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-    assert(hardware_config != NULL);
-    if (hardware_config->use_x86_avx2) {
-      entries = qs8_qc8w_nmspmm_avx2;
-    }
-  #elif XNN_ARCH_ARM64
-    entries = qs8_qc8w_nmspmm_neon;
-    #if XNN_ENABLE_ARM_DOTPROD
-      const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-      assert(hardware_config != NULL);
-      if (hardware_config->use_arm_neon_dot) {
-        entries = qs8_qc8w_nmspmm_neondot;
-      }
-    #endif
-  #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
-    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-    assert(hardware_config != NULL);
-    if (hardware_config->use_riscv_vector) {
-      entries = qs8_qc8w_nmspmm_rvv;
-      nr_scale = hardware_config->vlenb / sizeof(int32_t);
-    }
-  #endif
-  take_entries(entries, nr_scale, qs8_qc8w_nmspmm_config);
+  xnn_take_nmspmm_entries(entries, nr_scale, f32_nmspmm_config);
 }
 
 const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config() {
@@ -98,13 +65,4 @@ const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config() {
   }
   XNN_INIT_ONCE(f32_nmspmm);
   return f32_nmspmm_config;
-}
-
-const struct xnn_nmspmm_config* xnn_init_qs8_qc8w_nmspmm_config() {
-  const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
-  if (hardware_config == NULL) {
-    return NULL;
-  }
-  XNN_INIT_ONCE(qs8_qc8w_nmspmm);
-  return qs8_qc8w_nmspmm_config;
 }

@@ -33,6 +33,20 @@ struct xnn_nm_weights;
 struct xnn_nmconv_config;
 struct xnn_nmspmm_config;
 
+// Writes what micro-kernels read of some of nr rows, 0 for the others, and returns where it ends: biases, 0 without any,
+// then weights of the columns as they want them. row_buffer has room for a row that is made.
+typedef void* xnn_pack_nm_rows_fn(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_weights* format,
+    size_t first_row,
+    size_t num_rows,
+    size_t nr,
+    size_t num_columns,
+    const uint32_t* columns,
+    bool with_bias,
+    void* row_buffer,
+    void* memory);
+
 // An element type: what analysis and packing need to know of it.
 struct xnn_nm_datatype {
   // Of images, filters and biases.
@@ -51,19 +65,7 @@ struct xnn_nm_datatype {
   size_t (*find_nonzeroes)(size_t row_size, const void* row, uint64_t* bits);
   // Stores parameters of a micro-kernel that clamp to a range.
   void (*init_params)(const struct xnn_nm_layer* layer, float output_min, float output_max, void* params);
-  // Writes what micro-kernels read of some of nr rows, 0 for the others, and returns where it ends: biases, 0 without any,
-  // then weights of the columns as they want them. read_row has room for a row that is made.
-  void* (*pack_rows)(
-      const struct xnn_nm_layer* layer,
-      const struct xnn_nm_weights* format,
-      size_t first_row,
-      size_t num_rows,
-      size_t nr,
-      size_t num_columns,
-      const uint32_t* columns,
-      bool with_bias,
-      void* row_buffer,
-      void* memory);
+  xnn_pack_nm_rows_fn* pack_rows;
   // The micro-kernels for this hardware, and what they cost. NULL without any.
   const struct xnn_nmconv_config* (*init_nmconv_config)();
   const struct xnn_nmspmm_config* (*init_nmspmm_config)();

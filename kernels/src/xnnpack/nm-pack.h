@@ -21,29 +21,8 @@ extern "C" {
 #endif
 
 // The pack_rows of element types: weights as they are, and those of quantized layers.
-XNN_INTERNAL void* xnn_pack_nm_rows(
-    const struct xnn_nm_layer* layer,
-    const struct xnn_nm_weights* format,
-    size_t first_row,
-    size_t num_rows,
-    size_t nr,
-    size_t num_columns,
-    const uint32_t* columns,
-    bool with_bias,
-    void* row_buffer,
-    void* memory);
-
-XNN_INTERNAL void* xnn_pack_nm_quantized_rows(
-    const struct xnn_nm_layer* layer,
-    const struct xnn_nm_weights* format,
-    size_t first_row,
-    size_t num_rows,
-    size_t nr,
-    size_t num_columns,
-    const uint32_t* columns,
-    bool with_bias,
-    void* row_buffer,
-    void* memory);
+XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_rows;
+XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_quantized_rows;
 
 // A filter for micro-kernels of NHWC images: views into one block of memory.
 struct xnn_nmconv_filter {

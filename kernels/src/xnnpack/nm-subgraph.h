@@ -68,6 +68,21 @@ XNN_INLINE static bool xnn_needs_nm_conversion(
   return input_in_cnhw != node_in_cnhw && !(node_in_cnhw && xnn_reads_nhwc(subgraph, node, input));
 }
 
+// How nodes that are not layers run in CNHW layout.
+struct xnn_cnhw_functions {
+  xnn_create_operator_fn create;
+  xnn_reshape_operator_fn reshape;
+  xnn_setup_operator_fn setup;
+};
+
+// Maximum and average pooling; means over rows and columns; padding of rows and columns; two images of one shape, or an
+// image and one number for each channel; concatenation of channels.
+XNN_INTERNAL extern const struct xnn_cnhw_functions xnn_cnhw_pooling;
+XNN_INTERNAL extern const struct xnn_cnhw_functions xnn_cnhw_mean;
+XNN_INTERNAL extern const struct xnn_cnhw_functions xnn_cnhw_pad;
+XNN_INTERNAL extern const struct xnn_cnhw_functions xnn_cnhw_binary;
+XNN_INTERNAL extern const struct xnn_cnhw_functions xnn_cnhw_concatenate;
+
 // Whether the node can run in CNHW layout.
 XNN_INTERNAL bool xnn_node_supports_cnhw(const struct xnn_subgraph* subgraph, const struct xnn_node* node);
 

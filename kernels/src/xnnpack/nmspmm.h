@@ -84,9 +84,9 @@ typedef void (*xnn_f32_nmspmm_minmax_ukernel_fn)(
 
 // The same for quantized images and filters, KR columns at a time:
 //
-//   c[m][n] = clamp(round(scale[m] * (bias[m] + sum_k (a[offsets[k]][n] + input_offset) * w[k][m])) + output_zero_point)
+//   c[m][n] = clamp(round(scale[m] * (bias[m] + sum_k a[offsets[k]][n] * w[k][m])) + output_zero_point)
 //
-// where KR, how wide a weight is packed, and input_offset are the micro-kernel's.
+// where KR and how wide a weight is packed are the micro-kernel's.
 //
 // kc         columns, may be 0. If it is no multiple of KR, weights of 0 follow.
 // a          XNN_EXTRA_BYTES beyond the last pixel can be read, too.
@@ -104,17 +104,17 @@ typedef void (*xnn_qs8_qc8w_nmspmm_minmax_fp32_ukernel_fn)(
     size_t cm_stride,
     const union xnn_qs8_qc8w_conv_minmax_params params[XNN_MIN_ELEMENTS(1)]);
 
-#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, input_offset) \
-    XNN_INTERNAL void ukernel(                                                                 \
-        size_t nc,                                                                             \
-        size_t kc,                                                                             \
-        const int8_t* a,                                                                       \
-        size_t a_stride,                                                                       \
-        const int32_t* offsets,                                                                \
-        const void* w,                                                                         \
-        const int8_t* residual,                                                                \
-        int8_t* c,                                                                             \
-        size_t cm_stride,                                                                      \
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size) \
+    XNN_INTERNAL void ukernel(                                                   \
+        size_t nc,                                                               \
+        size_t kc,                                                               \
+        const int8_t* a,                                                         \
+        size_t a_stride,                                                         \
+        const int32_t* offsets,                                                  \
+        const void* w,                                                           \
+        const int8_t* residual,                                                  \
+        int8_t* c,                                                               \
+        size_t cm_stride,                                                        \
         const union xnn_qs8_qc8w_conv_minmax_params params[XNN_MIN_ELEMENTS(1)]);
 #include "qs8-qc8w-nmspmm/qs8-qc8w-nmspmm-minmax-fp32.h"
 #undef XNN_UKERNEL
@@ -124,8 +124,6 @@ struct xnn_nm_weights {
   // Columns that are multiplied together, and the size of a weight.
   uint8_t kr;
   uint8_t log2_size;
-  // What is added to each element of the image before.
-  uint8_t input_offset;
 };
 
 // Micro-kernels of one strip width.
@@ -146,6 +144,12 @@ struct xnn_nmspmm_config {
 // The micro-kernels for this hardware, XNN_MAX_NMSPMM_KERNELS entries; those with an mr of 0 are unused.
 XNN_INTERNAL const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config();
 XNN_INTERNAL const struct xnn_nmspmm_config* xnn_init_qs8_qc8w_nmspmm_config();
+
+// Copies the entries of an instruction set; nr_scale is how many elements their unit of width has.
+XNN_INTERNAL void xnn_take_nmspmm_entries(
+    const struct xnn_nmspmm_config* entries,
+    size_t nr_scale,
+    struct xnn_nmspmm_config* config);
 
 #ifdef __cplusplus
 }  // extern "C"
