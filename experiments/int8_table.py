@@ -16,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nmpack.cli.progress import console, counter
 from nmpack.convert import torch_to_tflite
 from nmpack.datasets import fashion as files
+from nmpack.errors import NmpackError
 from nmpack.quantize import Int8, to_int8
-from nmpack.quiet import import_module, silenced
+from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.runner import run
 from nmpack.sources import load_source
 from nmpack.training import Recipe, fashion, fine_tune
 
@@ -70,21 +70,14 @@ def _measure(name: str, model: Any, folder: Path, samples: int) -> None:
 
 def accuracy(path: Path) -> float:
     """Return the share of the test images whose largest output is their label's."""
-    with silenced():
-        module = import_module("ai_edge_litert.interpreter", "interpreter")
-        interpreter = module.Interpreter(str(path))
-        interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    target = interpreter.get_output_details()[0]["index"]
     test = files.load("test")
-    right = 0
-    for start in range(0, len(test.labels), BATCH):
-        interpreter.set_tensor(source, test.images[start : start + BATCH])
-        interpreter.invoke()
-        guesses = interpreter.get_tensor(target).argmax(axis=1)
-        right += int(np.count_nonzero(guesses == test.labels[start : start + BATCH]))
-    return right / len(test.labels)
+    (logits,) = run(path, test.images, engine=Engine("built-in")).outputs.values()
+    return float((logits.argmax(axis=1) == test.labels).mean())
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        sys.exit(main())
+    except NmpackError as error:
+        print(f"int8_table: error: {error}", file=sys.stderr)
+        sys.exit(1)

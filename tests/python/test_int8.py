@@ -22,8 +22,9 @@ from nmpack.cli.tables import inspect_table
 from nmpack.convert import keras_to_tflite
 from nmpack.errors import MissingError, ModelError, NmpackError
 from nmpack.quantize import Int8, to_int8
-from nmpack.quantize.samples import Input, read_batches
+from nmpack.quantize.samples import read_batches
 from nmpack.quantize.weights import require_zeros
+from nmpack.runtime.child import Signature
 from nmpack.runtime.interpreter import Engine, nmpack_engine
 from nmpack.runtime.runner import run
 from nmpack.sparsity.detection import detect_pattern
@@ -38,7 +39,7 @@ from nmpack.tflite.network import Network
 from nmpack.tflite.storage import to_sparse_storage
 
 Array = npt.NDArray[np.float32]
-INPUT = Input("x", (1, 8, 8, 3), "float32")
+INPUT = Signature("x", (1, 8, 8, 3), "float32")
 ENGINES = {
     "built-in": lambda: Engine("built-in"),
     "reference": lambda: Engine("reference", resolver="reference"),
@@ -296,13 +297,13 @@ def test_data_come_from_arrays_files_and_folders(tmp_path: Path) -> None:
     assert len(read_batches(tmp_path, [INPUT], 4)) == 4
     pairs = read_batches(images, [replace(INPUT, shape=(3, 8, 8, 3))], 100)
     assert [batch["x"].shape for batch in pairs] == [(3, 8, 8, 3)] * 2
-    two = [INPUT, Input("n", (1, 2), "int32")]
+    two = [INPUT, Signature("n", (1, 2), "int32")]
     numbers = np.arange(14).reshape(7, 2)
     assert read_batches({"x": images, "n": numbers}, two, 9)[6]["n"].tolist() == [[12, 13]]
 
 
 def test_fashion_mnist_is_at_hand() -> None:
-    batches = read_batches("fashion-mnist", [Input("x", (2, 28, 28, 1), "float32")], 5)
+    batches = read_batches("fashion-mnist", [Signature("x", (2, 28, 28, 1), "float32")], 5)
     assert [batch["x"].shape for batch in batches] == [(2, 28, 28, 1)] * 2
 
 
@@ -331,9 +332,9 @@ def test_what_is_in_a_file_counts_not_its_name(tmp_path: Path) -> None:
 def test_numbers_are_not_wrapped_and_inputs_have_elements() -> None:
     far = np.array([[1, 2**40 + 5]])
     with pytest.raises(NmpackError, match="n: expected values that fit int32, got 1 to 1099511"):
-        read_batches(far, [Input("n", (1, 2), "int32")], 9)
+        read_batches(far, [Signature("n", (1, 2), "int32")], 9)
     with pytest.raises(NmpackError, match="expected inputs with elements and one batch"):
-        read_batches(np.zeros((3, 0), np.float32), [Input("x", (1, 0), "float32")], 9)
+        read_batches(np.zeros((3, 0), np.float32), [Signature("x", (1, 0), "float32")], 9)
 
 
 NAN = np.where(np.arange(3)[:, None, None, None] == 1, np.nan, draw(3, 8, 8, 3))

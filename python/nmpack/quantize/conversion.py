@@ -15,10 +15,11 @@ from nmpack.files import written_whole
 from nmpack.progress import Progress, silent
 from nmpack.quantize.biases import fit_biases
 from nmpack.quantize.padding import simplify_padding
-from nmpack.quantize.samples import Batch, Input, read_batches
+from nmpack.quantize.samples import Batch, read_batches
 from nmpack.quantize.weights import require_finite, require_zeros
 from nmpack.quiet import import_module, silenced
 from nmpack.refusals import said
+from nmpack.runtime.child import Signature
 from nmpack.tflite.builder import drop_unused, packed, unpacked
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import Subgraph
@@ -115,7 +116,7 @@ def to_int8(source: str | Path, target: str | Path, how: Int8) -> Int8Report:
     return Int8Report(len(content), size, batch * len(batches), filters, left)
 
 
-def _ends(file: TFLiteFile) -> tuple[str, list[Input]]:
+def _ends(file: TFLiteFile) -> tuple[str, list[Signature]]:
     """Return the only signature's key and inputs."""
     if len(file.signatures) != 1:
         raise ModelError(
@@ -124,7 +125,7 @@ def _ends(file: TFLiteFile) -> tuple[str, list[Input]]:
         )
     signature = file.signatures[0]
     tensors = file.subgraphs[signature.subgraph].tensors
-    found = [Input(name, tensors[i].shape, tensors[i].dtype) for name, i in signature.inputs]
+    found = [Signature(name, tensors[i].shape, tensors[i].dtype) for name, i in signature.inputs]
     for item in found:
         if item.dtype not in ("float32", "int32", "int64", "bool"):
             raise ModelError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from nmpack.datasets import fashion
 from nmpack.errors import MissingError, NmpackError
 from nmpack.refusals import one_line
+from nmpack.runtime.child import Signature
 
 Array = npt.NDArray[Any]
 Batch = dict[str, Array]
@@ -28,16 +28,7 @@ _ENDINGS = (".npy", ".npz")
 _MOST_BYTES = 2 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """An input of a model: its name, its shape with the batch first, its type."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-def read_batches(data: Any, inputs: Sequence[Input], most: int) -> list[Batch]:
+def read_batches(data: Any, inputs: Sequence[Signature], most: int) -> list[Batch]:
     """Return what a model is run on, as ``{input: array of its shape}``.
 
     Args:
@@ -45,7 +36,7 @@ def read_batches(data: Any, inputs: Sequence[Input], most: int) -> list[Batch]:
             array; or arrays by the names of inputs. An array holds samples along its first axis,
             or is a single one; images may have their channels first. Where the model has several
             inputs, arrays have their names.
-        inputs: of the model, all with the same batch.
+        inputs: of the model, all with the same batch as their first axis.
         most: how many samples are taken, the first ones; those that fill no batch are left out.
 
     Raises:
@@ -71,7 +62,7 @@ def read_batches(data: Any, inputs: Sequence[Input], most: int) -> list[Batch]:
     ]
 
 
-def _require_varied(samples: Sequence[Batch], inputs: Sequence[Input]) -> None:
+def _require_varied(samples: Sequence[Batch], inputs: Sequence[Signature]) -> None:
     for item in inputs:
         first = samples[0][item.name].flat[0]
         if item.dtype == "float32" and all((s[item.name] == first).all() for s in samples):
@@ -81,7 +72,7 @@ def _require_varied(samples: Sequence[Batch], inputs: Sequence[Input]) -> None:
             )
 
 
-def _batch_of(inputs: Sequence[Input]) -> int:
+def _batch_of(inputs: Sequence[Signature]) -> int:
     sizes = {max(item.shape[0], 1) if item.shape else 0 for item in inputs}
     if len(sizes) != 1 or 0 in sizes or any(0 in item.shape[1:] for item in inputs):
         shapes = ", ".join(f"{item.name} {list(item.shape)}" for item in inputs)
@@ -143,7 +134,7 @@ def _opened(path: Path) -> dict[str, Array]:
 
 
 def _samples(
-    where: str, part: Mapping[str, Array], inputs: Sequence[Input], most: int
+    where: str, part: Mapping[str, Array], inputs: Sequence[Signature], most: int
 ) -> list[Batch]:
     names = [item.name for item in inputs]
     if len(inputs) == 1 and len(part) == 1:
@@ -159,7 +150,7 @@ def _samples(
     return [{name: rows[at] for name, rows in columns.items()} for at in range(count)]
 
 
-def _rows(where: str, array: Array, item: Input, most: int) -> Array:
+def _rows(where: str, array: Array, item: Signature, most: int) -> Array:
     """Return at most ``most`` samples of an input, ``[count, *shape of one]``, checked."""
     wanted = np.dtype(item.dtype)
     kinds = "f" if wanted.kind == "f" else "iub"
