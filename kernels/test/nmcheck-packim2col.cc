@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// x32-packim2col, x8-packim2col and their pooling variants against a reference that visits pixel after pixel.
+// x32-packim2col, x16-packim2col, x8-packim2col and their pooling variants against a reference that visits pixel after pixel.
 
 #include <cmath>
 #include <cstddef>
@@ -14,6 +14,7 @@
 
 #include "xnnpack/common.h"
 #include "xnnpack/hardware-config.h"
+#include "xnnpack/math.h"
 #include "xnnpack/nmspmm.h"
 #include "nmcheck.h"
 
@@ -107,12 +108,25 @@ uint32_t Apply(Op op, uint32_t old, uint32_t bits) {
                         : Bits(Value(old) + Value(bits));
 }
 
+// NaNs aside, f16 are in the order of their values.
+uint16_t Apply(Op op, uint16_t old, uint16_t bits) {
+  const auto value = [](uint16_t half) { return xnn_float16_to_float(xnn_float16_from_bits(half)); };
+  return op == Op::COPY || value(bits) > value(old) ? bits : old;
+}
+
 int8_t Apply(Op op, int8_t old, int8_t value) { return op == Op::COPY ? value : std::max(old, value); }
+
+// A f16 that is not a NaN nor -0, which is as large as 0.
+uint16_t DrawHalf(Random& random) {
+  const size_t magnitude = random.Chance(20) ? 0x7C00 : random.Size(0, 0x7C00);
+  return static_cast<uint16_t>(magnitude != 0 && random.Chance(2) ? 0x8000 | magnitude : magnitude);
+}
 
 // An element as an operator may have it.
 template <typename T>
 T Draw(Op op, Random& random) {
   if (sizeof(T) == 1 || op == Op::COPY) return static_cast<T>(random.Size(0, UINT32_MAX));
+  if (sizeof(T) == 2) return static_cast<T>(DrawHalf(random));
   return static_cast<T>(Bits(random.Float()));
 }
 
@@ -120,6 +134,7 @@ T Draw(Op op, Random& random) {
 template <typename T>
 T Neutral(Op op) {
   if (sizeof(T) == 1) return static_cast<T>(INT8_MIN);
+  if (sizeof(T) == 2) return static_cast<T>(0xFC00);
   return static_cast<T>(Bits(op == Op::MAX ? -INFINITY : 0.0f));
 }
 
@@ -276,6 +291,9 @@ void AddPackIm2col(std::vector<Ukernel>& ukernels) {
 #undef XNN_UKERNEL
 #define XNN_UKERNEL(arch_flags, ukernel, op) Add<int8_t>(ukernels, arch_flags, {#ukernel, ukernel, Op::op});
 #include "x8-packim2col/x8-packim2col.h"
+#undef XNN_UKERNEL
+#define XNN_UKERNEL(arch_flags, ukernel, op) Add<uint16_t>(ukernels, arch_flags, {#ukernel, ukernel, Op::op});
+#include "x16-packim2col/x16-packim2col.h"
 #undef XNN_UKERNEL
 }
 

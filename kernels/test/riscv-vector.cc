@@ -33,9 +33,16 @@ enum Expected { kScalar, kScalarAndWarning, kAskCore, kVector };
 
 struct Row {
   const char* system;
-  xnn_riscv_vector_facts facts;  // hwcap_v, hwprobe, hwprobe_v, vendor_id, arch_id, permission, core
+  xnn_riscv_vector_facts facts;  // hwcap_v, hwprobe, hwprobe_v, vendor_id, arch_id, permission, core, hwprobe_zvfh
   Expected expected;
   const char* reason;  // a part of it
+};
+
+struct HalfPrecisionRow {
+  const char* system;
+  xnn_riscv_vector_facts facts;
+  bool expected;
+  const char* reason;
 };
 
 const Row kRows[] = {
@@ -77,15 +84,36 @@ TEST(RiscvVector, a_table_of_systems) {
   }
 }
 
+const HalfPrecisionRow kHalfPrecisionRows[] = {
+    {"a core with Zvfh, Linux 6.12", {true, true, true, kSpacemit, 1, kGiven, kNotAsked, true}, true, "says Zvfh"},
+    {"SpacemiT X60, Linux 6.6", {true, true, true, kSpacemit, 1, kGiven, kNotAsked, false}, false, "since Linux 6.8"},
+    {"a core with Zvfh, Linux 6.1", {true, false, false, 0, 0, kUnknown, xnn_riscv_vector_core_ratified, false}, false,
+     "only riscv_hwprobe tells"},
+    {"vectors switched off", {true, true, true, kSpacemit, 1, kDenied, kNotAsked, true}, false, "no vector kernels"},
+    {"Zvfh without V", {false, true, false, 0, 0, kUnknown, kNotAsked, true}, false, "no vector kernels"},
+    {"T-Head C910, Linux 6.6.0", {true, true, true, 0x5B7, 0, kGiven, kNotAsked, true}, false, "no vector kernels"},
+};
+
+TEST(RiscvVector, a_table_of_systems_with_half_precision) {
+  for (const HalfPrecisionRow& row : kHalfPrecisionRows) {
+    SCOPED_TRACE(row.system);
+    const xnn_riscv_vector_decision decision = xnn_decide_riscv_vector(&row.facts);
+    EXPECT_EQ(decision.use_fp16, row.expected);
+    EXPECT_NE(std::string(decision.fp16_reason).find(row.reason), std::string::npos) << decision.fp16_reason;
+  }
+}
+
 // Whatever a system says.
 TEST(RiscvVector, every_system_obeys_the_laws) {
-  for (uint32_t bits = 0; bits < 32; bits++) {
+  for (uint32_t bits = 0; bits < 64; bits++) {
     for (const auto permission : {kUnknown, kGiven, kDenied}) {
       for (const auto core : {kNotAsked, xnn_riscv_vector_core_ratified, xnn_riscv_vector_core_draft,
                               xnn_riscv_vector_core_illegal}) {
         const bool hwcap_v = bits & 1, hwprobe = bits & 2, hwprobe_v = hwprobe && (bits & 4);
         const uint64_t vendor_id = bits & 8 ? XNN_RISCV_VENDOR_THEAD : kSpacemit;
-        const xnn_riscv_vector_facts facts{hwcap_v, hwprobe, hwprobe_v, vendor_id, bits & 16u, permission, core};
+        const bool hwprobe_zvfh = hwprobe && (bits & 32);
+        const xnn_riscv_vector_facts facts{hwcap_v, hwprobe, hwprobe_v, vendor_id, bits & 16u, permission, core,
+                                           hwprobe_zvfh};
         const xnn_riscv_vector_decision decision = xnn_decide_riscv_vector(&facts);
         const bool claimed = hwcap_v || hwprobe_v;
         const bool draft = vendor_id == XNN_RISCV_VENDOR_THEAD && facts.arch_id == 0;
@@ -97,7 +125,9 @@ TEST(RiscvVector, every_system_obeys_the_laws) {
         }
         if (decision.use) EXPECT_TRUE(hwprobe ? hwprobe_v : core == xnn_riscv_vector_core_ratified);
         if (decision.ask_core) EXPECT_TRUE(hwcap_v && !hwprobe && core == kNotAsked);
+        EXPECT_EQ(decision.use_fp16, decision.use && hwprobe_zvfh);
         EXPECT_NE(std::string(decision.reason), "");
+        EXPECT_NE(std::string(decision.fp16_reason), "");
       }
     }
   }
@@ -122,6 +152,9 @@ TEST(RiscvVector, hardware_config_is_what_the_emulator_was_asked_for) {
   } else if (Asks("v=false")) {
     EXPECT_FALSE(config->use_riscv_vector) << config->riscv_vector_reason;
   }
+  if (Asks("rv64")) EXPECT_EQ(config->use_riscv_vector_fp16_arith, Asks("zvfh=true")) << config->riscv_vector_fp16_reason;
+  EXPECT_EQ(config->use_riscv_vector_fp16_arith, (config->arch_flags & xnn_arch_riscv_vector_fp16_arith) != 0);
+  EXPECT_STREQ(config->riscv_vector_fp16_reason, xnn_get_riscv_vector_fp16_reason());
   EXPECT_EQ(config->use_riscv_vector, config->vlenb != 0);
   EXPECT_EQ(config->use_riscv_vector, (config->arch_flags & xnn_arch_riscv_vector) != 0);
   EXPECT_STREQ(config->riscv_vector_reason, xnn_get_riscv_vector_reason());
@@ -160,7 +193,10 @@ TEST(RiscvVector, asking_the_core_leaves_signals_as_they_were) {
 
 #else
 
-TEST(RiscvVector, other_processors_have_no_reason) { EXPECT_EQ(xnn_get_riscv_vector_reason(), nullptr); }
+TEST(RiscvVector, other_processors_have_no_reason) {
+  EXPECT_EQ(xnn_get_riscv_vector_reason(), nullptr);
+  EXPECT_EQ(xnn_get_riscv_vector_fp16_reason(), nullptr);
+}
 
 #endif  // XNN_ARCH_RISCV
 

@@ -11,11 +11,10 @@ from textwrap import indent
 
 from .kernelcosts import BASE, Cost, Costs, Slot, Tile, Width
 from .kernelspec import Spec, Strips, TypeSpec
-from .kerneltypes import F32, ElementType
+from .kerneltypes import F16, F32, ElementType
 
 TABLES = PurePosixPath("src/configs/nm-tables.h")
 HASH = PurePosixPath("src/configs/nm-hash.h")
-_VECTOR_LENGTH = "xnn_init_hardware_config()->vlenb / sizeof(float)"
 _TOP = """\
 // Auto-generated file. Do not edit!
 //   Specification: kernels.toml
@@ -42,6 +41,15 @@ _LISTS = {
     "x32-packim2col": (
         "x32-packim2col.h",
         "XNN_UKERNEL(arch_flags, ukernel, op): op is COPY (bits), MAX or ADD (f32).",
+    ),
+    "f16-nmspmm": (
+        "f16-nmspmm-minmax.h",
+        "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, dense, f32_sums): mr output channels "
+        "of strips of nr * nr_scale pixels.",
+    ),
+    "x16-packim2col": (
+        "x16-packim2col.h",
+        "XNN_UKERNEL(arch_flags, ukernel, op): op is COPY (bits) or MAX (f16).",
     ),
     "qs8-qc8w-nmspmm": (
         "qs8-qc8w-nmspmm-minmax-fp32.h",
@@ -79,10 +87,12 @@ class Kernel:
     defines: dict[str, object]
     name: str
     columns: tuple[object, ...]
+    # Another family's, or None.
+    shared_template: str | None = None
 
     @property
     def template(self) -> PurePosixPath:
-        return PurePosixPath("src", self.family, f"{self.isa}.c.in")
+        return PurePosixPath("src", f"{self.shared_template or f'{self.family}/{self.isa}'}.c.in")
 
     @property
     def path(self) -> PurePosixPath:
@@ -103,7 +113,8 @@ def _kernels(kind: ElementType, spec: TypeSpec) -> list[Kernel]:
                 for slot in costs.nmspmm
                 for tile in slot
             ]
-    result += [_packim2col(kind, isa, op) for isa in spec.pooling for op in kind.pooling]
+    for isa, pooling in spec.pooling.items():
+        result += [_packim2col(kind, isa, op, pooling.template) for op in kind.pooling]
     return result
 
 
@@ -114,32 +125,41 @@ def _nmconv(isa: str, tile: Tile) -> Kernel:
         f"f32-nmconv-{tile}-minmax-{isa}",
         _defines(tile),
         f"xnn_f32_nmconv_minmax_ukernel_{tile}__{isa}",
-        (tile.mr, tile.nr.count, _scale(tile.nr)),
+        (tile.mr, tile.nr.count, _scale(F32, tile.nr)),
     )
 
 
 def _nmspmm(kind: ElementType, isa: str, strips: Strips, tile: Tile, dense: bool) -> Kernel:
     shape = f"{tile}c{strips.columns}" if strips.columns > 1 else f"{tile}"
-    size = (tile.mr, tile.nr.count, _scale(tile.nr))
-    if kind is F32:
-        defines, columns = {"DENSE": int(dense)}, (*size, str(dense).lower())
-    else:
-        defines = {}
-        columns = (*size, strips.columns, _log2_weight_size(strips))
+    columns: tuple[object, ...] = (tile.mr, tile.nr.count, _scale(kind, tile.nr))
+    defines: dict[str, object] = {"DATATYPE": kind.name.upper()}
+    if kind.dense:
+        defines["DENSE"] = int(dense)
+        columns += (_c_bool(dense),)
+    if "f32_sums" in kind.options:
+        columns += (_c_bool(strips.f32_sums),)
+    if "columns" in kind.options:
+        columns += (strips.columns, _log2_weight_size(strips))
+    name = kind.nmspmm.replace("-", "-f32acc-", 1) if strips.f32_sums else kind.nmspmm
     return Kernel(
         kind.nmspmm,
         isa,
-        f"{kind.nmspmm}-{shape}-{kind.variant}-{isa}{'-dense' if dense else ''}",
+        f"{name}-{shape}-{kind.variant}-{isa}{'-dense' if dense else ''}",
         {**_defines(tile), **defines},
-        f"xnn_{_c(kind.nmspmm)}_{_c(kind.variant)}_ukernel_{shape}__{isa}"
-        f"{'_dense' if dense else ''}",
+        f"xnn_{_c(name)}_{_c(kind.variant)}_ukernel_{shape}__{isa}{'_dense' if dense else ''}",
         columns,
+        strips.template,
     )
 
 
-def _packim2col(kind: ElementType, isa: str, op: str) -> Kernel:
+def _packim2col(kind: ElementType, isa: str, op: str, template: str | None) -> Kernel:
     name = f"xnn_{_c(kind.pooling[op])}_ukernel__{isa}"
-    return Kernel(kind.packim2col, isa, f"{kind.pooling[op]}-{isa}", {"OP": op}, name, (op,))
+    defines = {"OP": op, "DATATYPE": kind.name.upper()}
+    return Kernel(kind.packim2col, isa, f"{kind.pooling[op]}-{isa}", defines, name, (op,), template)
+
+
+def _c_bool(value: bool) -> str:
+    return str(value).lower()
 
 
 def _c(name: str) -> str:
@@ -147,16 +167,17 @@ def _c(name: str) -> str:
 
 
 def _log2_weight_size(strips: Strips) -> int:
-    """Of a weight as it is packed: of 4 bytes where it is not said."""
-    return (strips.weight_bytes or 4).bit_length() - 1
+    return strips.weight_bytes.bit_length() - 1
 
 
 def _defines(tile: Tile) -> dict[str, object]:
     return {"MR": tile.mr, "LMUL" if tile.nr.vectors else "NR": tile.nr.count}
 
 
-def _scale(width: Width) -> object:
-    return _VECTOR_LENGTH if width.vectors else 1
+def _scale(kind: ElementType, width: Width) -> object:
+    """How many elements, of qs8 sums, the unit of width has."""
+    element = "xnn_float16" if kind is F16 else "float"
+    return f"xnn_init_hardware_config()->vlenb / sizeof({element})" if width.vectors else 1
 
 
 def texts(spec: Spec) -> dict[PurePosixPath, str]:
@@ -210,8 +231,8 @@ def _isa_tables(kind: ElementType, spec: TypeSpec, isa: str) -> Iterator[str]:
     """What configurations take of one instruction set, as C."""
     if isa in spec.pooling:
         members = {"COPY": "copy", "MAX": "max", "ADD": "add"}
-        fields = [(members[op], _packim2col(kind, isa, op).name) for op in kind.pooling]
-        fields.append(("nr", str(spec.pooling[isa].count)))
+        fields = [(members[op], _packim2col(kind, isa, op, None).name) for op in kind.pooling]
+        fields.append(("nr", str(spec.pooling[isa].strip.count)))
         name = f"{kind.pooling['MAX'].partition('-')[0]}_cnhw_pooling_{isa}"
         yield _table(f"struct xnn_cnhw_pooling_config {name}", _fields(fields))
     if isa not in spec.costs:
@@ -262,7 +283,7 @@ def _nmspmm_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str
         ]
         ukernels += _block(f".{member} = ", "".join(rows))
     packed = [
-        ("pack", _packim2col(kind, strips.pack, "COPY").name),
+        ("pack", _packim2col(kind, strips.pack, "COPY", None).name),
         ("mr", str(max(tile.mr for tile in slot))),
         ("nr", str(nr)),
         ("granularity", str(strips.granularity or nr)),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from .tomlfile import read_toml
 
 _WEIGHT_BYTES = (1, 2)
 _MOST_COLUMNS = 4
+_TEMPLATE = re.compile(r"[a-z0-9-]+/[a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +32,34 @@ class Isa:
 
 
 @dataclass(frozen=True, slots=True)
+class Pooling:
+    """How many pixels a strip has when pooling packs it, and the template; None: one of its own."""
+
+    strip: Width
+    template: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Strips:
     """What packs the strips of CNHW images, and pixels that cost the same; None: a strip's.
 
     columns are multiplied together, their weights interleaved; weight_bytes is how wide a weight is
-    packed, None as it is.
+    packed. f32_sums: sums are wider than elements. template as in Pooling.
     """
 
     pack: str
     granularity: int | None
     columns: int
-    weight_bytes: int | None
+    weight_bytes: int
+    f32_sums: bool
+    template: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class TypeSpec:
     """What there is of an element type, by instruction set."""
 
-    pooling: dict[str, Width]
+    pooling: dict[str, Pooling]
     strips: dict[str, Strips]
     costs: dict[str, Costs]
 
@@ -96,7 +108,8 @@ def _load_type(
 
 def _check_widths(kind: ElementType, spec: TypeSpec, isas: dict[str, Isa]) -> None:
     """Templates of scalable instruction sets count vector registers, the others elements."""
-    for name, strip in spec.pooling.items():
+    for name, pooling in spec.pooling.items():
+        strip = pooling.strip
         _check_width(f"{kind.packim2col}.{name}.strip", isas[name], strip, strip)
     for name, costs in spec.costs.items():
         for member, slots in (("nmconv_percent", costs.nmconv), ("nmspmm_percent", costs.nmspmm)):
@@ -115,9 +128,11 @@ def _check_guards(kind: ElementType, spec: TypeSpec, isas: dict[str, Isa]) -> No
     """What packs a strip is compiled wherever that which reads it is."""
     for name, strips in spec.strips.items():
         guard = isas[strips.pack].guard
-        if guard not in ("", isas[name].guard):
+        narrower = isas[name].guard.startswith((f"{guard} && ", f"({guard}) && "))
+        if guard not in ("", isas[name].guard) and not narrower:
             where = f"{kind.nmspmm}.{name}.pack"
-            bad(where, f"an instruction set without a guard or with that of {name}", strips.pack)
+            expected = f"an instruction set without a guard or with one that {name}'s begins with"
+            bad(where, expected, strips.pack)
 
 
 def _isa(where: str, row: dict[str, Any]) -> Isa:
@@ -129,16 +144,23 @@ def _isa(where: str, row: dict[str, Any]) -> Isa:
     return Isa(guard, text(f"{where}.flags", row["flags"]), scalable)
 
 
-def _pooling(where: str, row: dict[str, Any]) -> Width:
-    check_keys(where, row, ("strip",), ())
-    return width(f"{where}.strip", row["strip"])
+def _pooling(where: str, row: dict[str, Any]) -> Pooling:
+    check_keys(where, row, ("strip",), ("template",))
+    return Pooling(width(f"{where}.strip", row["strip"]), _template(where, row))
+
+
+def _template(where: str, row: dict[str, Any]) -> str | None:
+    """Another family's, as 'family/isa'."""
+    value = row.get("template")
+    if value is not None and not (isinstance(value, str) and _TEMPLATE.fullmatch(value)):
+        bad(f"{where}.template", "a family and an instruction set as 'f32-nmspmm/rvv'", value)
+    return value
 
 
 def _strips(
-    kind: ElementType, where: str, row: dict[str, Any], pooling: dict[str, Width]
+    kind: ElementType, where: str, row: dict[str, Any], pooling: dict[str, Pooling]
 ) -> Strips:
-    quantized = () if kind.dense else ("columns", "weight_bytes")
-    check_keys(where, row, ("pack",), ("granularity", *quantized))
+    check_keys(where, row, ("pack",), ("granularity", "template", *kind.options))
     if row["pack"] not in pooling:
         bad(f"{where}.pack", f"a table of [{kind.packim2col}] ({', '.join(pooling)})", row["pack"])
     granularity = row.get("granularity")
@@ -147,7 +169,11 @@ def _strips(
     columns = row.get("columns", 1)
     if type(columns) is not int or not 1 <= columns <= _MOST_COLUMNS:
         bad(f"{where}.columns", f"a number of columns from 1 to {_MOST_COLUMNS}", columns)
-    weight_bytes = row.get("weight_bytes", None if kind.dense else 1)
-    if weight_bytes is not None and weight_bytes not in _WEIGHT_BYTES:
+    weight_bytes = row.get("weight_bytes", kind.size)
+    if "weight_bytes" in row and weight_bytes not in _WEIGHT_BYTES:
         bad(f"{where}.weight_bytes", "1 or 2", weight_bytes)
-    return Strips(row["pack"], granularity, columns, weight_bytes)
+    f32_sums = row.get("f32_sums", False)
+    if not isinstance(f32_sums, bool):
+        bad(f"{where}.f32_sums", "true or false", f32_sums)
+    template = _template(where, row)
+    return Strips(row["pack"], granularity, columns, weight_bytes, f32_sums, template)

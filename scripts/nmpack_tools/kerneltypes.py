@@ -12,10 +12,12 @@ class ElementType:
     """An element type: its families of micro-kernels, and its sections of kernels.toml.
 
     nmconv is None where there are no micro-kernels for NHWC images. dense: those for CNHW images
-    come in a second variant for filters without zeros.
+    come in a second variant for filters without zeros. options: what a row of nmspmm may say beside
+    what all may.
     """
 
     name: str
+    size: int
     nmconv: str | None
     nmspmm: str
     packim2col: str
@@ -23,6 +25,7 @@ class ElementType:
     costs: str
     variant: str
     dense: bool
+    options: tuple[str, ...] = ()
 
     @property
     def sections(self) -> tuple[str, str, str]:
@@ -31,6 +34,7 @@ class ElementType:
 
 F32 = ElementType(
     name="f32",
+    size=4,
     nmconv="f32-nmconv",
     nmspmm="f32-nmspmm",
     packim2col="x32-packim2col",
@@ -39,8 +43,21 @@ F32 = ElementType(
     variant="minmax",
     dense=True,
 )
+F16 = ElementType(
+    name="f16",
+    size=2,
+    nmconv=None,
+    nmspmm="f16-nmspmm",
+    packim2col="x16-packim2col",
+    pooling={"COPY": "x16-packim2col", "MAX": "f16-maxpool-cnhw"},
+    costs="f16-costs",
+    variant="minmax",
+    dense=True,
+    options=("f32_sums",),
+)
 QS8 = ElementType(
     name="qs8",
+    size=1,
     nmconv=None,
     nmspmm="qs8-qc8w-nmspmm",
     packim2col="x8-packim2col",
@@ -48,5 +65,6 @@ QS8 = ElementType(
     costs="qs8-costs",
     variant="minmax-fp32",
     dense=False,
+    options=("columns", "weight_bytes"),
 )
-TYPES = (F32, QS8)
+TYPES = (F32, F16, QS8)

@@ -49,7 +49,7 @@ def test_an_entry_is_all_that_a_kernel_takes(overlay: Path) -> None:
         "src/f32-nmspmm/gen/f32-nmspmm-7x8-minmax-scalar.c",
         "src/f32-nmspmm/gen/f32-nmspmm-7x8-minmax-scalar-dense.c",
     ]
-    assert new[1].defines == {"MR": 7, "NR": 8, "DENSE": 1}
+    assert new[1].defines == {"MR": 7, "NR": 8, "DATATYPE": "F32", "DENSE": 1}
     made = texts(spec)
     for kernel in new:
         listed = made[PurePosixPath("src/f32-nmspmm/f32-nmspmm-minmax.h")]
@@ -114,7 +114,7 @@ def test_quantized_kernels_say_how_they_read_weights(overlay: Path) -> None:
     spec = load_spec(overlay)
     name = "xnn_qs8_qc8w_nmspmm_minmax_fp32_ukernel_1x8c4__scalar"
     kernel = next(kernel for kernel in kernels(spec) if kernel.name == name)
-    assert kernel.defines == {"MR": 1, "NR": 8}
+    assert kernel.defines == {"MR": 1, "NR": 8, "DATATYPE": "QS8"}
     made = texts(spec)
     listed = made[PurePosixPath("src/qs8-qc8w-nmspmm/qs8-qc8w-nmspmm-minmax-fp32.h")]
     assert f"XNN_UKERNEL(0, {name}, 1, 8, 1, 4, 1)\n" in listed
@@ -136,6 +136,73 @@ def test_a_mistake_in_a_quantized_table_is_one_sentence(
     overlay: Path, old: str, new: str, said: str
 ) -> None:
     change(overlay, "[costs.scalar]", f"{QUANTIZED}\n[costs.scalar]")
+    change(overlay, old, new)
+    with pytest.raises(ToolError) as caught:
+        load_spec(overlay)
+    assert said in str(caught.value)
+
+
+HALVES = """
+[isa.half]
+guard = "XNN_ARCH_RISCV && XNN_ENABLE_HALF"
+flags = "xnn_arch_half"
+scalable = true
+
+[x16-packim2col]
+rvv = { strip = "4v", template = "x32-packim2col/rvv" }
+scalar = { strip = "8", template = "x32-packim2col/scalar" }
+
+[f16-nmspmm]
+half = { pack = "rvv", template = "f32-nmspmm/rvv" }
+scalar = { pack = "scalar", f32_sums = true, template = "f32-nmspmm/scalar" }
+
+[f16-costs.scalar]
+addition = 7
+nmspmm_percent = [{ 1x8 = 150 }]
+pack_percent = [100]
+measured = ["Not measured."]
+
+[f16-costs.half]
+nmspmm_percent = [{ 1x4v = 50 }]
+measured = ["Not measured."]
+"""
+
+
+def test_kernels_of_f16_share_templates_and_say_what_sums_are(overlay: Path) -> None:
+    change(overlay, "[costs.scalar]", f"{HALVES}\n[costs.scalar]")
+    spec = load_spec(overlay)
+    made = {kernel.name: kernel for kernel in kernels(spec)}
+    kernel = made["xnn_f16_f32acc_nmspmm_minmax_ukernel_1x8__scalar_dense"]
+    assert kernel.defines == {"MR": 1, "NR": 8, "DATATYPE": "F16", "DENSE": 1}
+    assert str(kernel.template) == "src/f32-nmspmm/scalar.c.in"
+    assert str(kernel.path) == "src/f16-nmspmm/gen/f16-f32acc-nmspmm-1x8-minmax-scalar-dense.c"
+    assert str(made["xnn_f16_maxpool_cnhw_ukernel__rvv"].template) == "src/x32-packim2col/rvv.c.in"
+    listed = rows(texts(spec)[PurePosixPath("src/f16-nmspmm/f16-nmspmm-minmax.h")])
+    assert (
+        "XNN_UKERNEL(xnn_arch_half, xnn_f16_nmspmm_minmax_ukernel_1x4v__half, 1, 4, "
+        "xnn_init_hardware_config()->vlenb / sizeof(xnn_float16), false, false)" in listed
+    )
+    assert f"XNN_UKERNEL(0, {kernel.name}, 1, 8, 1, true, true)" in listed
+    assert ".log2_size = 1,\n" in texts(spec)[TABLES]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("f32_sums = true", "f32_sums = 1", "f16-nmspmm.scalar.f32_sums: expected true or false"),
+        (
+            '"f32-nmspmm/rvv"',
+            '"../rvv"',
+            "f16-nmspmm.half.template: expected a family and",
+        ),
+        ("f32_sums = true", "columns = 2", "f16-nmspmm.scalar: expected only the keys pack, gran"),
+        ("XNN_ARCH_RISCV && XNN_E", "XNN_ARCH_RISC && XNN_E", "f16-nmspmm.half.pack: expected an"),
+    ],
+)
+def test_a_mistake_in_a_table_of_f16_is_one_sentence(
+    overlay: Path, old: str, new: str, said: str
+) -> None:
+    change(overlay, "[costs.scalar]", f"{HALVES}\n[costs.scalar]")
     change(overlay, old, new)
     with pytest.raises(ToolError) as caught:
         load_spec(overlay)
@@ -248,8 +315,10 @@ def test_strips_are_packed_by_what_is_compiled_where_they_are_read(overlay: Path
     change(overlay, 'rvv = { pack = "rvv" }', 'rvv = { pack = "scalar" }')
     assert load_spec(overlay).types[F32].strips["rvv"].pack == "scalar"
     change(overlay, 'scalar = { pack = "scalar" }', 'scalar = { pack = "rvv" }')
-    said = r"f32-nmspmm\.scalar\.pack: expected an instruction set without a guard or with that of "
-    with pytest.raises(ToolError, match=said + "scalar, got 'rvv'"):
+    said = (
+        r"f32-nmspmm\.scalar\.pack: expected an instruction set without a guard or with "
+    )
+    with pytest.raises(ToolError, match=said + "one that scalar's begins with, got 'rvv'"):
         load_spec(overlay)
 
 

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "configs/nm-kernels.h"
 #include "configs/nm-tables.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
@@ -19,11 +20,7 @@
 #include "xnnpack/nm-pooling.h"
 #include "xnnpack/nmspmm.h"
 
-static struct {
-  struct xnn_nmspmm_config nmspmm[XNN_MAX_NMSPMM_KERNELS];
-  struct xnn_cnhw_pooling_config pooling;
-  struct xnn_nm_costs costs;
-} qs8_config = {0};
+static struct xnn_nm_kernels qs8_config = {0};
 
 XNN_INIT_ONCE_GUARD(qs8);
 
@@ -34,10 +31,7 @@ static void take(
   const struct xnn_nm_costs* costs,
   size_t nr_scale)
 {
-  xnn_take_nmspmm_entries(nmspmm, nr_scale, qs8_config.nmspmm);
-  qs8_config.pooling = *pooling;
-  qs8_config.pooling.nr = (uint16_t) (pooling->nr * nr_scale);
-  qs8_config.costs = *costs;
+  xnn_take_nm_kernels(nmspmm, pooling, costs, nr_scale, &qs8_config);
 }
 
 static void init_qs8_config(void) {

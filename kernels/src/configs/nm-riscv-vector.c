@@ -33,7 +33,8 @@
 #define RISCV_HWPROBE_KEY_MVENDORID 0
 #define RISCV_HWPROBE_KEY_MARCHID 1
 #define RISCV_HWPROBE_KEY_IMA_EXT_0 4
-#define RISCV_HWPROBE_IMA_V (1 << 2)
+#define RISCV_HWPROBE_IMA_V (UINT64_C(1) << 2)
+#define RISCV_HWPROBE_EXT_ZVFH (UINT64_C(1) << 30)
 #define PR_RISCV_V_GET_CONTROL 70
 #define PR_RISCV_V_VSTATE_CTRL_CUR_MASK 3
 #define PR_RISCV_V_VSTATE_CTRL_OFF 1
@@ -59,6 +60,7 @@ struct xnn_riscv_vector_facts xnn_get_riscv_vector_facts(void) {
   if (syscall(NR_RISCV_HWPROBE, pairs, XNN_COUNT_OF(pairs), (size_t) 0, NULL, 0u) == 0) {
     facts.hwprobe = pairs[0].key == RISCV_HWPROBE_KEY_IMA_EXT_0;
     facts.hwprobe_v = facts.hwprobe && (pairs[0].value & RISCV_HWPROBE_IMA_V) != 0;
+    facts.hwprobe_zvfh = facts.hwprobe && (pairs[0].value & RISCV_HWPROBE_EXT_ZVFH) != 0;
     facts.vendor_id = pairs[1].key == RISCV_HWPROBE_KEY_MVENDORID ? pairs[1].value : 0;
     facts.arch_id = pairs[2].key == RISCV_HWPROBE_KEY_MARCHID ? pairs[2].value : 0;
   }
@@ -157,6 +159,7 @@ struct xnn_riscv_vector_decision xnn_choose_riscv_vector(void) {
   } else {
     xnn_log_info("%s", decision.reason);
   }
+  xnn_log_info("%s", decision.fp16_reason);
   return decision;
 }
 
@@ -166,6 +169,15 @@ const char* xnn_get_riscv_vector_reason(void) {
   #if XNN_ARCH_RISCV
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     return hardware_config != NULL ? hardware_config->riscv_vector_reason : NULL;
+  #else
+    return NULL;
+  #endif
+}
+
+const char* xnn_get_riscv_vector_fp16_reason(void) {
+  #if XNN_ARCH_RISCV
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    return hardware_config != NULL ? hardware_config->riscv_vector_fp16_reason : NULL;
   #else
     return NULL;
   #endif

@@ -33,6 +33,12 @@ XNN_INLINE static __m256i xnn_find_inside_avx2(
     _mm256_cmpeq_epi32(_mm256_min_epu32(vy, vlast_y), vy), _mm256_cmpeq_epi32(_mm256_min_epu32(vx, vlast_x), vx));
 }
 
+// Lanes of 16 bits for lanes of 32.
+XNN_INLINE static __m128i xnn_narrow_mask_avx2(__m256i vmask)
+{
+  return _mm_packs_epi32(_mm256_castsi256_si128(vmask), _mm256_extracti128_si256(vmask, 1));
+}
+
 // Whether all that lies between the taps of the first and the last of n pixels belongs to their images: the first is not
 // before its image begins, the last not behind where its ends.
 XNN_INLINE static bool xnn_is_in_images(

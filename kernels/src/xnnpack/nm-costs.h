@@ -20,6 +20,7 @@ extern "C" {
 
 // The costs for this hardware.
 XNN_INTERNAL const struct xnn_nm_costs* xnn_init_nm_costs();
+XNN_INTERNAL const struct xnn_nm_costs* xnn_init_f16_nm_costs();
 XNN_INTERNAL const struct xnn_nm_costs* xnn_init_qs8_nm_costs();
 
 // Percent that the dense operator's kind of micro-kernel, GEMM or IGEMM, costs.

@@ -33,6 +33,7 @@ struct xnn_cnhw_pooling_config {
 
 // For this hardware.
 XNN_INTERNAL const struct xnn_cnhw_pooling_config* xnn_init_f32_cnhw_pooling_config();
+XNN_INTERNAL const struct xnn_cnhw_pooling_config* xnn_init_f16_cnhw_pooling_config();
 XNN_INTERNAL const struct xnn_cnhw_pooling_config* xnn_init_s8_cnhw_pooling_config();
 
 // The arguments of a pooling operator.

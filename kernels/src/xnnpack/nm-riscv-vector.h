@@ -45,6 +45,8 @@ struct xnn_riscv_vector_facts {
   uint64_t arch_id;
   enum xnn_riscv_vector_permission permission;
   enum xnn_riscv_vector_core core;
+  // The bit of IMA_EXT_0 for Zvfh, arithmetic of f16 in vectors: Linux 6.8.
+  bool hwprobe_zvfh;
 };
 
 struct xnn_riscv_vector_decision {
@@ -54,10 +56,32 @@ struct xnn_riscv_vector_decision {
   // The system claims vectors that are not used: worth a warning.
   bool denied;
   const char* reason;
+  // Likewise, of vectors of f16.
+  bool use_fp16;
+  const char* fp16_reason;
 };
 
+// Half-precision kernels need the other vector kernels, too. AT_HWCAP has no bit for them, so that what riscv_hwprobe does
+// not affirm is not there.
+static XNN_INLINE void xnn_decide_riscv_vector_fp16(
+  const struct xnn_riscv_vector_facts* facts,
+  struct xnn_riscv_vector_decision* decision)
+{
+  decision->use_fp16 = decision->use && facts->hwprobe_zvfh;
+  if (decision->use_fp16) {
+    decision->fp16_reason = "half-precision vector kernels run: riscv_hwprobe says Zvfh";
+  } else if (!decision->use) {
+    decision->fp16_reason = "no half-precision vector kernels run: no vector kernels do";
+  } else if (!facts->hwprobe) {
+    decision->fp16_reason = "no half-precision vector kernels run: only riscv_hwprobe tells of Zvfh, and this kernel has none";
+  } else {
+    decision->fp16_reason =
+      "no half-precision vector kernels run: riscv_hwprobe does not say Zvfh, which it knows since Linux 6.8";
+  }
+}
+
 static XNN_INLINE struct xnn_riscv_vector_decision xnn_decide_riscv_vector(const struct xnn_riscv_vector_facts* facts) {
-  struct xnn_riscv_vector_decision decision = {false, false, facts->hwcap_v || facts->hwprobe_v, ""};
+  struct xnn_riscv_vector_decision decision = {false, false, facts->hwcap_v || facts->hwprobe_v, "", false, ""};
   if (!decision.denied) {
     decision.reason = "scalar kernels run: the processor has no vector extension";
   } else if (facts->permission == xnn_riscv_vector_permission_denied) {
@@ -89,6 +113,7 @@ static XNN_INLINE struct xnn_riscv_vector_decision xnn_decide_riscv_vector(const
     }
   }
   decision.denied = decision.denied && !decision.use && !decision.ask_core;
+  xnn_decide_riscv_vector_fp16(facts, &decision);
   return decision;
 }
 

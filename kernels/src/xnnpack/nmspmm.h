@@ -16,6 +16,7 @@
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
+#include "xnnpack/math.h"
 #include "xnnpack/microparams.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/packim2col.h"
@@ -82,6 +83,34 @@ typedef void (*xnn_f32_nmspmm_minmax_ukernel_fn)(
 #include "f32-nmspmm/f32-nmspmm-minmax.h"
 #undef XNN_UKERNEL
 
+// The same for f16. f32_sums: sums are of f32 and rounded once, else of f16.
+typedef void (*xnn_f16_nmspmm_minmax_ukernel_fn)(
+    size_t nc,
+    size_t kc,
+    const xnn_float16* a,
+    size_t a_stride,
+    const int32_t* offsets,
+    const xnn_float16* w,
+    const xnn_float16* residual,
+    xnn_float16* c,
+    size_t cm_stride,
+    const union xnn_f16_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, dense, f32_sums) \
+    XNN_INTERNAL void ukernel(                                              \
+        size_t nc,                                                          \
+        size_t kc,                                                          \
+        const xnn_float16* a,                                               \
+        size_t a_stride,                                                    \
+        const int32_t* offsets,                                             \
+        const xnn_float16* w,                                               \
+        const xnn_float16* residual,                                        \
+        xnn_float16* c,                                                     \
+        size_t cm_stride,                                                   \
+        const union xnn_f16_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+#include "f16-nmspmm/f16-nmspmm-minmax.h"
+#undef XNN_UKERNEL
+
 // The same for quantized images and filters, KR columns at a time:
 //
 //   c[m][n] = clamp(round(scale[m] * (bias[m] + sum_k a[offsets[k]][n] * w[k][m])) + output_zero_point)
@@ -143,6 +172,7 @@ struct xnn_nmspmm_config {
 
 // The micro-kernels for this hardware, XNN_MAX_NMSPMM_KERNELS entries; those with an mr of 0 are unused.
 XNN_INTERNAL const struct xnn_nmspmm_config* xnn_init_f32_nmspmm_config();
+XNN_INTERNAL const struct xnn_nmspmm_config* xnn_init_f16_nmspmm_config();
 XNN_INTERNAL const struct xnn_nmspmm_config* xnn_init_qs8_qc8w_nmspmm_config();
 
 // Copies the entries of an instruction set; nr_scale is how many elements their unit of width has.

@@ -83,6 +83,7 @@ typedef void (*xnn_packim2col_ukernel_fn)(
         void* output,                            \
         size_t output_stride);
 #include "x32-packim2col/x32-packim2col.h"
+#include "x16-packim2col/x16-packim2col.h"
 #include "x8-packim2col/x8-packim2col.h"
 #undef XNN_UKERNEL
 
