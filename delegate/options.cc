@@ -8,8 +8,8 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr char kKnown[] =
-    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, "
-    "tuning=model|none|PATH, report=PATH, profile=PATH";
+    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, "
+    "precision=model|f16, verbose=0|1, tuning=model|none|PATH, report=PATH, profile=PATH";
 
 std::string BadValue(const std::string& key, const char* expected, const std::string& value) {
   return "option '" + key + "': expected " + expected + ", got '" + value + "'; " + kKnown;
@@ -49,6 +49,11 @@ std::string SetOption(const std::string& key, const std::string& value, Options*
     } else {
       return BadValue(key, "auto, nhwc or cnhw", value);
     }
+  } else if (key == "precision") {
+    if (value != "model" && value != "f16") {
+      return BadValue(key, "model or f16", value);
+    }
+    options->precision = value == "f16" ? Precision::kF16 : Precision::kModel;
   } else if (key == "verbose") {
     if (value != "0" && value != "1") {
       return BadValue(key, "0 or 1", value);

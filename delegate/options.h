@@ -12,11 +12,15 @@ enum class NMMode { kAuto, kOff, kForce };
 // In which order images lie in memory between operators.
 enum class Layout { kAuto, kNhwc, kCnhw };
 
+// The numbers that are computed with: the model's own, or in half precision what is in single precision there.
+enum class Precision { kModel, kF16 };
+
 // What a user may ask of the delegate. README and docs/delegate.md list the same names.
 struct Options {
   int num_threads = 0;  // 0: the interpreter's number, or as many as there are processors to use
   NMMode nm = NMMode::kAuto;
   Layout layout = Layout::kAuto;
+  Precision precision = Precision::kModel;
   bool verbose = false;
   std::string report;  // path of the JSON report; empty: none
   std::string tuning = "model";  // path of a tuning table, "model" for the model's own, "none"

@@ -152,16 +152,35 @@ Partition::Outcome Partition::Plan(TfLiteContext* context) {
     return outcome;
   }
   threads_ = graph_->threads->Get();
-  TfLiteNode kernel_node{};
-  kernel_node.user_data = kernel_data_;
-  filling_ = &outcome.report;
-  outcome.planned = kernel_.prepare(context, &kernel_node) == kTfLiteOk;
-  filling_ = nullptr;
+  if (plugin_->precision() == Precision::kF16 && PlanIn(Precision::kF16, context, &outcome.report)) {
+    outcome.planned = true;
+    return outcome;
+  }
+  const std::string why_not_f16 = std::exchange(last_message, std::string());
+  outcome.planned = PlanIn(Precision::kModel, context, &outcome.report);
   if (!outcome.planned) {
     outcome.why_left = "XNNPACK does not plan it: " + (last_message.empty() ? "no reason given" : last_message);
+  } else if (plugin_->precision() == Precision::kF16) {
+    outcome.report.why_not_f16 =
+        "XNNPACK does not plan it in half precision: " + (why_not_f16.empty() ? "no reason given" : why_not_f16);
+    plugin_->SayNotF16(outcome.report);
   }
   return outcome;
 }
+
+bool Partition::PlanIn(Precision precision, TfLiteContext* context, PartitionReport* report) {
+  TfLiteNode kernel_node{};
+  kernel_node.user_data = kernel_data_;
+  precision_ = precision;
+  report->layers.clear();
+  filling_ = report;
+  const bool planned = kernel_.prepare(context, &kernel_node) == kTfLiteOk;
+  filling_ = nullptr;
+  report->in_f16 = planned && precision == Precision::kF16;
+  return planned;
+}
+
+uint32_t Partition::RuntimeFlags() const { return precision_ == Precision::kF16 ? XNN_FLAG_FORCE_FP16_INFERENCE : 0; }
 
 void Partition::AddLeft(std::vector<LeftNode>* left) const {
   for (const Originals::Original& original : originals_.nodes()) {

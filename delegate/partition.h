@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model_checks.h"
+#include "options.h"
 #include "originals.h"
 #include "profile.h"
 #include "report.h"
@@ -55,7 +56,8 @@ class Partition {
   TfLiteStatus Invoke(TfLiteContext* context);
   void Free(TfLiteContext* context);
 
-  // Called back while the partition is planned.
+  // Called back while the partition is planned. The first is added to the flags of all runtimes.
+  uint32_t RuntimeFlags() const;
   bool RuntimeCreated(TfLiteContext* context, xnn_runtime* runtime, const uint32_t* value_ids);
 
   const Graph& graph() const { return *graph_; }
@@ -76,6 +78,7 @@ class Partition {
 
  private:
   Outcome Plan(TfLiteContext* context);
+  bool PlanIn(Precision precision, TfLiteContext* context, PartitionReport* report);
   TfLiteStatus ChangeThreadPool(TfLiteContext* context, pthreadpool_t threads);
   TfLiteStatus InvokeRuntime(TfLiteContext* context);
   void FindUnpackers(const TfLiteContext& context);
@@ -93,6 +96,7 @@ class Partition {
   std::vector<int> dimensions_;      // that the outcome is for
   Outcome outcome_;                  // changed by Plugin::Publish alone
   PartitionReport* filling_ = nullptr;  // while it is planned
+  Precision precision_ = Precision::kModel;  // that it is, or was last, planned in
   xnn_runtime* runtime_ = nullptr;
   pthreadpool_t threads_ = nullptr;  // of runtime_
   std::unique_ptr<PartitionProfile> profile_;  // of runtime_

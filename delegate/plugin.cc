@@ -83,8 +83,9 @@ TfLiteDelegate* Plugin::Create(Options options, std::string* error) {
                                 uint32_t* value_id) {
     return Partition::Current()->graph().sparse_filters.Define(context, dense_tensor, subgraph, value_id);
   };
-  xnnpack.subgraph_defined = [](void* data, TfLiteContext* context, xnn_subgraph* subgraph) {
+  xnnpack.subgraph_defined = [](void* data, TfLiteContext* context, xnn_subgraph* subgraph, uint32_t* flags) {
     static_cast<Plugin*>(data)->Tune(context, subgraph);
+    *flags |= Partition::Current()->RuntimeFlags();
     return kTfLiteOk;
   };
   xnnpack.get_threadpool = [](void*) { return Partition::Current()->graph().threads->Get(); };
@@ -199,6 +200,13 @@ void Plugin::Tune(TfLiteContext* context, xnn_subgraph* subgraph) {
   }
   why = tuning->Apply(subgraph);
   if (!why.empty()) SayNoTuning(of_model ? "in the model" : "'" + options_.tuning + "'", why);
+}
+
+void Plugin::SayNotF16(const PartitionReport& partition) {
+  if (!f16_failed_.exchange(true)) {
+    std::fprintf(stderr, "nmpack: %zu nodes run in the model's precision: %s\n", partition.nodes.size(),
+                 partition.why_not_f16.c_str());
+  }
 }
 
 void Plugin::SayNoTuning(const std::string& table, const std::string& why) {

@@ -38,6 +38,9 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   void WriteReport();
   // Whether times of operators are asked for. They are written when the last partition of a graph has gone.
   bool profiles() const { return !options_.profile.empty(); }
+  Precision precision() const { return options_.precision; }
+  // Says once that a partition does not run in half precision, and why.
+  void SayNotF16(const PartitionReport& partition);
   void Keep(std::unique_ptr<const PartitionProfile> profile);
   bool report_is_stale() const { return report_is_stale_.load(std::memory_order_relaxed); }
 
@@ -84,6 +87,7 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   std::atomic<bool> report_failed_{false};
   std::atomic<bool> profile_failed_{false};
   std::atomic<bool> tuning_failed_{false};
+  std::atomic<bool> f16_failed_{false};
 };
 
 }  // namespace nmpack

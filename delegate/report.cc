@@ -132,7 +132,9 @@ std::string ToJson(const Report& report) {
     for (size_t i = 0; i < partition.nodes.size(); i++) {
       result += (i == 0 ? "" : ",") + std::to_string(partition.nodes[i]);
     }
-    result += "],\"layout_conversions\":" + std::to_string(partition.layout_conversions) + ",\"layers\":[";
+    result += std::string("],\"precision\":\"") + (partition.in_f16 ? "f16" : "model") + '"';
+    if (!partition.why_not_f16.empty()) result += ",\"why_not_f16\":" + JsonString(partition.why_not_f16);
+    result += ",\"layout_conversions\":" + std::to_string(partition.layout_conversions) + ",\"layers\":[";
     for (size_t i = 0; i < partition.layers.size(); i++) {
       result += (i == 0 ? "\n" : ",\n") + ToJson(partition.layers[i]);
     }

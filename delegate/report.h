@@ -36,6 +36,8 @@ struct Layer {
 struct PartitionReport {
   int subgraph = 0;
   std::vector<int> nodes;
+  bool in_f16 = false;  // what is in single precision in the model runs in half precision
+  std::string why_not_f16;  // where that was asked for
   size_t layout_conversions = 0;  // of images between NHWC and CNHW
   std::vector<Layer> layers;
 };

@@ -27,9 +27,6 @@
 namespace xnnpack {
 namespace {
 
-// Fewer under an emulator, but at several vector lengths.
-constexpr size_t kNumDrawnLayers = kEmulated ? 24 : 400;
-
 // What is quantized in a convolution.
 struct Quantization {
   int8_t input_zero_point = 0, output_zero_point = 0;
@@ -157,7 +154,9 @@ class ConvolutionNmCnhwQs8 : public ::testing::Test {
 };
 
 TEST_F(ConvolutionNmCnhwQs8, drawn_layers) {
-  for (size_t i = 0; i < kNumDrawnLayers; i++) {
+  const size_t num_layers = GetNumDrawnLayers();
+  ASSERT_NE(0u, num_layers);
+  for (size_t i = 0; i < num_layers; i++) {
     Compare(DrawLayer(DrawShape(rng_), rng_));
     if (HasFatalFailure()) return;
   }

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <random>
@@ -65,7 +66,12 @@ struct Shape {
 
 // Under an emulator, but at several vector lengths.
 constexpr bool kEmulated = XNN_ARCH_RISCV;
-constexpr size_t kNumDrawnShapes = kEmulated ? 60 : 400;
+
+// Layers to draw: so many, or as many as XNNPACK_TEST_DRAWN_LAYERS says.
+inline size_t GetNumDrawnLayers(size_t usual = 400, size_t emulated = 24) {
+  const char* said = std::getenv("XNNPACK_TEST_DRAWN_LAYERS");
+  return said != nullptr ? std::strtoul(said, nullptr, 10) : kEmulated ? emulated : usual;
+}
 
 // Zeroes whole columns of tiles of consecutive output channels, a different density in each.
 inline void Prune(const Shape& shape, size_t tile, ReplicableRandomDevice& rng, std::vector<float>& filter) {

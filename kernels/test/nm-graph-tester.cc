@@ -304,7 +304,8 @@ std::string Graph::ToString() const {
 }
 
 void ExpectNear(const std::vector<std::vector<size_t>>& expected_dims, const std::vector<std::vector<float>>& expected,
-                const std::vector<std::vector<size_t>>& dims, const std::vector<std::vector<float>>& outputs) {
+                const std::vector<std::vector<size_t>>& dims, const std::vector<std::vector<float>>& outputs,
+                float tolerance) {
   ASSERT_EQ(expected_dims, dims);
   for (size_t o = 0; o < expected.size(); o++) {
     float largest = 0.05f;
@@ -313,7 +314,7 @@ void ExpectNear(const std::vector<std::vector<size_t>>& expected_dims, const std
     }
     for (size_t i = 0; i < expected[o].size(); i++) {
       if (expected[o][i] != outputs[o][i]) {
-        ASSERT_NEAR(expected[o][i], outputs[o][i], 4.0e-5f * largest) << "output " << o << " element " << i;
+        ASSERT_NEAR(expected[o][i], outputs[o][i], tolerance * largest) << "output " << o << " element " << i;
       }
     }
   }

@@ -23,8 +23,8 @@ from nmpack.runtime.interpreter import find_delegate
 pytestmark = pytest.mark.delegate
 REPORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 KNOWN = (
-    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, verbose=0|1, "
-    "tuning=model|none|PATH, report=PATH, profile=PATH"
+    "known options: num_threads=1..256, nm=auto|off|force, layout=auto|nhwc|cnhw, "
+    "precision=model|f16, verbose=0|1, tuning=model|none|PATH, report=PATH, profile=PATH"
 )
 
 

@@ -337,6 +337,32 @@ enum xnn_status xnn_setup_convolution2d_nm_cnhw_f32(
   return xnn_setup_nm_cnhw(op, xnn_operator_type_convolution_nm_cnhw_f32, workspace, input, residual, output);
 }
 
+enum xnn_status xnn_reshape_convolution2d_nm_cnhw_f16(
+    xnn_operator_t op,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool)
+{
+  return xnn_reshape_nm_cnhw(
+    op, xnn_operator_type_convolution_nm_cnhw_f16, batch_size, input_height, input_width, workspace_size,
+    workspace_alignment, output_height_out, output_width_out, threadpool);
+}
+
+enum xnn_status xnn_setup_convolution2d_nm_cnhw_f16(
+    xnn_operator_t op,
+    void* workspace,
+    const void* input,
+    const void* residual,
+    void* output)
+{
+  return xnn_setup_nm_cnhw(op, xnn_operator_type_convolution_nm_cnhw_f16, workspace, input, residual, output);
+}
+
 enum xnn_status xnn_reshape_convolution2d_nm_cnhw_qs8_qc8w(
     xnn_operator_t op,
     size_t batch_size,

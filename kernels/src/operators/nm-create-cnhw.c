@@ -179,6 +179,55 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
   return create_from_layer(&layer, weights_cache, convolution_op_out);
 }
 
+enum xnn_status xnn_create_convolution2d_nm_cnhw_f16(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    const float* kernel,
+    const float* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  const struct xnn_nm_layer layer = {
+    .datatype = &xnn_nm_f16,
+    .padding_top = input_padding_top,
+    .padding_right = input_padding_right,
+    .padding_bottom = input_padding_bottom,
+    .padding_left = input_padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = subsampling_height,
+    .stride_width = subsampling_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = groups * group_input_channels,
+    .output_channel_stride = groups * group_output_channels,
+    .filter = {.data = kernel},
+    .bias = bias,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+  return create_from_layer(&layer, weights_cache, convolution_op_out);
+}
+
 enum xnn_status xnn_create_convolution2d_nm_cnhw_qs8_qc8w(
     uint32_t input_padding_top,
     uint32_t input_padding_right,

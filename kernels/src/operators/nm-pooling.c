@@ -28,6 +28,110 @@
 // Channels of one task.
 #define TASK_CHANNELS 16
 
+/*** Taps become the output ***/
+
+// Clamps maxima.
+static void finish_s8(
+    const struct cnhw_pooling_context* context,
+    void* memory,
+    size_t first_pixel,
+    size_t num_pixels,
+    size_t num_channels)
+{
+  int8_t* output = memory;
+  const int8_t output_min = (int8_t) context->output_min;
+  const int8_t output_max = (int8_t) context->output_max;
+  if (output_min == INT8_MIN && output_max == INT8_MAX) {
+    return;
+  }
+  for (size_t c = 0; c < num_channels; c++) {
+    for (size_t i = 0; i < num_pixels; i++) {
+      const int8_t value = output[i] < output_min ? output_min : output[i];
+      output[i] = value < output_max ? value : output_max;
+    }
+    output = (int8_t*) ((uintptr_t) output + context->output_channel_stride);
+  }
+}
+
+// Makes averages of sums, and clamps.
+static void finish_f32(
+    const struct cnhw_pooling_context* context,
+    void* memory,
+    size_t first_pixel,
+    size_t num_pixels,
+    size_t num_channels)
+{
+  float* output = memory;
+  const float output_min = context->output_min;
+  const float output_max = context->output_max;
+  const float* scale = context->scale;
+  if (scale == NULL && output_min == -INFINITY && output_max == INFINITY) {
+    return;
+  }
+  for (size_t c = 0; c < num_channels; c++) {
+    for (size_t i = 0; i < num_pixels; i++) {
+      const float value = scale == NULL ? output[i] : output[i] * scale[first_pixel + i];
+      output[i] = math_min_f32(math_max_f32(value, output_min), output_max);
+    }
+    output = (float*) ((uintptr_t) output + context->output_channel_stride);
+  }
+}
+
+static void finish_f16(
+    const struct cnhw_pooling_context* context,
+    void* memory,
+    size_t first_pixel,
+    size_t num_pixels,
+    size_t num_channels)
+{
+  xnn_float16* output = memory;
+  const float output_min = context->output_min;
+  const float output_max = context->output_max;
+  if (output_min == -INFINITY && output_max == INFINITY) {
+    return;
+  }
+  for (size_t c = 0; c < num_channels; c++) {
+    for (size_t i = 0; i < num_pixels; i++) {
+      const float value = xnn_float16_to_float(output[i]);
+      output[i] = xnn_float16_from_float(math_min_f32(math_max_f32(value, output_min), output_max));
+    }
+    output = (xnn_float16*) ((uintptr_t) output + context->output_channel_stride);
+  }
+}
+
+/*** What there is ***/
+
+static const struct kind {
+  enum xnn_operator_type type;
+  const struct xnn_cnhw_pooling_config* (*init_config)();
+  cnhw_pooling_finish_fn finish;
+  uint8_t log2_element_size;
+  bool is_average;
+  // What pixels outside of the image are: as many elements as there is room for.
+  uint32_t padding;
+} kinds[] = {
+  {xnn_operator_type_max_pooling_cnhw_f32, xnn_init_f32_cnhw_pooling_config, finish_f32, XNN_LOG2_SIZEOF_FLOAT,
+   /*is_average=*/false, UINT32_C(0xFF800000)},
+  {xnn_operator_type_average_pooling_cnhw_f32, xnn_init_f32_cnhw_pooling_config, finish_f32, XNN_LOG2_SIZEOF_FLOAT,
+   /*is_average=*/true, 0},
+  {xnn_operator_type_max_pooling_cnhw_f16, xnn_init_f16_cnhw_pooling_config, finish_f16, XNN_LOG2_SIZEOF_HALF,
+   /*is_average=*/false, UINT32_C(0xFC00FC00)},
+  {xnn_operator_type_max_pooling_cnhw_s8, xnn_init_s8_cnhw_pooling_config, finish_s8, XNN_LOG2_SIZEOF_INT8_T,
+   /*is_average=*/false, UINT32_C(0x80808080)},
+};
+
+static const struct kind* find_kind(enum xnn_operator_type type)
+{
+  size_t i = 0;
+  while (kinds[i].type != type) {
+    i += 1;
+    assert(i < sizeof(kinds) / sizeof(kinds[0]));
+  }
+  return &kinds[i];
+}
+
+/*** The operator ***/
+
 enum xnn_status xnn_create_pooling2d_cnhw(
     const struct xnn_pooling2d* pooling,
     enum xnn_operator_type type,
@@ -116,11 +220,9 @@ enum xnn_status xnn_reshape_pooling2d_cnhw(
   if (status != xnn_status_success) {
     return status;
   }
-  const bool is_s8 = op->type == xnn_operator_type_max_pooling_cnhw_s8;
-  const size_t log2_element_size = is_s8 ? XNN_LOG2_SIZEOF_INT8_T : XNN_LOG2_SIZEOF_FLOAT;
-  const size_t element_size = (size_t) 1 << log2_element_size;
-  const struct xnn_cnhw_pooling_config* config =
-    is_s8 ? xnn_init_s8_cnhw_pooling_config() : xnn_init_f32_cnhw_pooling_config();
+  const struct kind* kind = find_kind(op->type);
+  const size_t element_size = (size_t) 1 << kind->log2_element_size;
+  const struct xnn_cnhw_pooling_config* config = kind->init_config();
   if (config == NULL) {
     return xnn_status_unsupported_hardware;
   }
@@ -132,10 +234,9 @@ enum xnn_status xnn_reshape_pooling2d_cnhw(
     return status;
   }
 
-  const bool is_average = op->type == xnn_operator_type_average_pooling_cnhw_f32;
   const size_t num_taps = (size_t) op->kernel_height * op->kernel_width;
   const size_t size = num_taps * sizeof(struct xnn_im2col_tap) + TASK_CHANNELS * sizeof(int32_t) +
-    (is_average ? strips.num_pixels : 0) * sizeof(float);
+    (kind->is_average ? strips.num_pixels : 0) * sizeof(float);
   struct xnn_im2col_tap* taps = xnn_reallocate_memory((void*) op->indirection_buffer, size);
   if (taps == NULL) {
     xnn_log_error("failed to allocate %zu bytes for %s operator taps", size, name);
@@ -151,27 +252,28 @@ enum xnn_status xnn_reshape_pooling2d_cnhw(
     // Those beyond the last channel are never followed.
     channel_distances[c] = (int32_t) (min(c, channels - 1) * channel_stride);
   }
-  if (is_average) {
+  if (kind->is_average) {
     compute_scale(op, &strips, taps, num_taps, scale);
   }
 
   op->context.cnhw_pooling = (struct cnhw_pooling_context) {
     .input_channel_stride = channel_stride,
-    .output_channel_stride = strips.num_pixels << log2_element_size,
+    .output_channel_stride = strips.num_pixels << kind->log2_element_size,
     .pixels = strips.pixels,
     .strip_strides = strips.strides,
     .channels = channel_distances,
     .taps = taps,
     .num_taps = num_taps,
-    .scale = is_average ? scale : NULL,
+    .scale = kind->is_average ? scale : NULL,
     .input_height = (uint32_t) input_height,
     .input_width = (uint32_t) input_width,
     .num_pixels = strips.num_pixels,
     .nr = config->nr,
-    .log2_element_size = log2_element_size,
-    .padding = is_s8 ? (uint8_t) INT8_MIN : float_as_uint32(is_average ? 0.0f : -INFINITY),
+    .log2_element_size = kind->log2_element_size,
+    .padding = kind->padding,
     .copy = config->copy,
-    .reduce = is_average ? config->add : config->max,
+    .reduce = kind->is_average ? config->add : config->max,
+    .finish = kind->finish,
     .output_min = op->params.f32_minmax.scalar.min,
     .output_max = op->params.f32_minmax.scalar.max,
   };
@@ -209,50 +311,6 @@ enum xnn_status xnn_setup_pooling2d_cnhw(
   return xnn_status_success;
 }
 
-// Clamps maxima.
-static void clamp_bytes(
-    const struct cnhw_pooling_context* context,
-    int8_t* output,
-    size_t num_pixels,
-    size_t num_channels)
-{
-  const int8_t output_min = (int8_t) context->output_min;
-  const int8_t output_max = (int8_t) context->output_max;
-  if (output_min == INT8_MIN && output_max == INT8_MAX) {
-    return;
-  }
-  for (size_t c = 0; c < num_channels; c++) {
-    for (size_t i = 0; i < num_pixels; i++) {
-      const int8_t value = output[i] < output_min ? output_min : output[i];
-      output[i] = value < output_max ? value : output_max;
-    }
-    output = (int8_t*) ((uintptr_t) output + context->output_channel_stride);
-  }
-}
-
-// Makes averages of sums, and clamps.
-static void finish_floats(
-    const struct cnhw_pooling_context* context,
-    float* output,
-    size_t first_pixel,
-    size_t num_pixels,
-    size_t num_channels)
-{
-  const float output_min = context->output_min;
-  const float output_max = context->output_max;
-  const float* scale = context->scale;
-  if (scale == NULL && output_min == -INFINITY && output_max == INFINITY) {
-    return;
-  }
-  for (size_t c = 0; c < num_channels; c++) {
-    for (size_t i = 0; i < num_pixels; i++) {
-      const float value = scale == NULL ? output[i] : output[i] * scale[first_pixel + i];
-      output[i] = math_min_f32(math_max_f32(value, output_min), output_max);
-    }
-    output = (float*) ((uintptr_t) output + context->output_channel_stride);
-  }
-}
-
 void xnn_compute_cnhw_pooling(
     const struct cnhw_pooling_context* context,
     size_t strip,
@@ -275,10 +333,5 @@ void xnn_compute_cnhw_pooling(
       num_pixels, num_channels, input, context->channels, &pixels, &context->taps[tap],
       context->input_height, context->input_width, context->padding, output, context->output_channel_stride);
   }
-
-  if (context->log2_element_size == XNN_LOG2_SIZEOF_INT8_T) {
-    clamp_bytes(context, output, num_pixels, num_channels);
-  } else {
-    finish_floats(context, output, first_pixel, num_pixels, num_channels);
-  }
+  context->finish(context, output, first_pixel, num_pixels, num_channels);
 }

@@ -48,15 +48,50 @@ const struct xnn_nm_datatype xnn_nm_f32 = {
   .nhwc_operator = xnn_operator_type_convolution_nm_nhwc_f32,
   .cnhw_operator = xnn_operator_type_convolution_nm_cnhw_f32,
   .log2_element_size = 2,
+  .log2_filter_size = 2,
   .log2_row_size = 2,
   .has_partial_sums = true,
   .find_nonzeroes = find_f32_nonzeroes,
   .init_params = init_f32_params,
-  .pack_rows = xnn_pack_nm_rows,
+  .pack_rows = xnn_pack_nm_f32_rows,
   .init_nmconv_config = xnn_init_f32_nmconv_config,
   .init_nmspmm_config = xnn_init_f32_nmspmm_config,
   .init_costs = xnn_init_nm_costs,
   .init_gemm_config = xnn_get_f32_convolution_gemm_config,
+};
+
+static void init_f16_params(const struct xnn_nm_layer* layer, float output_min, float output_max, void* params)
+{
+  xnn_init_f16_minmax_scalar_params(params, xnn_float16_from_float(output_min), xnn_float16_from_float(output_max));
+}
+
+static const struct xnn_gemm_config* init_f16_gemm_config(size_t group_output_channels)
+{
+  return xnn_init_f16_gemm_config();
+}
+
+static const struct xnn_nmconv_config* init_no_nmconv_config()
+{
+  return NULL;
+}
+
+const struct xnn_nm_datatype xnn_nm_f16 = {
+  .datatype = xnn_datatype_fp16,
+  .filter_datatype = xnn_datatype_fp32,
+  .bias_datatype = xnn_datatype_fp32,
+  .nhwc_operator = xnn_operator_type_invalid,
+  .cnhw_operator = xnn_operator_type_convolution_nm_cnhw_f16,
+  .log2_element_size = 1,
+  .log2_filter_size = 2,
+  .log2_row_size = 1,
+  .has_partial_sums = true,
+  .find_nonzeroes = find_f32_nonzeroes,
+  .init_params = init_f16_params,
+  .pack_rows = xnn_pack_nm_f16_rows,
+  .init_nmconv_config = init_no_nmconv_config,
+  .init_nmspmm_config = xnn_init_f16_nmspmm_config,
+  .init_costs = xnn_init_f16_nm_costs,
+  .init_gemm_config = init_f16_gemm_config,
 };
 
 static size_t find_s8_nonzeroes(size_t row_size, const void* row, uint64_t* bits)
@@ -84,11 +119,6 @@ static const struct xnn_gemm_config* init_qs8_qc8w_gemm_config(size_t group_outp
   return xnn_init_qs8_qc8w_gemm_config();
 }
 
-static const struct xnn_nmconv_config* init_no_nmconv_config()
-{
-  return NULL;
-}
-
 const struct xnn_nm_datatype xnn_nm_qs8_qc8w = {
   .datatype = xnn_datatype_qint8,
   .filter_datatype = xnn_datatype_qcint8,
@@ -96,6 +126,7 @@ const struct xnn_nm_datatype xnn_nm_qs8_qc8w = {
   .nhwc_operator = xnn_operator_type_invalid,
   .cnhw_operator = xnn_operator_type_convolution_nm_cnhw_qs8_qc8w,
   .log2_element_size = 0,
+  .log2_filter_size = 0,
   .log2_row_size = 3,
   .has_partial_sums = false,
   .find_nonzeroes = find_s8_nonzeroes,
@@ -109,7 +140,13 @@ const struct xnn_nm_datatype xnn_nm_qs8_qc8w = {
 
 const struct xnn_nm_datatype* xnn_find_nm_datatype(enum xnn_datatype datatype)
 {
-  return datatype == xnn_nm_f32.datatype ? &xnn_nm_f32 : datatype == xnn_nm_qs8_qc8w.datatype ? &xnn_nm_qs8_qc8w : NULL;
+  static const struct xnn_nm_datatype* const datatypes[] = {&xnn_nm_f32, &xnn_nm_f16, &xnn_nm_qs8_qc8w};
+  for (size_t i = 0; i < sizeof(datatypes) / sizeof(datatypes[0]); i++) {
+    if (datatypes[i]->datatype == datatype) {
+      return datatypes[i];
+    }
+  }
+  return NULL;
 }
 
 enum xnn_status xnn_find_nm_zeros(const struct xnn_nm_layer* layer, struct xnn_nm_zeros* zeros)

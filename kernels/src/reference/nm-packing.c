@@ -48,24 +48,50 @@ static enum xnn_status allocate_scratch(
   return xnn_status_success;
 }
 
-// Copies element i of one array to element j of another.
-static void copy_element(void* to, size_t j, const void* from, size_t i, uint8_t log2_size)
+// Stores element i of one array as element j of another.
+typedef void store_fn(void* to, size_t j, const void* from, size_t i);
+
+static void store_f32(void* to, size_t j, const void* from, size_t i)
 {
-  switch (log2_size) {
-    case 0:
-      ((uint8_t*) to)[j] = ((const uint8_t*) from)[i];
-      break;
-    case 1:
-      ((uint16_t*) to)[j] = ((const uint16_t*) from)[i];
-      break;
-    default:
-      assert(log2_size == 2);
-      ((uint32_t*) to)[j] = ((const uint32_t*) from)[i];
-      break;
-  }
+  ((float*) to)[j] = ((const float*) from)[i];
 }
 
-void* xnn_pack_nm_rows(
+static void store_f16(void* to, size_t j, const void* from, size_t i)
+{
+  ((xnn_float16*) to)[j] = xnn_float16_from_float(((const float*) from)[i]);
+}
+
+XNN_INLINE static void* pack_float_rows(
+  const struct xnn_nm_layer* layer,
+  store_fn* store,
+  size_t first_row,
+  size_t num_rows,
+  size_t nr,
+  size_t num_columns,
+  const uint32_t* columns,
+  bool with_bias,
+  void* row_buffer,
+  void* memory)
+{
+  // Biases are as wide as weights.
+  const uint8_t log2_size = layer->datatype->log2_row_size;
+  void* weights = (void*) ((uintptr_t) memory + (nr << log2_size));
+  void* end = (void*) ((uintptr_t) weights + ((nr * num_columns) << log2_size));
+  memset(memory, 0, (uintptr_t) end - (uintptr_t) memory);
+  const size_t row_bytes = xnn_get_nm_row_bytes(layer);
+  for (size_t i = 0; i < num_rows; i++) {
+    const void* row = xnn_get_nm_row(&layer->filter, first_row + i, row_bytes, row_buffer);
+    if (with_bias && layer->bias != NULL) {
+      store(memory, i, layer->bias, first_row + i);
+    }
+    for (size_t j = 0; j < num_columns; j++) {
+      store(weights, nr * j + i, row, columns[j]);
+    }
+  }
+  return end;
+}
+
+void* xnn_pack_nm_f32_rows(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_weights* format,
   size_t first_row,
@@ -78,22 +104,25 @@ void* xnn_pack_nm_rows(
   void* memory)
 {
   assert(format->kr == 1);
-  const uint8_t log2_size = format->log2_size;
-  const uint8_t log2_bias_size = layer->datatype->log2_row_size;
-  void* weights = (void*) ((uintptr_t) memory + (nr << log2_bias_size));
-  void* end = (void*) ((uintptr_t) weights + ((nr * num_columns) << log2_size));
-  memset(memory, 0, (uintptr_t) end - (uintptr_t) memory);
-  const size_t row_bytes = xnn_get_nm_row_bytes(layer);
-  for (size_t i = 0; i < num_rows; i++) {
-    const void* row = xnn_get_nm_row(&layer->filter, first_row + i, row_bytes, row_buffer);
-    if (with_bias && layer->bias != NULL) {
-      copy_element(memory, i, layer->bias, first_row + i, log2_bias_size);
-    }
-    for (size_t j = 0; j < num_columns; j++) {
-      copy_element(weights, nr * j + i, row, columns[j], log2_size);
-    }
-  }
-  return end;
+  return pack_float_rows(
+    layer, store_f32, first_row, num_rows, nr, num_columns, columns, with_bias, row_buffer, memory);
+}
+
+void* xnn_pack_nm_f16_rows(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_weights* format,
+  size_t first_row,
+  size_t num_rows,
+  size_t nr,
+  size_t num_columns,
+  const uint32_t* columns,
+  bool with_bias,
+  void* row_buffer,
+  void* memory)
+{
+  assert(format->kr == 1);
+  return pack_float_rows(
+    layer, store_f16, first_row, num_rows, nr, num_columns, columns, with_bias, row_buffer, memory);
 }
 
 void* xnn_pack_nm_quantized_rows(

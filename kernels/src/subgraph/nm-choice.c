@@ -72,6 +72,7 @@ struct xnn_nm_plan* xnn_get_nm_plan(xnn_subgraph_t subgraph)
       return NULL;
     }
     subgraph->nm_plan->costs = *xnn_init_nm_costs();
+    subgraph->nm_plan->f16_costs = *xnn_init_f16_nm_costs();
     subgraph->nm_plan->qs8_costs = *xnn_init_qs8_nm_costs();
   }
   return subgraph->nm_plan;

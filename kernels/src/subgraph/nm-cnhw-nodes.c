@@ -31,10 +31,15 @@ static bool is_image_like(const struct xnn_value* value, const struct xnn_value*
     memcmp(value->shape.dim, other->shape.dim, 4 * sizeof(size_t)) == 0;
 }
 
+static bool is_quantized(const struct xnn_value* value)
+{
+  return value->datatype == xnn_datatype_qint8;
+}
+
 // Whether a binary operand holds one number for each channel.
 static bool is_channelwise(const struct xnn_value* value, size_t channels)
 {
-  return value->datatype == xnn_datatype_fp32 && xnn_value_is_static(value) && value->shape.num_dims != 0 &&
+  return xnn_value_is_static(value) && value->shape.num_dims != 0 &&
     value->shape.dim[value->shape.num_dims - 1] == channels && xnn_shape_multiply_all_dims(&value->shape) == channels;
 }
 
@@ -52,7 +57,7 @@ static bool supports_binary(const struct xnn_subgraph* subgraph, const struct xn
   if (a_is_image && b_is_image) {
     return true;
   }
-  return output->datatype == xnn_datatype_fp32 &&
+  return !is_quantized(output) && a->datatype == b->datatype &&
     ((a_is_image && is_channelwise(b, channels)) || (b_is_image && is_channelwise(a, channels)));
 }
 

@@ -33,12 +33,41 @@ static struct xnn_quantization_params get_quantization(const struct xnn_value* v
   };
 }
 
-static bool has_bytes(const struct xnn_value* value)
+// Operators that move elements of 1, 2 and 4 bytes, whatever they mean.
+static const struct moves {
+  enum xnn_status (*create_pad)(const void*, uint32_t, xnn_operator_t*);
+  enum xnn_status (*reshape_pad)(xnn_operator_t, size_t, const size_t*, const size_t*, const size_t*, pthreadpool_t);
+  enum xnn_status (*setup_pad)(xnn_operator_t, const void*, void*);
+  enum xnn_status (*create_copy)(uint32_t, xnn_operator_t*);
+  enum xnn_status (*reshape_copy)(xnn_operator_t, size_t, size_t, size_t, size_t, pthreadpool_t);
+  enum xnn_status (*setup_copy)(xnn_operator_t, const void*, void*);
+} moves_by_size[] = {
+  {xnn_create_constant_pad_nd_x8, xnn_reshape_constant_pad_nd_x8, xnn_setup_constant_pad_nd_x8,
+   xnn_create_copy_nc_x8, xnn_reshape_copy_nc_x8, xnn_setup_copy_nc_x8},
+  {xnn_create_constant_pad_nd_x16, xnn_reshape_constant_pad_nd_x16, xnn_setup_constant_pad_nd_x16,
+   xnn_create_copy_nc_x16, xnn_reshape_copy_nc_x16, xnn_setup_copy_nc_x16},
+  {xnn_create_constant_pad_nd_x32, xnn_reshape_constant_pad_nd_x32, xnn_setup_constant_pad_nd_x32,
+   xnn_create_copy_nc_x32, xnn_reshape_copy_nc_x32, xnn_setup_copy_nc_x32},
+};
+
+static const struct moves* get_moves(const struct xnn_value* value)
 {
-  return xnn_datatype_log2_size_bytes(value->datatype) == 0;
+  return &moves_by_size[xnn_datatype_log2_size_bytes(value->datatype)];
 }
 
 /*** Maximum and average pooling ***/
+
+static enum xnn_operator_type get_pooling_type(bool is_max, enum xnn_datatype datatype)
+{
+  switch (datatype) {
+    case xnn_datatype_qint8:
+      return xnn_operator_type_max_pooling_cnhw_s8;
+    case xnn_datatype_fp16:
+      return xnn_operator_type_max_pooling_cnhw_f16;
+    default:
+      return is_max ? xnn_operator_type_max_pooling_cnhw_f32 : xnn_operator_type_average_pooling_cnhw_f32;
+  }
+}
 
 static enum xnn_status create_pooling(
   const struct xnn_node* node,
@@ -72,9 +101,7 @@ static enum xnn_status create_pooling(
   };
   return xnn_create_pooling2d_cnhw(
     &pooling,
-    is_quantized ? xnn_operator_type_max_pooling_cnhw_s8
-    : is_max ? xnn_operator_type_max_pooling_cnhw_f32 : xnn_operator_type_average_pooling_cnhw_f32,
-    &opdata->operator_objects[0]);
+    get_pooling_type(is_max, output->datatype), &opdata->operator_objects[0]);
 }
 
 static enum xnn_status reshape_pooling(
@@ -128,6 +155,11 @@ static enum xnn_status create_mean(
   return xnn_create_elements_transpose(input->datatype, &opdata->operator_objects[1]);
 }
 
+static bool has_wide_sums(const struct xnn_value* input)
+{
+  return input->datatype != xnn_datatype_fp32;
+}
+
 // Bytes of an image's means, as far as where something else may begin.
 static size_t get_means_size(const struct xnn_value* input)
 {
@@ -147,11 +179,10 @@ static enum xnn_status reshape_mean(
   const size_t channels = input->shape.dim[3];
   const size_t input_shape[3] = {channels, batch_size, input->shape.dim[1] * input->shape.dim[2]};
   const int64_t axes[1] = {2};
-  // Sums of quantized elements are wider than these: they have room behind the means.
-  const bool is_quantized = input->datatype == xnn_datatype_qint8;
+  // Sums that are wider than elements have room behind the means.
   size_t sums_size = 0;
   enum xnn_status status = xnn_reshape_reduce_nd(
-    opdata->operator_objects[0], 1, axes, 3, input_shape, is_quantized ? &sums_size : NULL, NULL, threadpool);
+    opdata->operator_objects[0], 1, axes, 3, input_shape, has_wide_sums(input) ? &sums_size : NULL, NULL, threadpool);
   if (status != xnn_status_success) {
     return status;
   }
@@ -184,7 +215,7 @@ static enum xnn_status setup_mean(
   pthreadpool_t threadpool)
 {
   const struct xnn_value* input = &values[opdata->inputs[0]];
-  void* sums = input->datatype == xnn_datatype_qint8 ?
+  void* sums = has_wide_sums(input) ?
     (void*) ((uintptr_t) opdata->workspace + get_means_size(input)) : NULL;
   const enum xnn_status status =
     xnn_setup_reduce_nd(opdata->operator_objects[0], sums, input->data, opdata->workspace);
@@ -209,7 +240,7 @@ static enum xnn_status create_pad(
 {
   memcpy(opdata->pre_paddings, node->params.static_pad.pre_paddings, sizeof(opdata->pre_paddings));
   memcpy(opdata->post_paddings, node->params.static_pad.post_paddings, sizeof(opdata->post_paddings));
-  return (has_bytes(&values[node->inputs[0]]) ? xnn_create_constant_pad_nd_x8 : xnn_create_constant_pad_nd_x32)(
+  return get_moves(&values[node->inputs[0]])->create_pad(
     &node->params.static_pad.padding_value, /*flags=*/0, &opdata->operator_objects[0]);
 }
 
@@ -225,8 +256,7 @@ static enum xnn_status reshape_pad(
   const size_t shape[3] = {dims[3] * dims[0], dims[1], dims[2]};
   const size_t pre_paddings[3] = {0, before[1], before[2]};
   const size_t post_paddings[3] = {0, after[1], after[2]};
-  const enum xnn_status status =
-    (has_bytes(&values[opdata->inputs[0]]) ? xnn_reshape_constant_pad_nd_x8 : xnn_reshape_constant_pad_nd_x32)(
+  const enum xnn_status status = get_moves(&values[opdata->inputs[0]])->reshape_pad(
     opdata->operator_objects[0], 3, shape, pre_paddings, post_paddings, threadpool);
   if (status != xnn_status_success) {
     return status;
@@ -242,7 +272,7 @@ static enum xnn_status setup_pad(
   size_t num_values,
   pthreadpool_t threadpool)
 {
-  return (has_bytes(&values[opdata->inputs[0]]) ? xnn_setup_constant_pad_nd_x8 : xnn_setup_constant_pad_nd_x32)(
+  return get_moves(&values[opdata->inputs[0]])->setup_pad(
     opdata->operator_objects[0], values[opdata->inputs[0]].data, values[opdata->outputs[0]].data);
 }
 
@@ -266,6 +296,12 @@ static enum xnn_status create_binary(
     node->binary_operator, output->datatype, &a, &b, &sum, /*flags=*/0, &opdata->operator_objects[0]);
 }
 
+// Constants of half precision belong to the runtime, which says that they are dynamic.
+static bool is_constant(const struct xnn_value* value)
+{
+  return xnn_value_is_static(value) || value->allocation_type == xnn_allocation_type_dynamic;
+}
+
 static enum xnn_status reshape_binary(
   struct xnn_operator_data* opdata,
   struct xnn_value* values,
@@ -277,7 +313,7 @@ static enum xnn_status reshape_binary(
   for (size_t i = 0; i < 2; i++) {
     const struct xnn_value* input = &values[opdata->inputs[i]];
     const size_t* dims = input->shape.dim;
-    if (xnn_value_is_static(input)) {
+    if (is_constant(input)) {
       shapes[i][0] = dims[input->shape.num_dims - 1];
       shapes[i][1] = 1;
     } else {
@@ -325,8 +361,7 @@ static enum xnn_status create_concatenate(
 {
   enum xnn_status status = xnn_status_success;
   for (size_t i = 0; i < node->num_inputs && status == xnn_status_success; i++) {
-    status = (has_bytes(&values[node->inputs[i]]) ? xnn_create_copy_nc_x8 : xnn_create_copy_nc_x32)(
-      /*flags=*/0, &opdata->operator_objects[i]);
+    status = get_moves(&values[node->inputs[i]])->create_copy(/*flags=*/0, &opdata->operator_objects[i]);
   }
   return status;
 }
@@ -347,7 +382,7 @@ static enum xnn_status reshape_concatenate(
       return xnn_status_invalid_parameter;
     }
     const size_t pixels = xnn_count_pixels(input);
-    const enum xnn_status status = (has_bytes(input) ? xnn_reshape_copy_nc_x8 : xnn_reshape_copy_nc_x32)(
+    const enum xnn_status status = get_moves(input)->reshape_copy(
       opdata->operator_objects[i], input->shape.dim[3], pixels, pixels, pixels, threadpool);
     if (status != xnn_status_success) {
       return status;
@@ -366,8 +401,8 @@ static enum xnn_status setup_concatenate(
   uint8_t* output = values[opdata->outputs[0]].data;
   for (size_t i = 0; i < opdata->num_inputs; i++) {
     const struct xnn_value* input = &values[opdata->inputs[i]];
-    const enum xnn_status status = (has_bytes(input) ? xnn_setup_copy_nc_x8 : xnn_setup_copy_nc_x32)(
-      opdata->operator_objects[i], input->data, output);
+    const enum xnn_status status =
+      get_moves(input)->setup_copy(opdata->operator_objects[i], input->data, output);
     if (status != xnn_status_success) {
       return status;
     }

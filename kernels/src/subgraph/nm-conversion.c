@@ -5,6 +5,7 @@
 
 // Nodes that bring an image from NHWC to CNHW layout or back.
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,15 +18,39 @@
 #include "xnnpack/nm-operator.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/node-type.h"
+#include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
 #include "xnnpack/subgraph.h"
 #include "pthreadpool.h"
 
+// The transpose operators of elements of 1, 2 and 4 bytes.
+static const struct transpose {
+  enum xnn_operator_type type;
+  enum xnn_status (*create)(uint32_t, xnn_operator_t*);
+  enum xnn_status (*reshape)(xnn_operator_t, size_t, const size_t*, const size_t*, pthreadpool_t);
+  enum xnn_status (*setup)(xnn_operator_t, const void*, void*);
+} transposes[] = {
+  {xnn_operator_type_transpose_nd_x8, xnn_create_transpose_nd_x8, xnn_reshape_transpose_nd_x8,
+   xnn_setup_transpose_nd_x8},
+  {xnn_operator_type_transpose_nd_x16, xnn_create_transpose_nd_x16, xnn_reshape_transpose_nd_x16,
+   xnn_setup_transpose_nd_x16},
+  {xnn_operator_type_transpose_nd_x32, xnn_create_transpose_nd_x32, xnn_reshape_transpose_nd_x32,
+   xnn_setup_transpose_nd_x32},
+};
+
+static const struct transpose* find_transpose(enum xnn_operator_type type)
+{
+  size_t i = 0;
+  while (transposes[i].type != type) {
+    i += 1;
+    assert(i < sizeof(transposes) / sizeof(transposes[0]));
+  }
+  return &transposes[i];
+}
+
 enum xnn_status xnn_create_elements_transpose(enum xnn_datatype datatype, xnn_operator_t* transpose_op_out)
 {
-  return xnn_datatype_log2_size_bytes(datatype) == 0 ?
-    xnn_create_transpose_nd_x8(/*flags=*/0, transpose_op_out) :
-    xnn_create_transpose_nd_x32(/*flags=*/0, transpose_op_out);
+  return transposes[xnn_datatype_log2_size_bytes(datatype)].create(/*flags=*/0, transpose_op_out);
 }
 
 enum xnn_status xnn_reshape_elements_transpose(
@@ -35,14 +60,12 @@ enum xnn_status xnn_reshape_elements_transpose(
   const size_t* perm,
   pthreadpool_t threadpool)
 {
-  return (op->type == xnn_operator_type_transpose_nd_x8 ?
-    xnn_reshape_transpose_nd_x8 : xnn_reshape_transpose_nd_x32)(op, num_dims, shape, perm, threadpool);
+  return find_transpose(op->type)->reshape(op, num_dims, shape, perm, threadpool);
 }
 
 enum xnn_status xnn_setup_elements_transpose(xnn_operator_t op, const void* input, void* output)
 {
-  return (op->type == xnn_operator_type_transpose_nd_x8 ?
-    xnn_setup_transpose_nd_x8 : xnn_setup_transpose_nd_x32)(op, input, output);
+  return find_transpose(op->type)->setup(op, input, output);
 }
 
 static enum xnn_status create_conversion(

@@ -17,6 +17,7 @@
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
 #include "xnnpack/nm-choice.h"
+#include "xnnpack/nm-layer.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/node-type.h"
 #include "xnnpack/subgraph.h"
@@ -28,6 +29,14 @@ static bool is_private(const struct xnn_value* value)
     value->producer != XNN_INVALID_NODE_ID && value->first_consumer != XNN_INVALID_NODE_ID;
 }
 
+// The bits of negative infinity; NULL for types without.
+static const uint32_t* find_negative_infinity(enum xnn_datatype datatype)
+{
+  static const uint32_t f32 = UINT32_C(0xFF800000);
+  static const uint32_t f16 = UINT32_C(0xFC00);
+  return datatype == xnn_datatype_fp32 ? &f32 : datatype == xnn_datatype_fp16 ? &f16 : NULL;
+}
+
 void xnn_subgraph_fuse_infinite_padding(xnn_subgraph_t subgraph)
 {
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
@@ -36,12 +45,13 @@ void xnn_subgraph_fuse_infinite_padding(xnn_subgraph_t subgraph)
       continue;
     }
     struct xnn_value* value = &subgraph->values[pool->inputs[0]];
-    if (!is_private(value) || value->datatype != xnn_datatype_fp32 || value->shape.num_dims != 4) {
+    const uint32_t* infinity = find_negative_infinity(value->datatype);
+    if (!is_private(value) || infinity == NULL || value->shape.num_dims != 4) {
       continue;
     }
     struct xnn_node* pad = &subgraph->nodes[value->producer];
     if (pad->type != xnn_node_type_static_constant_pad ||
-        pad->params.static_pad.padding_value != float_as_uint32(-INFINITY)) {
+        pad->params.static_pad.padding_value != *infinity) {
       continue;
     }
     const size_t* before = pad->params.static_pad.pre_paddings;
@@ -83,8 +93,8 @@ static bool adds_two(const struct xnn_subgraph* subgraph, const struct xnn_node*
   const struct xnn_value* a = &subgraph->values[node->inputs[0]];
   const struct xnn_value* b = &subgraph->values[node->inputs[1]];
   return node->inputs[0] != node->inputs[1] && a->shape.num_dims == 4 && same_shape(a, b) &&
-    !xnn_value_is_static(a) && !xnn_value_is_static(b) && a->datatype == xnn_datatype_fp32 &&
-    b->datatype == xnn_datatype_fp32;
+    !xnn_value_is_static(a) && !xnn_value_is_static(b) && a->datatype == b->datatype &&
+    xnn_find_nm_datatype(a->datatype) != NULL && xnn_find_nm_datatype(a->datatype)->has_partial_sums;
 }
 
 // The convolution that can add the other input of the node to its own output, or NULL.

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
@@ -123,7 +124,7 @@ bool xnn_node_get_nm_layer(
 /*** The dense operator ***/
 
 // Returns all weights in new memory, or NULL.
-static float* make_all_rows(const struct xnn_nm_layer* layer)
+static void* make_all_rows(const struct xnn_nm_layer* layer)
 {
   const size_t row_bytes = xnn_get_nm_row_bytes(layer);
   const size_t num_rows = layer->groups * layer->group_output_channels;
@@ -135,26 +136,29 @@ static float* make_all_rows(const struct xnn_nm_layer* layer)
   for (size_t row = 0; row < num_rows; row++) {
     layer->filter.read(layer->filter.context, row, rows + row * row_bytes);
   }
-  return (float*) rows;
+  return rows;
 }
 
 // Creates the operator of a filter that is made row by row: it gets all rows at once.
 static enum xnn_status create_from_rows(
   const struct xnn_nm_layer* layer,
-  struct xnn_code_cache* code_cache,
-  xnn_operator_t* convolution_op_out)
+  const struct xnn_node* node,
+  const struct xnn_value* values,
+  size_t num_values,
+  struct xnn_operator_data* opdata,
+  struct xnn_code_cache* code_cache)
 {
-  float* rows = make_all_rows(layer);
-  if (rows == NULL) {
-    return xnn_status_out_of_memory;
+  void* rows = make_all_rows(layer);
+  struct xnn_value* made = xnn_allocate_memory(num_values * sizeof(struct xnn_value));
+  enum xnn_status status = xnn_status_out_of_memory;
+  if (rows != NULL && made != NULL) {
+    memcpy(made, values, num_values * sizeof(struct xnn_value));
+    made[node->inputs[1]].data = rows;
+    made[node->inputs[1]].read_row = NULL;
+    // A weights cache would find them by an address that is soon another's.
+    status = node->nm_choice->create(node, made, num_values, opdata, code_cache, /*weights_cache=*/NULL);
   }
-  // A weights cache would find them by an address that is soon another's.
-  const enum xnn_status status = xnn_create_convolution2d_nhwc_f32(
-    layer->padding_top, layer->padding_right, layer->padding_bottom, layer->padding_left, layer->kernel_height,
-    layer->kernel_width, layer->stride_height, layer->stride_width, layer->dilation_height, layer->dilation_width,
-    layer->groups, layer->group_input_channels, layer->group_output_channels, layer->input_channel_stride,
-    layer->output_channel_stride, rows, layer->bias, layer->output_min, layer->output_max, layer->flags, code_cache,
-    /*weights_cache=*/NULL, convolution_op_out);
+  xnn_release_memory(made);
   xnn_release_memory(rows);
   return status;
 }
@@ -173,7 +177,7 @@ static enum xnn_status create_dense(
   }
   xnn_describe_nm_choice(node->nm_choice, &layer, &opdata->nm_info);
   if (layer.filter.data == NULL) {
-    return create_from_rows(&layer, code_cache, &opdata->operator_objects[0]);
+    return create_from_rows(&layer, node, values, num_values, opdata, code_cache);
   }
   return node->nm_choice->create(node, values, num_values, opdata, code_cache, weights_cache);
 }

@@ -14,6 +14,7 @@
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
+#include "xnnpack/datatype.h"
 #include "xnnpack/log.h"
 #include "xnnpack/nm-subgraph.h"
 #include "xnnpack/node-type.h"
@@ -62,7 +63,7 @@ static bool is_filter_of(xnn_subgraph_t subgraph, const struct xnn_value* value,
 {
   const size_t* dims = value->shape.dim;
   return node->type == xnn_node_type_convolution_2d && (node->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) == 0 &&
-    subgraph->values[node->inputs[0]].datatype == xnn_datatype_fp32 &&
+    !xnn_datatype_is_quantized(subgraph->values[node->inputs[0]].datatype) &&
     dims[0] == node->params.convolution_2d.groups * node->params.convolution_2d.group_output_channels &&
     dims[1] == node->params.convolution_2d.kernel_height && dims[2] == node->params.convolution_2d.kernel_width &&
     dims[3] == node->params.convolution_2d.group_input_channels;
@@ -79,7 +80,7 @@ enum xnn_status xnn_check_row_values(xnn_subgraph_t subgraph)
       const struct xnn_value* value = &subgraph->values[node->inputs[i]];
       if (value->read_row != NULL && !(i == 1 && is_filter_of(subgraph, value, node))) {
         xnn_log_error(
-          "failed to create runtime: %s Node #%" PRIu32 " reads Value #%" PRIu32 ": only f32 convolutions can read a "
+          "failed to create runtime: %s Node #%" PRIu32 " reads Value #%" PRIu32 ": only f32 and f16 convolutions can read a "
           "Row Tensor, as a filter of its shape",
           xnn_node_type_to_string(node->type), node->id, value->id);
         return xnn_status_unsupported_parameter;

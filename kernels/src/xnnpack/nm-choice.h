@@ -55,8 +55,9 @@ struct xnn_nm_choice {
 
 // All choices for a graph, which owns it.
 struct xnn_nm_plan {
-  // Predictions follow from these: of f32 layers and all that is of no type, and of quantized ones.
+  // Predictions follow from these: of f32 layers and all that is of no type, of f16 layers, and of quantized ones.
   struct xnn_nm_costs costs;
+  struct xnn_nm_costs f16_costs;
   struct xnn_nm_costs qs8_costs;
   struct xnn_nm_records records;
   struct xnn_nm_choice* choices;
@@ -71,7 +72,7 @@ XNN_INLINE static const struct xnn_nm_costs* xnn_get_nm_plan_costs(
     const struct xnn_nm_plan* plan,
     enum xnn_datatype datatype)
 {
-  return datatype == xnn_datatype_qint8 ? &plan->qs8_costs : &plan->costs;
+  return datatype == xnn_datatype_qint8 ? &plan->qs8_costs : datatype == xnn_datatype_fp16 ? &plan->f16_costs : &plan->costs;
 }
 
 // Deletes the plan, if there is any.

@@ -55,10 +55,11 @@ struct xnn_nm_datatype {
   enum xnn_datatype bias_datatype;
   enum xnn_operator_type nhwc_operator;
   enum xnn_operator_type cnhw_operator;
-  // Sizes of an element of images and filters, and of what packed filters hold of each row before its weights.
+  // Sizes of an element of images, of filters, and of what packed filters hold of each row before its weights.
   uint8_t log2_element_size;
+  uint8_t log2_filter_size;
   uint8_t log2_row_size;
-  // Sums of some of the columns can wait in the output for those of the others.
+  // Micro-kernels can begin with what is in the output: an image to add, or the sums of other columns.
   bool has_partial_sums;
   // Sets bit k % 64 of word k / 64 for each element k of a row that is not zero (a NaN is not), and returns their number.
   // All bits are zero before.
@@ -75,6 +76,8 @@ struct xnn_nm_datatype {
 };
 
 XNN_INTERNAL extern const struct xnn_nm_datatype xnn_nm_f32;
+// Images of half precision; filters and biases of single precision, rounded when they are packed.
+XNN_INTERNAL extern const struct xnn_nm_datatype xnn_nm_f16;
 // Images of signed bytes, filters with a scale for each output channel, biases of 32 bits.
 XNN_INTERNAL extern const struct xnn_nm_datatype xnn_nm_qs8_qc8w;
 
@@ -178,7 +181,7 @@ XNN_INLINE static float xnn_get_nm_requantization_scale(const struct xnn_nm_laye
 // Bytes of a row of the filter.
 XNN_INLINE static size_t xnn_get_nm_row_bytes(const struct xnn_nm_layer* layer)
 {
-  return xnn_get_nm_row_size(layer) << layer->datatype->log2_element_size;
+  return xnn_get_nm_row_size(layer) << layer->datatype->log2_filter_size;
 }
 
 XNN_INLINE static bool xnn_is_nm_padded(const struct xnn_nm_layer* layer)

@@ -34,6 +34,7 @@ extern "C" {
 
 // Parameters of a micro-kernel.
 union xnn_nm_params {
+  union xnn_f16_minmax_params f16_minmax;
   union xnn_f32_minmax_params f32_minmax;
   union xnn_qs8_qc8w_conv_minmax_params qs8_qc8w_minmax;
 };

@@ -20,8 +20,9 @@
 extern "C" {
 #endif
 
-// The pack_rows of element types: weights as they are, and those of quantized layers.
-XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_rows;
+// The pack_rows of element types.
+XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_f32_rows;
+XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_f16_rows;
 XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_quantized_rows;
 
 // A filter for micro-kernels of NHWC images: views into one block of memory.

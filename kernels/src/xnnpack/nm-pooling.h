@@ -53,8 +53,8 @@ struct xnn_pooling2d {
   uint32_t flags;
 };
 
-// Creates a pooling operator of type xnn_operator_type_max_pooling_cnhw_f32, xnn_operator_type_max_pooling_cnhw_s8 (whose
-// range is one of elements) or xnn_operator_type_average_pooling_cnhw_f32.
+// Creates a pooling operator of one of the types xnn_operator_type_max_pooling_cnhw_* (the range of s8 is one of elements)
+// and xnn_operator_type_average_pooling_cnhw_*.
 // Padding is never the maximum, and does not count for averages.
 XNN_INTERNAL enum xnn_status xnn_create_pooling2d_cnhw(
     const struct xnn_pooling2d* pooling,
@@ -75,6 +75,16 @@ XNN_INTERNAL enum xnn_status xnn_setup_pooling2d_cnhw(
     xnn_operator_t pooling_op,
     const void* input,
     void* output);
+
+struct cnhw_pooling_context;
+
+// Makes averages of sums in the output, and clamps, from its first pixel on in that many channels.
+typedef void (*cnhw_pooling_finish_fn)(
+    const struct cnhw_pooling_context* context,
+    void* output,
+    size_t first_pixel,
+    size_t num_pixels,
+    size_t num_channels);
 
 struct cnhw_pooling_context {
   const void* input;
@@ -97,6 +107,7 @@ struct cnhw_pooling_context {
   uint32_t padding;
   xnn_packim2col_ukernel_fn copy;
   xnn_packim2col_ukernel_fn reduce;
+  cnhw_pooling_finish_fn finish;
   float output_min;
   float output_max;
 };
