@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .console import ToolError
@@ -61,11 +62,23 @@ def copy_overlay(overlay: Path, tree: Path) -> list[PurePosixPath]:
     return files
 
 
-def generate(tree: Path, spec: Spec) -> list[PurePosixPath]:
-    """Writes in the tree what kernels.toml stands for; returns the files."""
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """One file that xngen makes of a template."""
+
+    name: str
+    template: PurePosixPath
+    path: PurePosixPath
+    defines: list[str]
+
+
+def generate(tree: Path, spec: Spec, files: list[PurePosixPath]) -> list[PurePosixPath]:
+    """Writes in the tree what kernels.toml stands for, and what XNNPACK's scripts make of our
+    templates; returns the files."""
     outputs = texts(spec)
-    expanded = kernels(spec)
-    made = [*outputs, *(kernel.path for kernel in expanded)]
+    ours = [_expansion(kernel) for kernel in kernels(spec)]
+    expanded = [*ours, *_scripted(tree, files, {each.template for each in ours})]
+    made = [*outputs, *(each.path for each in expanded)]
     for path in made:
         if (tree / path).exists():
             raise ToolError(f"kernels/{SPEC} would overwrite {path}, a file of the tree")
@@ -73,9 +86,9 @@ def generate(tree: Path, spec: Spec) -> list[PurePosixPath]:
     for path, text in outputs.items():
         (tree / path).write_text(text, encoding="utf-8")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda kernel: _expand(tree, kernel), expanded))
+        list(pool.map(lambda each: _expand(tree, each), expanded))
     if any(path == TABLES for path in made):
-        _write_hash(tree, [kernel.path for kernel in expanded])
+        _write_hash(tree, [each.path for each in ours])
         made.append(HASH)
     return made
 
@@ -89,18 +102,47 @@ def _write_hash(tree: Path, expanded: list[PurePosixPath]) -> None:
     (tree / HASH).write_text(hash_header(digest.hexdigest()[:16]), encoding="utf-8")
 
 
-def _expand(tree: Path, kernel: Kernel) -> None:
-    if not (tree / kernel.template).is_file():
-        raise ToolError(f"kernels/{kernel.template} is missing: {SPEC} has {kernel.name}")
-    command = [sys.executable, "-B", "tools/xngen", str(kernel.template), "-o", str(kernel.path)]
-    for key, value in kernel.defines.items():
-        command += ["-D", f"{key}={value}"]
+def _expansion(kernel: Kernel) -> Expansion:
+    defines = [f"{key}={value}" for key, value in kernel.defines.items()]
+    return Expansion(kernel.name, kernel.template, kernel.path, defines)
+
+
+def _scripted(tree: Path, files: list[PurePosixPath], known: set[PurePosixPath]) -> list[Expansion]:
+    """What XNNPACK's scripts/generate-*.sh make of those templates of ours that are not known.
+
+    These are micro-kernels of families that XNNPACK has: patches add their lines to its scripts.
+    """
+    lines = [
+        line.rstrip(" &").split()
+        for script in sorted(tree.glob("scripts/generate-*.sh"))
+        for line in script.read_text(encoding="utf-8").splitlines()
+        if line.startswith("tools/xngen ")
+    ]
+    result = []
+    for template in (path for path in files if path.suffix == ".in" and path not in known):
+        found = [words for words in lines if words[1] == str(template)]
+        if not found:
+            raise ToolError(f"kernels/{template} is neither in {SPEC} nor in scripts/generate-*.sh")
+        for words in found:
+            options = list(zip(words[2::2], words[3::2], strict=True))
+            path = PurePosixPath(dict(options)["-o"])
+            defines = [value for key, value in options if key == "-D"]
+            result.append(Expansion(path.stem, template, path, defines))
+    return result
+
+
+def _expand(tree: Path, each: Expansion) -> None:
+    if not (tree / each.template).is_file():
+        raise ToolError(f"kernels/{each.template} is missing: {SPEC} has {each.name}")
+    command = [sys.executable, "-B", "tools/xngen", str(each.template), "-o", str(each.path)]
+    for define in each.defines:
+        command += ["-D", define]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
-    made = tree / kernel.path
+    made = tree / each.path
     if done.returncode != 0 or not made.is_file() or made.stat().st_size == 0:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
         reason = lines[-1] if lines else "no message"
-        raise ToolError(f"kernels/{kernel.template} does not expand to {kernel.name}: {reason}")
+        raise ToolError(f"kernels/{each.template} does not expand to {each.name}: {reason}")
 
 
 def update_lists(tree: Path) -> None:

@@ -128,7 +128,7 @@ def add_overlay(overlay: Path, repo: Repo) -> None:
     """Copies the overlay, expands its templates, enters the kernels in the lists, and commits."""
     spec = load_spec(overlay)
     files = copy_overlay(overlay, repo.path)
-    made = generate(repo.path, spec)
+    made = generate(repo.path, spec, files)
     update_lists(repo.path)
     count = check_lists(repo.path, files, made)
     say(f"  {len(files)} overlay files, {len(made)} generated, {count} kernels in the lists")
