@@ -152,8 +152,10 @@ void CheckPack(const Pack& k, const PackShape& s, Random& random) {
   T* input = input_arena.Take<T>(input_size + kExtra, !random.Chance(3));
   for (size_t i = 0; i < input_size + kExtra; i++) input[i] = Draw<T>(k.op, random);
   int32_t* channels = channel_arena.Take<int32_t>(s.kc);
+  // As operators have them, or any.
+  const bool ascending = s.kc <= num_channels && random.Chance(2);
   for (size_t i = 0; i < s.kc; i++) {
-    const size_t channel = random.Size(0, num_channels - 1) * (s.pixel_stride == 1 ? pixels : 1);
+    const size_t channel = (ascending ? i : random.Size(0, num_channels - 1)) * (s.pixel_stride == 1 ? pixels : 1);
     channels[i] = static_cast<int32_t>(channel * sizeof(T));
   }
   const std::unique_ptr<Strip> strip = MakeStrip(s, sizeof(T), random);
@@ -166,7 +168,7 @@ void CheckPack(const Pack& k, const PackShape& s, Random& random) {
   const size_t output_stride = s.nc + s.gap;
   const size_t output_size = (s.kc - 1) * output_stride + s.nc;
   output_arena.Poison();
-  T* output = output_arena.Take<T>(output_size + (k.op == Op::COPY ? 0 : kExtra), !random.Chance(3));
+  T* output = output_arena.Take<T>(output_size, !random.Chance(3));
   std::vector<T> old(s.kc * s.nc);
   for (size_t i = 0; i < s.kc; i++) {
     for (size_t n = 0; n < s.nc; n++) {
@@ -249,27 +251,28 @@ void CheckAll(const Pack& k, Random& random, size_t rounds) {
 template <typename T>
 std::vector<Timing> TimePack(const Pack& k) {
   std::vector<Timing> timings;
-  for (size_t way = 0; way < 4; way++) {
+  for (size_t way = 0; way < 5; way++) {
     struct Data {
       std::unique_ptr<Strip> strip;
       AlignedVector<T> input, output;
       std::vector<int32_t> channels;
     };
-    constexpr size_t kChannels = 16;
+    // The last way is an NHWC image of 3 channels.
+    const size_t num_channels = way == 4 ? 3 : 16;
     auto data = std::make_shared<Data>();
-    const char* names[] = {"inside", "border", "strided", "indexed"};
+    const char* names[] = {"inside", "border", "strided", "indexed", "NHWC"};
     // A convolution of 3x3 taps: from the fourth row on the middle tap is inside, the left one is not at the ends of rows.
-    PackShape s = {1, 56, 56, 1, way >= 2 ? 2u : 1u, 1, 1, 1, way == 1 ? 0u : 1u, 2, 2, way == 0 ? 3u * 56 : 56u,
-                   64, kChannels, 0, way == 3};
+    PackShape s = {1, 56, 56, way == 4 ? 3u : 1u, way >= 2 ? 2u : 1u, 1, 1, 1, way == 1 ? 0u : 1u, 2, 2, way == 0 ? 3u * 56 : 56u,
+                   64, num_channels, 0, way == 3};
     if (way == 2) s.nc = 28;
     Random random(1);
     data->strip = MakeStrip(s, sizeof(T), random);
-    data->input.assign(56 * 56 * kChannels + XNN_EXTRA_BYTES, static_cast<T>(1));
-    data->output.assign(s.nc * kChannels + XNN_EXTRA_BYTES, static_cast<T>(0));
-    for (size_t i = 0; i < kChannels; i++) data->channels.push_back(static_cast<int32_t>(i * 56 * 56 * sizeof(T)));
+    data->input.assign(56 * 56 * num_channels + XNN_EXTRA_BYTES, static_cast<T>(1));
+    data->output.assign(s.nc * num_channels + XNN_EXTRA_BYTES, static_cast<T>(0));
+    for (size_t i = 0; i < num_channels; i++) data->channels.push_back(static_cast<int32_t>(i * (way == 4 ? 1 : 56 * 56) * sizeof(T)));
     const auto ukernel = k.ukernel;
-    timings.push_back({std::string(names[way]) + " " + Shape({{"nc", s.nc}, {"kc", kChannels}}), 0.0,
-                       (k.op == Op::COPY ? 2.0 : 3.0) * sizeof(T) * s.nc * kChannels, [ukernel, data, s] {
+    timings.push_back({std::string(names[way]) + " " + Shape({{"nc", s.nc}, {"kc", num_channels}}), 0.0,
+                       (k.op == Op::COPY ? 2.0 : 3.0) * sizeof(T) * s.nc * num_channels, [ukernel, data, s] {
                          ukernel(s.nc, s.kc, data->input.data(), data->channels.data(), &data->strip->strip,
                                  &data->strip->tap, 56, 56, 0, data->output.data(), s.nc * sizeof(T));
                        }});

@@ -130,3 +130,61 @@ TEST(POOLING_CNHW_F32, equals_nhwc_for_drawn_shapes) {
     }
   }
 }
+
+// Bytes, which no other order of taps changes; threads share the ends of strips.
+TEST(MAX_POOLING_CNHW_S8, equals_nhwc_for_drawn_shapes) {
+  ReplicableRandomDevice rng;
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  for (size_t i = 0; i < xnnpack::kNumDrawnShapes; i++) {
+    xnn_pooling2d p = {};
+    p.pooling_height = Draw(rng, 1u, 4u);
+    p.pooling_width = Draw(rng, 2u, 4u);
+    // The NHWC operator wants strides no larger than the window.
+    p.stride_height = Draw(rng, 1u, p.pooling_height);
+    p.stride_width = Draw(rng, 1u, p.pooling_width);
+    p.dilation_height = p.dilation_width = Draw(rng, 1u, 2u);
+    p.padding_top = Draw(rng, 0u, p.pooling_height - 1);
+    p.padding_bottom = Draw(rng, 0u, p.pooling_height - 1);
+    p.padding_left = Draw(rng, 0u, p.pooling_width - 1);
+    p.padding_right = Draw(rng, 0u, p.pooling_width - 1);
+    const int8_t min = rng() % 2 == 0 ? -50 : INT8_MIN, max = rng() % 2 == 0 ? 60 : INT8_MAX;
+    p.output_min = min;
+    p.output_max = max;
+    const size_t batch = Draw<size_t>(rng, 1, 3), height = Draw<size_t>(rng, 8, 20), width = Draw<size_t>(rng, 8, 40);
+    const size_t channels = Draw<size_t>(rng, 1, 40);
+    SCOPED_TRACE(testing::Message() << batch << "x" << height << "x" << width << "x" << channels << " pooling "
+                 << p.pooling_height << "x" << p.pooling_width << " stride " << p.stride_height << "x" << p.stride_width
+                 << " dilation " << p.dilation_height << " pad " << p.padding_top << "," << p.padding_right << ","
+                 << p.padding_bottom << "," << p.padding_left << " range " << int{min} << "," << int{max});
+    std::vector<int8_t> input(batch * height * width * channels + XNN_EXTRA_BYTES);
+    for (int8_t& value : input) value = static_cast<int8_t>(rng() % 256);
+
+    xnn_operator_t op = nullptr;
+    size_t output_height = 0, output_width = 0;
+    ASSERT_EQ(xnn_status_success, xnn_create_max_pooling2d_nhwc_s8(
+      p.padding_top, p.padding_right, p.padding_bottom, p.padding_left, p.pooling_height, p.pooling_width,
+      p.stride_height, p.stride_width, p.dilation_height, p.dilation_width, min, max, /*flags=*/0, &op));
+    OperatorPtr nhwc(op, xnn_delete_operator);
+    ASSERT_EQ(xnn_status_success, xnn_reshape_max_pooling2d_nhwc_s8(
+      nhwc.get(), batch, height, width, channels, channels, channels, &output_height, &output_width, nullptr));
+    const size_t size = batch * output_height * output_width * channels;
+    std::vector<int8_t> expected(size + XNN_EXTRA_BYTES);
+    ASSERT_EQ(xnn_status_success, xnn_setup_max_pooling2d_nhwc_s8(nhwc.get(), input.data(), expected.data()));
+    ASSERT_EQ(xnn_status_success, xnn_run_operator(nhwc.get(), nullptr));
+    expected.resize(size);
+
+    ASSERT_EQ(xnn_status_success, xnn_create_pooling2d_cnhw(&p, xnn_operator_type_max_pooling_cnhw_s8, &op));
+    OperatorPtr cnhw(op, xnn_delete_operator);
+    ThreadpoolPtr threadpool(rng() % 8 == 0 ? pthreadpool_create(3) : nullptr, pthreadpool_destroy);
+    ASSERT_EQ(xnn_status_success, xnn_reshape_pooling2d_cnhw(
+      cnhw.get(), batch, height, width, channels, &output_height, &output_width, threadpool.get()));
+    ASSERT_EQ(size, batch * output_height * output_width * channels);
+    input.resize(input.size() - XNN_EXTRA_BYTES);
+    std::vector<int8_t> transposed = Transpose(input, channels);
+    transposed.resize(transposed.size() + XNN_EXTRA_BYTES);
+    std::vector<int8_t> output(size);
+    ASSERT_EQ(xnn_status_success, xnn_setup_pooling2d_cnhw(cnhw.get(), transposed.data(), output.data()));
+    ASSERT_EQ(xnn_status_success, xnn_run_operator(cnhw.get(), threadpool.get()));
+    ASSERT_EQ(Transpose(expected, channels), output);
+  }
+}

@@ -10,9 +10,21 @@
 #include <emmintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "xnnpack/common.h"
 #include "xnnpack/unaligned.h"
+
+// Loads the first n bytes, 1 to 16, and nothing behind them.
+XNN_INLINE static __m128i xnn_load_bytes_sse2(const int8_t* input, size_t n)
+{
+  if (n == 16) {
+    return _mm_loadu_si128((const __m128i*) input);
+  }
+  int8_t bytes[16] = {0};
+  memcpy(bytes, input, n);
+  return _mm_loadu_si128((const __m128i*) bytes);
+}
 
 // Stores the first n bytes, 1 to 16.
 XNN_INLINE static void xnn_store_bytes_sse2(int8_t* output, __m128i v, size_t n)

@@ -16,6 +16,7 @@
 #include "xnnpack/math.h"
 #include "xnnpack/nm-avx2-bytes.h"
 #include "xnnpack/packim2col.h"
+#include "xnnpack/unaligned.h"
 
 // Pixels of a vector, and runs of evenly spaced ones among them that are loaded each at once.
 #define XNN_RUN_LANES 16
@@ -43,17 +44,19 @@ XNN_INLINE static uint32_t xnn_find_step(uint32_t inside, const int32_t* base)
   return pairs == 0 ? 1 : xnn_get_step(base, math_ctz_u32(pairs) + 1);
 }
 
-// A run of these lanes, the last of which is before end; distance is that of lane 0.
-XNN_INLINE static struct xnn_byte_run xnn_make_byte_run(uint32_t lanes, intptr_t distance, size_t end)
+// All bits of these lanes.
+XNN_INLINE static __m128i xnn_make_byte_mask(uint32_t lanes)
 {
   const __m128i vbit = _mm_set_epi8(
     (char) 128, 64, 32, 16, 8, 4, 2, 1, (char) 128, 64, 32, 16, 8, 4, 2, 1);
   const __m128i vlanes = _mm_shuffle_epi8(_mm_cvtsi32_si128((int) lanes), _mm_set_epi32(0x01010101, 0x01010101, 0, 0));
-  return (struct xnn_byte_run) {
-    .distance = distance,
-    .mask = _mm_cmpeq_epi8(_mm_and_si128(vlanes, vbit), vbit),
-    .end = end,
-  };
+  return _mm_cmpeq_epi8(_mm_and_si128(vlanes, vbit), vbit);
+}
+
+// A run of these lanes, the last of which is before end; distance is that of lane 0.
+XNN_INLINE static struct xnn_byte_run xnn_make_byte_run(uint32_t lanes, intptr_t distance, size_t end)
+{
+  return (struct xnn_byte_run) {.distance = distance, .mask = xnn_make_byte_mask(lanes), .end = end};
 }
 
 // Cuts the pixels that are inside into runs. Returns their number, or XNN_MAX_RUNS + 1 if there are more.
@@ -158,5 +161,56 @@ XNN_INLINE static void xnn_bring_bytes(
   for (size_t n = 0; n < nc; n++) {
     const int8_t v = ((inside >> n) & 1) != 0 ? *((const int8_t*) (channel + (intptr_t) base[n])) : padding;
     output[n] = is_max && output[n] > v ? output[n] : v;
+  }
+}
+
+// Whether the channels lie next to each other, up to 4 of them, as in NHWC images.
+XNN_INLINE static bool xnn_are_neighbours(size_t kc, const int32_t* channels)
+{
+  if (kc > 4) {
+    return false;
+  }
+  for (size_t k = 1; k < kc; k++) {
+    if (channels[k] != channels[0] + (int32_t) k) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Copies such channels, all of a pixel at once. What is behind the last one is read, too.
+XNN_INLINE static void xnn_copy_neighbours(
+    uint32_t inside,
+    size_t nc,
+    uintptr_t input,
+    const int32_t* base,
+    uint8_t padding,
+    size_t kc,
+    const int32_t* channels,
+    int8_t* output,
+    size_t output_stride) XNN_OOB_READS
+{
+  uint32_t pixels[XNN_RUN_LANES];
+  for (size_t n = 0; n < XNN_RUN_LANES; n++) {
+    pixels[n] = ((inside >> n) & 1) != 0 ? unaligned_load_u32((const void*) (input + (intptr_t) base[n] + (intptr_t) *channels)) :
+      padding * UINT32_C(0x01010101);
+  }
+  // A matrix of 16 pixels of 4 channels is turned over.
+  const __m128i vorder = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m128i v[4];
+  for (size_t i = 0; i < 4; i++) {
+    v[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i*) &pixels[4 * i]), vorder);
+  }
+  const __m128i vlo01 = _mm_unpacklo_epi32(v[0], v[1]);
+  const __m128i vhi01 = _mm_unpackhi_epi32(v[0], v[1]);
+  const __m128i vlo23 = _mm_unpacklo_epi32(v[2], v[3]);
+  const __m128i vhi23 = _mm_unpackhi_epi32(v[2], v[3]);
+  const __m128i rows[4] = {
+    _mm_unpacklo_epi64(vlo01, vlo23), _mm_unpackhi_epi64(vlo01, vlo23),
+    _mm_unpacklo_epi64(vhi01, vhi23), _mm_unpackhi_epi64(vhi01, vhi23),
+  };
+  for (size_t k = 0; k < kc; k++) {
+    xnn_store_bytes_sse2(output, rows[k], nc);
+    output = (int8_t*) ((uintptr_t) output + output_stride);
   }
 }

@@ -45,8 +45,8 @@ struct xnn_im2col_tap {
 // where op takes its second operand (packim2col), the maximum (maxpool) or the sum (avgpool). Of a channel's plane only
 // what belongs to it is read. That may be more than the pixels that are inside: what lies between the first and the last
 // of a few of them where both have a place in their images, and the plane's first element. Kernels of bytes read up to 15
-// before the first and behind the last pixel of a vector, though nothing before the input; behind it, and behind an output
-// that is reduced, XNN_EXTRA_BYTES can be read.
+// before the first and behind the last pixel of a vector, though nothing before the input; behind it XNN_EXTRA_BYTES can
+// be read. Of the output nothing but those pixels is touched: other threads write what is beside them.
 //
 // nc             pixels, at least 1; any number.
 // kc             channels, at least 1.
