@@ -33,6 +33,7 @@ struct SpMM {
   size_t nr;
   size_t kr;
   size_t log2_weight_size;
+  int32_t input_offset;
 };
 
 struct SpMMShape {
@@ -73,7 +74,9 @@ std::vector<uint8_t> PackWeights(const SpMM& k, size_t kc, const Weights& weight
   const size_t groups = (kc + k.kr - 1) / k.kr;
   const size_t head = k.mr * (sizeof(int32_t) + sizeof(float));
   std::vector<uint8_t> packed(head + ((groups * k.kr * k.mr) << k.log2_weight_size));
-  std::memcpy(packed.data(), weights.biases.data(), k.mr * sizeof(int32_t));
+  std::vector<int32_t> biases = weights.biases;
+  for (size_t i = 0; i < k.mr * kc; i++) biases[i % k.mr] -= k.input_offset * weights.values[i];
+  std::memcpy(packed.data(), biases.data(), k.mr * sizeof(int32_t));
   std::memcpy(packed.data() + k.mr * sizeof(int32_t), weights.scales.data(), k.mr * sizeof(float));
   for (size_t i = 0; i < kc; i++) {
     for (size_t m = 0; m < k.mr; m++) {
@@ -201,9 +204,9 @@ void AddQuantizedNMSpMM(std::vector<Ukernel>& ukernels) {
     ukernels.push_back({k.name, arch_flags, [k](Random& random, size_t rounds) { CheckAll(k, random, rounds); },
                         [k] { return TimeSpMM(k); }});
   };
-#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size) \
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, input_offset) \
   static_assert((mr) <= XNN_MAX_NMSPMM_ROWS, #ukernel);                          \
-  add(arch_flags, {#ukernel, ukernel, mr, (nr) * (nr_scale), kr, log2_weight_size});
+  add(arch_flags, {#ukernel, ukernel, mr, (nr) * (nr_scale), kr, log2_weight_size, input_offset});
 #include "qs8-qc8w-nmspmm/qs8-qc8w-nmspmm-minmax-fp32.h"
 #undef XNN_UKERNEL
 }

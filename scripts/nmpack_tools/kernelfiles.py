@@ -53,8 +53,8 @@ _LISTS = {
     ),
     "qs8-qc8w-nmspmm": (
         "qs8-qc8w-nmspmm-minmax-fp32.h",
-        "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size): mr output "
-        "channels of strips of nr * nr_scale pixels, kr columns at a time.",
+        "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, input_offset): "
+        "mr output channels of strips of nr * nr_scale pixels, kr columns at a time.",
     ),
     "x8-packim2col": (
         "x8-packim2col.h",
@@ -139,7 +139,7 @@ def _nmspmm(kind: ElementType, isa: str, strips: Strips, tile: Tile, dense: bool
     if "f32_sums" in kind.options:
         columns += (_c_bool(strips.f32_sums),)
     if "columns" in kind.options:
-        columns += (strips.columns, _log2_weight_size(strips))
+        columns += (strips.columns, _log2_weight_size(strips), strips.input_offset)
     name = kind.nmspmm.replace("-", "-f32acc-", 1) if strips.f32_sums else kind.nmspmm
     return Kernel(
         kind.nmspmm,
@@ -291,6 +291,7 @@ def _nmspmm_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str
     weights = [
         ("kr", str(strips.columns)),
         ("log2_size", str(_log2_weight_size(strips))),
+        ("input_offset", str(strips.input_offset)),
     ]
     return ukernels + _fields(packed) + _block(".weights = ", _fields(weights))
 

@@ -44,13 +44,15 @@ class Strips:
     """What packs the strips of CNHW images, and pixels that cost the same; None: a strip's.
 
     columns are multiplied together, their weights interleaved; weight_bytes is how wide a weight is
-    packed. f32_sums: sums are wider than elements. template as in Pooling.
+    packed; input_offset is added to each byte of the input. f32_sums: sums are wider than elements.
+    template as in Pooling.
     """
 
     pack: str
     granularity: int | None
     columns: int
     weight_bytes: int
+    input_offset: int
     f32_sums: bool
     template: str | None
 
@@ -172,8 +174,13 @@ def _strips(
     weight_bytes = row.get("weight_bytes", kind.size)
     if "weight_bytes" in row and weight_bytes not in _WEIGHT_BYTES:
         bad(f"{where}.weight_bytes", "1 or 2", weight_bytes)
+    input_offset = row.get("input_offset", 0)
+    if type(input_offset) is not int or not 0 <= input_offset < 2**8:
+        bad(f"{where}.input_offset", "a number from 0 to 255", input_offset)
     f32_sums = row.get("f32_sums", False)
     if not isinstance(f32_sums, bool):
         bad(f"{where}.f32_sums", "true or false", f32_sums)
     template = _template(where, row)
-    return Strips(row["pack"], granularity, columns, weight_bytes, f32_sums, template)
+    return Strips(
+        row["pack"], granularity, columns, weight_bytes, input_offset, f32_sums, template
+    )

@@ -65,6 +65,6 @@ QS8 = ElementType(
     costs="qs8-costs",
     variant="minmax-fp32",
     dense=False,
-    options=("columns", "weight_bytes"),
+    options=("columns", "weight_bytes", "input_offset"),
 )
 TYPES = (F32, F16, QS8)

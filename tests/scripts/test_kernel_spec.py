@@ -99,7 +99,7 @@ QUANTIZED = """
 scalar = { strip = "64" }
 
 [qs8-qc8w-nmspmm]
-scalar = { pack = "scalar", columns = 4, weight_bytes = 2 }
+scalar = { pack = "scalar", columns = 4, weight_bytes = 2, input_offset = 128 }
 
 [qs8-costs.scalar]
 addition = 7
@@ -117,8 +117,8 @@ def test_quantized_kernels_say_how_they_read_weights(overlay: Path) -> None:
     assert kernel.defines == {"MR": 1, "NR": 8, "DATATYPE": "QS8"}
     made = texts(spec)
     listed = made[PurePosixPath("src/qs8-qc8w-nmspmm/qs8-qc8w-nmspmm-minmax-fp32.h")]
-    assert f"XNN_UKERNEL(0, {name}, 1, 8, 1, 4, 1)\n" in listed
-    assert ".kr = 4,\n      .log2_size = 1,\n" in made[TABLES]
+    assert f"XNN_UKERNEL(0, {name}, 1, 8, 1, 4, 1, 128)\n" in listed
+    assert ".kr = 4,\n      .log2_size = 1,\n      .input_offset = 128,\n" in made[TABLES]
     assert "struct xnn_nm_costs qs8_nm_costs_scalar = {\n  .addition = 7.0f,\n" in made[TABLES]
     assert spec.types[QS8].costs["scalar"].nmconv == []
 
@@ -127,6 +127,7 @@ def test_quantized_kernels_say_how_they_read_weights(overlay: Path) -> None:
     ("old", "new", "said"),
     [
         ("columns = 4", "columns = 5", "scalar.columns: expected a number of columns from 1 to 4"),
+        ("input_offset = 128", "input_offset = -1", "input_offset: expected a number from 0 to"),
         ("weight_bytes = 2", "weight_bytes = 4", "scalar.weight_bytes: expected 1 or 2, got 4"),
         ("[qs8-costs.scalar]", "[qs8-costs.rvv]", "qs8-costs: expected a table scalar, which"),
         ("addition = 7", "nmconv_percent = []", "qs8-costs.scalar: expected only the keys measur"),

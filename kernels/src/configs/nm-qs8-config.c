@@ -46,14 +46,25 @@ static void init_qs8_config(void) {
       qs8_config.costs.dense_weight *= 0.12f;
     } else {
       take(qs8_qc8w_nmspmm_avx2, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avx2, 1);
-      // Dense micro-kernels with dot products, or of wider vectors, leave those of AVX2 behind, which are all there are
-      // for filters with zeros. Not measured: taken where the gain is certain.
-      if (hardware_config->use_x86_avx512vnni || hardware_config->use_x86_avxvnni) {
-        qs8_config.costs.dense_weight *= 0.12f;
-      } else if (hardware_config->use_x86_avx512skx) {
+      if (hardware_config->use_x86_avx512skx) {
+        // Dense micro-kernels of wider vectors. Not measured: taken where the gain is certain.
         qs8_config.costs.dense_weight *= 0.5f;
       }
     }
+    #if XNN_ENABLE_AVXVNNI
+      if (hardware_config->use_x86_avxvnni) {
+        take(qs8_qc8w_nmspmm_avxvnni, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avxvnni, 1);
+      }
+    #endif
+    #if XNN_ENABLE_AVX512VNNI
+      if (hardware_config->use_x86_avx512vnni) {
+        take(qs8_qc8w_nmspmm_avx512vnni, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avx512vnni, 1);
+        if (hardware_config->use_x86_avx512amx) {
+          // Dense micro-kernels that multiply whole tiles leave those with dot products behind.
+          qs8_config.costs.dense_weight *= 0.12f;
+        }
+      }
+    #endif
   #elif XNN_ARCH_ARM64
     take(qs8_qc8w_nmspmm_neon, &s8_cnhw_pooling_neon, &qs8_nm_costs_neon, 1);
     #if XNN_ENABLE_ARM_DOTPROD

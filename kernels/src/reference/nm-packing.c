@@ -144,7 +144,8 @@ void* xnn_pack_nm_quantized_rows(
   // Biases of the next rows are aligned.
   const size_t size = round_up_po2((nr * round_up(num_columns, kr)) << format->log2_size, sizeof(uint32_t));
   memset(memory, 0, ((uintptr_t) weights + size) - (uintptr_t) memory);
-  const uint32_t zero_point = (uint32_t) (int32_t) layer->input_zero_point;
+  // What the input counts as 0.
+  const uint32_t zero_point = (uint32_t) (int32_t) layer->input_zero_point + format->input_offset;
   const size_t row_bytes = xnn_get_nm_row_bytes(layer);
   for (size_t i = 0; i < num_rows; i++) {
     const int8_t* row = xnn_get_nm_row(&layer->filter, first_row + i, row_bytes, row_buffer);

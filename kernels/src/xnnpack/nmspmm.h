@@ -115,7 +115,8 @@ typedef void (*xnn_f16_nmspmm_minmax_ukernel_fn)(
 //
 //   c[m][n] = clamp(round(scale[m] * (bias[m] + sum_k a[offsets[k]][n] * w[k][m])) + output_zero_point)
 //
-// where KR and how wide a weight is packed are the micro-kernel's.
+// where KR and how wide a weight is packed are the micro-kernel's. Some add 128 to each byte of a, which becomes unsigned:
+// 128 times the sum of a row's weights is missing from its bias.
 //
 // kc         columns, may be 0. If it is no multiple of KR, weights of 0 follow.
 // a          XNN_EXTRA_BYTES beyond the last pixel can be read, too.
@@ -133,7 +134,7 @@ typedef void (*xnn_qs8_qc8w_nmspmm_minmax_fp32_ukernel_fn)(
     size_t cm_stride,
     const union xnn_qs8_qc8w_conv_minmax_params params[XNN_MIN_ELEMENTS(1)]);
 
-#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size) \
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, input_offset) \
     XNN_INTERNAL void ukernel(                                                   \
         size_t nc,                                                               \
         size_t kc,                                                               \
@@ -153,6 +154,8 @@ struct xnn_nm_weights {
   // Columns that are multiplied together, and the size of a weight.
   uint8_t kr;
   uint8_t log2_size;
+  // What is added to each byte of the input, so that signed ones become unsigned. Biases make up for it.
+  uint8_t input_offset;
 };
 
 // Micro-kernels of one strip width.
