@@ -79,6 +79,10 @@ bool Matches(const std::string& pattern, const char* name) {
 
 bool IsSupported(const Ukernel& ukernel) {
   const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+#ifdef NMCHECK_EMULATED
+  // Those of these instruction sets alone, which were compiled for an emulation.
+  return (ukernel.arch_flags & (NMCHECK_EMULATED)) != 0;
+#endif
   return hardware_config != nullptr && (hardware_config->arch_flags & ukernel.arch_flags) == ukernel.arch_flags;
 }
 
