@@ -16,6 +16,13 @@
 #include "xnnpack/microparams.h"
 #include "xnnpack/unaligned.h"
 
+// Makes the compiler compute a vector as it is written.
+#if XNN_COMPILER_GCC || XNN_COMPILER_CLANG
+  #define XNN_KEEP_VECTOR(v) __asm__("" : "+x"(v))
+#else
+  #define XNN_KEEP_VECTOR(v)
+#endif
+
 struct xnn_avx2_bounds {
   __m256 max_less_zero_point;
   __m256i zero_point;
