@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -25,7 +26,9 @@ constexpr size_t kMostBytes = size_t{1} << 20;
 constexpr size_t kMostRecords = 16384;
 constexpr double kLargestCost = 1e9;
 constexpr double kLongestTime = 1e15;
-constexpr char kFirst[] = "nmpack-tuning 1";
+constexpr char kFirst[] = "nmpack-tuning 2";
+// All that it holds is of f32.
+constexpr char kUntyped[] = "nmpack-tuning 1";
 
 // What is wrong with a line.
 using Bad = std::runtime_error;
@@ -87,23 +90,31 @@ double Real(const std::string& text, double most) {
   return value;
 }
 
+xnn_datatype Type(const std::string& text) {
+  const xnn_datatype type = xnn_get_nm_datatype(text.c_str());
+  if (type == xnn_datatype_invalid || text.find('\0') != std::string::npos) throw Bad("expected an element type that this library knows");
+  return type;
+}
+
 struct Cost {
+  xnn_datatype type = xnn_datatype_invalid;
   std::string name;
   size_t index = 0;
   std::vector<float> values;
 };
 
 Cost ReadCost(const Words& words) {
-  if (words.size() < 3) throw Bad("expected cost NAME VALUE or cost NAME INDEX VALUE ...");
+  if (words.size() < 4) throw Bad("expected cost TYPE NAME VALUE or cost TYPE NAME INDEX VALUE ...");
   Cost cost;
-  cost.name = words[1];
-  const size_t first = words.size() == 3 ? 2 : 3;
-  if (first == 3) cost.index = Whole(words[2], 0, 1023);
+  cost.type = Type(words[1]);
+  cost.name = words[2];
+  const size_t first = words.size() == 4 ? 3 : 4;
+  if (first == 4) cost.index = Whole(words[3], 0, 1023);
   for (size_t i = first; i < words.size(); i++) cost.values.push_back(static_cast<float>(Real(words[i], kLargestCost)));
   return cost;
 }
 
-// What a layer is told apart by: its sizes and densities.
+// What a layer is told apart by: its type, sizes and densities.
 using Key = std::vector<double>;
 
 Key ReadLayer(const Words& words, std::vector<xnn_nm_record>* records) {
@@ -114,10 +125,11 @@ Key ReadLayer(const Words& words, std::vector<xnn_nm_record>* records) {
       &record.kernel_width, &record.stride_height, &record.stride_width, &record.dilation_height,
       &record.dilation_width};
   float* const densities[] = {&record.element_density, &record.column_density_8, &record.column_density_32};
-  constexpr size_t kBefore = 1 + std::size(sizes) + std::size(densities);
-  if (words.size() <= kBefore) throw Bad("expected 14 sizes, 3 densities and times of candidates");
-  size_t at = 1;
-  Key key;
+  constexpr size_t kBefore = 2 + std::size(sizes) + std::size(densities);
+  if (words.size() <= kBefore) throw Bad("expected a type, 14 sizes, 3 densities and times of candidates");
+  record.datatype = Type(words[1]);
+  Key key = {static_cast<double>(record.datatype)};
+  size_t at = 2;
   for (size_t* size : sizes) key.push_back(static_cast<double>(*size = Whole(words[at++], 1, INT32_MAX)));
   for (float* density : densities) {
     key.push_back(Real(words[at++], 1.0));
@@ -143,6 +155,7 @@ Key ReadLayer(const Words& words, std::vector<xnn_nm_record>* records) {
 }  // namespace
 
 struct Tuning::Content {
+  bool typed = true;
   std::string isa;
   size_t vlen = 0;
   std::string kernels;
@@ -156,7 +169,7 @@ struct Tuning::Content {
   // Takes line `number`, counted from 1; the first has been looked at.
   void Take(size_t number, const std::string& line) {
     static const char* const kHead[] = {"isa", "vlen", "kernels", "cpu", "threads", "unit_ps"};
-    const Words words = Split(line, ' ');
+    Words words = Split(line, ' ');
     const size_t head = number - 2;
     if (head < std::size(kHead)) {
       if (words[0] != kHead[head] || words.size() < 2) throw Bad(std::string("expected ") + kHead[head] + " and its value");
@@ -170,7 +183,10 @@ struct Tuning::Content {
         case 5: unit_ps = Real(value, kLargestCost); break;
       }
       if (head == 5 && !(static_cast<float>(unit_ps) > 0.0f)) throw Bad("expected a number above 0");
-    } else if (words[0] == "cost" && records.empty()) {
+      return;
+    }
+    if (!typed) words.insert(words.begin() + 1, xnn_get_nm_datatype_name(0));
+    if (words[0] == "cost" && records.empty()) {
       costs.push_back(ReadCost(words));
     } else if (words[0] == "layer") {
       if (!layers.insert(ReadLayer(words, &records)).second) throw Bad("expected each layer once");
@@ -192,7 +208,7 @@ std::unique_ptr<const Tuning> Tuning::Parse(const char* text, size_t size, std::
   const Words lines = Split(std::string(text, size), '\n');
   // Behind the last line's end is an empty piece.
   const size_t count = lines.size() < 3 ? 0 : lines.size() - 2;
-  if (lines[0] != kFirst) {
+  if (lines[0] != kFirst && lines[0] != kUntyped) {
     *why = std::string("its first line is not '") + kFirst + "'";
     return nullptr;
   }
@@ -201,6 +217,7 @@ std::unique_ptr<const Tuning> Tuning::Parse(const char* text, size_t size, std::
     return nullptr;
   }
   auto content = std::make_unique<Content>();
+  content->typed = lines[0] == kFirst;
   for (size_t i = 1; i < count; i++) {
     try {
       content->Take(i + 1, lines[i]);
@@ -240,16 +257,19 @@ std::string Tuning::Refuse(int threads) const {
 }
 
 std::string Tuning::Apply(xnn_subgraph* subgraph) const {
-  xnn_nm_costs costs;
-  if (xnn_get_nm_costs(&costs) != xnn_status_success) return "XNNPACK has no costs";
+  std::map<xnn_datatype, xnn_nm_costs> changed;
   for (const Cost& cost : content_->costs) {
-    if (xnn_set_nm_cost(&costs, cost.name.c_str(), cost.index, cost.values.size(), cost.values.data()) !=
-        xnn_status_success) {
+    const auto [costs, is_first] = changed.try_emplace(cost.type);
+    if ((is_first && xnn_get_nm_costs(cost.type, &costs->second) != xnn_status_success) ||
+        xnn_set_nm_cost(&costs->second, cost.name.c_str(), cost.index, cost.values.size(), cost.values.data()) !=
+            xnn_status_success) {
       return "there is no cost '" + PlainText(cost.name) + "', or not room for so many values";
     }
   }
-  if (xnn_subgraph_set_nm_costs(subgraph, &costs) != xnn_status_success ||
-      xnn_subgraph_set_nm_records(subgraph, static_cast<float>(content_->unit_ps), content_->records.size(),
+  for (const auto& [type, costs] : changed) {
+    if (xnn_subgraph_set_nm_costs(subgraph, type, &costs) != xnn_status_success) return "XNNPACK does not take it";
+  }
+  if (xnn_subgraph_set_nm_records(subgraph, static_cast<float>(content_->unit_ps), content_->records.size(),
                                   content_->records.data()) != xnn_status_success) {
     return "XNNPACK does not take it";
   }

@@ -6,6 +6,8 @@
 #include <map>
 #include <sstream>
 
+#include "xnnpack-nm.h"
+
 namespace nmpack {
 namespace {
 
@@ -20,6 +22,14 @@ double ParseDensity(const std::string& text) {
     throw BadCommand("density: expected a number above 0 and up to 1, got '" + text + "'");
   }
   return value;
+}
+
+xnn_datatype ParseDatatype(const std::string& text) {
+  const xnn_datatype datatype = xnn_get_nm_datatype(text.c_str());
+  if (datatype != xnn_datatype_invalid) return datatype;
+  std::string names;
+  for (size_t i = 0; const char* name = xnn_get_nm_datatype_name(i); i++) names += (i == 0 ? "" : ", ") + std::string(name);
+  throw BadCommand("dtype: expected one of " + names + ", got '" + text + "'");
 }
 
 void CheckProduct(const char* what, std::initializer_list<size_t> factors) {
@@ -102,12 +112,17 @@ LayerSpec ParseLayer(const std::vector<std::string>& words, size_t first) {
       spec.density = ParseDensity(text);
       continue;
     }
+    if (name == "dtype" && spec.datatype == xnn_datatype_invalid) {
+      spec.datatype = ParseDatatype(text);
+      continue;
+    }
     const auto found = keys.find(name);
     if (found == keys.end()) throw BadCommand("layer: unknown or repeated key '" + name + "'");
     *found->second.value = ParseCount(name, text, found->second.least, found->second.most);
     keys.erase(found);
   }
   if (spec.density == 0.0) throw BadCommand("layer: expected density=NUMBER");
+  if (spec.datatype == xnn_datatype_invalid) throw BadCommand("layer: expected dtype=TYPE");
   if (!keys.empty()) throw BadCommand("layer: expected " + keys.begin()->first + "=NUMBER");
   Check(spec);
   return spec;

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "xnnpack.h"
+
 namespace nmpack {
 
 // What is wrong with a command: one sentence.
@@ -24,6 +26,7 @@ size_t ParseCount(const std::string& what, const std::string& text, size_t least
 
 // A layer as it is asked for: a convolution, and how its filter is drawn.
 struct LayerSpec {
+  xnn_datatype datatype = xnn_datatype_invalid;  // of its images
   size_t batch = 0;
   size_t input_height = 0;
   size_t input_width = 0;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <map>
 #include <numeric>
 #include <random>
@@ -18,7 +20,6 @@
 #include "xnnpack/nm-operator.h"
 #include "xnnpack/nm-records.h"
 #include "xnnpack/nm-space.h"
-#include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
 
 namespace nmpack {
@@ -57,6 +58,17 @@ std::vector<float> DrawFilter(const LayerSpec& spec, std::mt19937* random) {
   return filter;
 }
 
+// Numbers, each multiplied by a factor, as elements of a type.
+template <typename T>
+std::vector<char> Elements(const std::vector<float>& numbers, float factor = 1.0f) {
+  std::vector<char> elements(numbers.size() * sizeof(T));
+  for (size_t i = 0; i < numbers.size(); i++) {
+    const T element = static_cast<T>(numbers[i] * factor);
+    std::memcpy(&elements[i * sizeof(T)], &element, sizeof(T));
+  }
+  return elements;
+}
+
 struct Operator {
   xnn_operator_t op = nullptr;
   Buffer<char> workspace;
@@ -68,15 +80,17 @@ using ThreadPool = std::unique_ptr<struct pthreadpool, decltype(&pthreadpool_des
 
 struct DrawnLayer::State {
   LayerSpec spec;
-  std::vector<float> filter;
-  std::vector<float> bias;
+  // Elements of the layer's type.
+  std::vector<char> filter;
+  std::vector<char> bias;
+  std::vector<float> scales;
   xnn_nm_layer layer{};
   xnn_nm_zeros zeros{};
   std::vector<xnn_nm_candidate> ways;
   std::vector<Candidate> candidates;
   std::map<std::string, Operator> operators;
-  Buffer<float> input;
-  Buffer<float> output;
+  Buffer<char> input;
+  Buffer<char> output;
   ThreadPool threads{nullptr, pthreadpool_destroy};
   std::vector<char> evicting;
 
@@ -85,8 +99,32 @@ struct DrawnLayer::State {
     xnn_release_nm_zeros(&zeros);
   }
 
+  // Draws the filter, and makes images. What numbers there are changes no time.
+  void Draw() {
+    layer.datatype = xnn_find_nm_datatype(spec.datatype);
+    std::mt19937 random(static_cast<uint32_t>(spec.seed));
+    const std::vector<float> weights = DrawFilter(spec, &random);
+    const size_t rows = spec.groups * spec.group_output_channels;
+    const size_t bytes = size_t{1} << layer.datatype->log2_element_size;
+    input = Buffer<char>(spec.InputSize() * bytes + XNN_EXTRA_BYTES);
+    output = Buffer<char>(spec.OutputSize() * bytes + XNN_EXTRA_BYTES);
+    if (spec.datatype == xnn_datatype_qint8) {
+      filter = Elements<int8_t>(weights, 127.0f);
+      bias = Elements<int32_t>(std::vector<float>(rows, 100.0f));
+      std::memset(input.data(), 64, input.size());
+      // Sums of all columns stay in the range of bytes.
+      scales.assign(rows, 1.0f / (64.0f * static_cast<float>(spec.Columns())));
+      layer.filter_scale = scales.data();
+      layer.input_scale = layer.output_scale = 1.0f;
+    } else {
+      filter = Elements<float>(weights);
+      bias = Elements<float>(std::vector<float>(rows, 0.1f));
+      float* pixels = reinterpret_cast<float*>(input.data());
+      std::fill(pixels, pixels + input.size() / sizeof(float), 0.5f);
+    }
+  }
+
   void Describe() {
-    layer.datatype = &xnn_nm_f32;
     layer.padding_top = static_cast<uint32_t>(spec.padding_top);
     layer.padding_right = static_cast<uint32_t>(spec.padding_right);
     layer.padding_bottom = static_cast<uint32_t>(spec.padding_bottom);
@@ -106,7 +144,7 @@ struct DrawnLayer::State {
     layer.bias = bias.data();
     // As most layers end.
     layer.output_min = 0.0f;
-    layer.output_max = INFINITY;
+    layer.output_max = spec.datatype == xnn_datatype_qint8 ? INT8_MAX : INFINITY;
     layer.batch_size = spec.batch;
     layer.input_height = spec.input_height;
     layer.input_width = spec.input_width;
@@ -123,7 +161,7 @@ struct DrawnLayer::State {
   }
 
   void List() {
-    Check(xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_nhwc_f32), "checking the layer");
+    Check(xnn_check_nm_layer(&layer, layer.datatype->cnhw_operator), "checking the layer");
     Check(xnn_find_nm_zeros(&layer, &zeros), "finding the zeros");
     ways.resize(XNN_MAX_NM_CANDIDATES);
     ways.resize(xnn_list_nm_candidates(&layer, ways.data()));
@@ -148,27 +186,16 @@ struct DrawnLayer::State {
     Check(xnn_create_nm_candidate(&as_it_runs, &zeros, &ways[i], &op), "creating " + name);
     Operator& result = operators[name];
     result.op = op;
-    Prepare(ways[i].kind, name, &result);
+    Prepare(as_it_runs, name, &result);
     return result;
   }
 
-  void Prepare(xnn_nm_candidate_kind kind, const std::string& name, Operator* made) {
-    const auto reshape = kind == xnn_nm_candidate_dense  ? xnn_reshape_convolution2d_nhwc_f32
-                         : kind == xnn_nm_candidate_nhwc ? xnn_reshape_convolution2d_nm_nhwc_f32
-                                                         : xnn_reshape_convolution2d_nm_cnhw_f32;
+  void Prepare(const xnn_nm_layer& as_it_runs, const std::string& name, Operator* made) {
     size_t size = 0, alignment = 0;
-    Check(reshape(made->op, spec.batch, spec.input_height, spec.input_width, &size, &alignment, nullptr, nullptr,
-                  threads.get()),
-          "reshaping " + name);
+    Check(xnn_reshape_nm_candidate(&as_it_runs, made->op, &size, &alignment, threads.get()), "reshaping " + name);
     made->workspace = Buffer<char>(size);
-    void* workspace = made->workspace.data();
-    const xnn_status status =
-        kind == xnn_nm_candidate_dense
-            ? xnn_setup_convolution2d_nhwc_f32(made->op, workspace, input.data(), output.data())
-        : kind == xnn_nm_candidate_nhwc
-            ? xnn_setup_convolution2d_nm_nhwc_f32(made->op, workspace, input.data(), nullptr, output.data())
-            : xnn_setup_convolution2d_nm_cnhw_f32(made->op, workspace, input.data(), nullptr, output.data());
-    Check(status, "setting up " + name);
+    Check(xnn_setup_nm_candidate(&as_it_runs, made->op, made->workspace.data(), input.data(), output.data()),
+          "setting up " + name);
   }
 
   void Evict(size_t bytes) {
@@ -180,11 +207,7 @@ struct DrawnLayer::State {
 DrawnLayer::DrawnLayer(const LayerSpec& spec) : state_(new State) {
   State& s = *state_;
   s.spec = spec;
-  std::mt19937 random(static_cast<uint32_t>(spec.seed));
-  s.filter = DrawFilter(spec, &random);
-  s.bias.assign(spec.groups * spec.group_output_channels, 0.1f);
-  s.input = Buffer<float>(spec.InputSize() + XNN_EXTRA_BYTES / sizeof(float), 0.5f);
-  s.output = Buffer<float>(spec.OutputSize() + XNN_EXTRA_BYTES / sizeof(float));
+  s.Draw();
   if (spec.threads > 1) {
     s.threads.reset(pthreadpool_create(spec.threads));
     if (s.threads == nullptr) throw BadCommand("cannot start " + std::to_string(spec.threads) + " threads");

@@ -43,6 +43,9 @@ bool LimitInstructions(const std::string& isa) {
   auto* hardware = const_cast<struct xnn_hardware_config*>(xnn_init_hardware_config());
   if (isa == "fma3" && hardware->use_x86_fma3 && hardware->use_x86_avx2) {
     hardware->use_x86_avx512f = hardware->use_x86_avx512skx = false;
+    // Dense micro-kernels of bytes look at these, too.
+    hardware->use_x86_avx512vnni = hardware->use_x86_avx512amx = hardware->use_x86_avxvnni = false;
+    hardware->use_x86_avxvnniint8 = hardware->use_x86_avx256skx = hardware->use_x86_avx256vnni = false;
     return true;
   }
 #endif

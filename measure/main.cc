@@ -16,6 +16,7 @@
 #include "layer.h"
 #include "machine.h"
 #include "xnnpack.h"
+#include "xnnpack-nm.h"
 
 namespace nmpack {
 namespace {
@@ -70,11 +71,13 @@ class Session {
   std::string AnswerMachine(const std::vector<std::string>& words) {
     Expect(words, 1, 1, "machine");
     const Machine m = DescribeMachine();
-    return "{\"protocol\":1,\"architecture\":" + Quoted(m.architecture) + ",\"cpu\":" + Quoted(m.cpu) +
+    std::vector<const char*> types;
+    while (const char* name = xnn_get_nm_datatype_name(types.size())) types.push_back(name);
+    return "{\"protocol\":2,\"architecture\":" + Quoted(m.architecture) + ",\"cpu\":" + Quoted(m.cpu) +
            ",\"isa\":" + Quoted(m.isa) + ",\"vlen\":" + std::to_string(m.vlen) +
            ",\"caches\":" + List(m.caches, [](size_t size) { return std::to_string(size); }) +
            ",\"cores\":" + std::to_string(m.cores) + ",\"kernels\":" + Quoted(m.kernels) +
-           ",\"compiler\":" + Quoted(m.compiler) + ",\"types\":[\"f32\"]}";
+           ",\"compiler\":" + Quoted(m.compiler) + ",\"types\":" + List(types, Quoted) + "}";
   }
 
   std::string AnswerLayer(const std::vector<std::string>& words) {

@@ -96,8 +96,20 @@ struct xnn_nm_costs {
   float large_image_size;
 };
 
+/// The element type of images that N:M operators support, by its name as "f32" or "qs8"; xnn_datatype_invalid where there
+/// is none of that name.
+enum xnn_datatype xnn_get_nm_datatype(const char* name);
+
+/// The name of such an element type, counted from 0; NULL from where on there is none.
+const char* xnn_get_nm_datatype_name(size_t index);
+
 /// Query the costs that layers are predicted with on this hardware.
-enum xnn_status xnn_get_nm_costs(struct xnn_nm_costs* costs);
+///
+/// @param datatype - element type of their images: each has costs of its own, all in the unit of those of f32.
+/// @returns xnn_status_invalid_parameter where N:M operators do not support the type.
+enum xnn_status xnn_get_nm_costs(
+  enum xnn_datatype datatype,
+  struct xnn_nm_costs* costs);
 
 /// Change a cost that is known by name.
 ///
@@ -124,14 +136,17 @@ size_t xnn_get_nm_vector_length(void);
 /// measured are of these alone.
 const char* xnn_get_nm_sources_hash(void);
 
-/// Let Runtimes that are created from a Subgraph afterwards be planned with other costs of f32, in the unit of this hardware's
-/// own, as quantized layers keep those. Whatever they are, results stay the same. Layouts stay as they are once a Runtime has brought the graph to CNHW.
+/// Let Runtimes that are created from a Subgraph afterwards be planned with other costs of an element type; those of other
+/// types stay, so that the unit must be theirs. Whatever they are, results stay the same. Layouts stay as they are once a
+/// Runtime has brought the graph to CNHW.
 ///
 /// @param subgraph - a Subgraph object.
-/// @param costs - copied; or NULL for those of this hardware. Each must be a number from 0 to 1e9; else
-///                xnn_status_invalid_parameter is returned and the Subgraph stays as it is.
+/// @param datatype - element type of images, one that N:M operators support.
+/// @param costs - copied; or NULL for those of this hardware. Each must be a number from 0 to 1e9.
+/// @returns xnn_status_invalid_parameter where the type or a number is none of these; then the Subgraph stays as it is.
 enum xnn_status xnn_subgraph_set_nm_costs(
   xnn_subgraph_t subgraph,
+  enum xnn_datatype datatype,
   const struct xnn_nm_costs* costs);
 
 /// Bytes of a candidate's name with its end.
@@ -139,7 +154,8 @@ enum xnn_status xnn_subgraph_set_nm_costs(
 
 /// What one way to run one layer took when it was measured on this hardware.
 struct xnn_nm_record {
-  /// The layer: sizes of images, and of the filter in each group.
+  /// The layer: element type of its images, their sizes, and those of the filter in each group.
+  enum xnn_datatype datatype;
   size_t batch_size;
   size_t input_height;
   size_t input_width;

@@ -26,9 +26,14 @@
 #include "xnnpack/subgraph.h"
 #include "nm-convolution-tester.h"
 #include "nm-graph-tester.h"
+#include "nm-plan-drawer.h"
 #include "replicable_random_device.h"
 
+using xnnpack::Costs;
+using xnnpack::DefaultCosts;
+using xnnpack::DrawCosts;
 using xnnpack::DrawGraph;
+using xnnpack::DrawRecords;
 using xnnpack::ExpectSame;
 using xnnpack::Graph;
 using xnnpack::GraphRunner;
@@ -36,58 +41,19 @@ using xnnpack::kCnhw;
 using xnnpack::kForce;
 using xnnpack::kHint;
 using xnnpack::kNhwc;
+using xnnpack::kNumCosts;
 using xnnpack::kNumGraphs;
 using xnnpack::kVariants;
 using xnnpack::ReplicableRandomDevice;
+using xnnpack::SetCosts;
 using xnnpack::SubgraphPtr;
 using xnnpack::ThreadpoolPtr;
 
 namespace {
 
-constexpr size_t kNumCosts = sizeof(xnn_nm_costs) / sizeof(float);
-static_assert(kNumCosts * sizeof(float) == sizeof(xnn_nm_costs), "costs are nothing but floats");
-
-using Costs = std::vector<float>;
-
-Costs DefaultCosts() {
-  xnn_nm_costs costs;
-  EXPECT_EQ(xnn_status_success, xnn_get_nm_costs(&costs));
-  Costs result(kNumCosts);
-  std::memcpy(result.data(), &costs, sizeof(costs));
-  return result;
-}
-
-xnn_status Set(xnn_subgraph_t subgraph, const Costs& numbers) {
-  xnn_nm_costs costs;
-  std::memcpy(&costs, numbers.data(), sizeof(costs));
-  return xnn_subgraph_set_nm_costs(subgraph, &costs);
-}
-
-// Some as they are, others a few times more or less, or at the ends of what is allowed.
-Costs DrawCosts(ReplicableRandomDevice& rng) {
-  Costs costs = DefaultCosts();
-  for (float& cost : costs) {
-    switch (rng() % 8) {
-      case 0:
-        cost = 0.0f;
-        break;
-      case 1:
-        cost = 1.0e9f;
-        break;
-      case 2:
-        cost = std::numeric_limits<float>::denorm_min();
-        break;
-      case 3:
-      case 4:
-        cost *= 0.25f * static_cast<float>(rng() % 16);
-        cost = cost <= 1.0e9f ? cost : 1.0e9f;
-        break;
-      default:
-        break;
-    }
-  }
-  return costs;
-}
+// What N:M operators do not support, or is no data type at all.
+constexpr xnn_datatype kNoTypes[] = {xnn_datatype_invalid, xnn_datatype_quint8, xnn_datatype_qint32,
+                                     static_cast<xnn_datatype>(15)};
 
 // A graph of one pruned convolution.
 Graph OneLayer(ReplicableRandomDevice& rng) {
@@ -106,35 +72,6 @@ xnn_nm_layer_info OnlyLayer(const GraphRunner& runner) {
   return info;
 }
 
-// A record of each layer's candidates, or of some, with drawn times.
-std::vector<xnn_nm_record> DrawRecords(ReplicableRandomDevice& rng, xnn_subgraph_t subgraph) {
-  std::vector<xnn_nm_record> records;
-  for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
-    xnn_nm_layer layer;
-    xnn_nm_zeros zeros = {};
-    if (!xnn_node_get_nm_layer(subgraph->values, &subgraph->nodes[n], &layer) ||
-        xnn_find_nm_zeros(&layer, &zeros) != xnn_status_success) {
-      continue;
-    }
-    float densities[XNN_NUM_NM_DENSITIES];
-    EXPECT_EQ(xnn_status_success, xnn_get_nm_densities(&layer, &zeros, densities));
-    xnn_release_nm_zeros(&zeros);
-    std::vector<xnn_nm_candidate> candidates(XNN_MAX_NM_CANDIDATES);
-    candidates.resize(xnn_list_nm_candidates(&layer, candidates.data()));
-    for (const xnn_nm_candidate& candidate : candidates) {
-      if (rng() % 4 == 0) continue;
-      xnn_nm_record record = {
-        layer.batch_size, layer.input_height, layer.input_width, layer.output_height, layer.output_width, layer.groups,
-        layer.group_input_channels, layer.group_output_channels, layer.kernel_height, layer.kernel_width,
-        layer.stride_height, layer.stride_width, layer.dilation_height, layer.dilation_width, densities[0],
-        densities[1], densities[2], "", std::ldexp(1.0f, static_cast<int>(rng() % 60) - 10)};
-      xnn_name_nm_candidate(layer.datatype, &candidate, record.candidate);
-      records.push_back(record);
-    }
-  }
-  return records;
-}
-
 }  // namespace
 
 TEST(NM_COSTS, any_costs_give_the_same_numbers) {
@@ -146,9 +83,9 @@ TEST(NM_COSTS, any_costs_give_the_same_numbers) {
     const Graph graph = DrawGraph(rng, /*num_steps=*/1 + rng() % 9);
     SCOPED_TRACE("graph " + std::to_string(i) + "\n" + graph.ToString());
     const SubgraphPtr subgraph = graph.Build();
-    const Costs costs = DrawCosts(rng);
+    const Costs costs = DrawCosts(rng, xnn_datatype_fp32);
     SCOPED_TRACE(testing::PrintToString(costs));
-    ASSERT_EQ(xnn_status_success, Set(subgraph.get(), costs));
+    ASSERT_EQ(xnn_status_success, SetCosts(subgraph.get(), xnn_datatype_fp32, costs));
     const uint32_t flags = kVariants[rng() % std::size(kVariants)];
     GraphRunner runner(graph, subgraph.get(), flags, rng() % 2 == 0 ? threadpool.get() : nullptr);
     ExpectSame(rng, graph, runner);
@@ -174,7 +111,9 @@ TEST(NM_COSTS, runtimes_of_other_costs_share_a_weights_cache) {
       const uint32_t flags = kVariants[rng() % std::size(kVariants)];
       for (size_t r = 0; r < 4; r++) {
         subgraphs.push_back(graph.Build());
-        ASSERT_EQ(xnn_status_success, Set(subgraphs.back().get(), r == 0 ? DefaultCosts() : DrawCosts(rng)));
+        ASSERT_EQ(xnn_status_success, SetCosts(
+          subgraphs.back().get(), xnn_datatype_fp32,
+          r == 0 ? DefaultCosts(xnn_datatype_fp32) : DrawCosts(rng, xnn_datatype_fp32)));
         runners.emplace_back(graph, subgraphs.back().get(), flags, nullptr, cache);
         ASSERT_EQ(xnn_status_success, runners.back().status);
       }
@@ -196,13 +135,13 @@ TEST(NM_COSTS, change_what_is_chosen) {
   const Graph graph = OneLayer(rng);
   const auto reason = [&graph](const xnn_nm_costs& costs) {
     const SubgraphPtr subgraph = graph.Build();
-    EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_costs(subgraph.get(), &costs));
+    EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_costs(subgraph.get(), xnn_datatype_fp32, &costs));
     GraphRunner runner(graph, subgraph.get(), kHint | kNhwc, nullptr);
     EXPECT_EQ(xnn_status_success, runner.status);
     return OnlyLayer(runner).reason;
   };
   xnn_nm_costs costs;
-  ASSERT_EQ(xnn_status_success, xnn_get_nm_costs(&costs));
+  ASSERT_EQ(xnn_status_success, xnn_get_nm_costs(xnn_datatype_fp32, &costs));
   costs.min_speedup = 0.01f;
   EXPECT_EQ(xnn_nm_reason_chosen, reason(costs));
   costs.min_speedup = 1000.0f;
@@ -222,12 +161,12 @@ TEST(NM_COSTS, refuses_what_is_no_cost) {
   for (const size_t i : {size_t{0}, kNumCosts / 2, kNumCosts - 1}) {
     for (const float wrong : {std::numeric_limits<float>::quiet_NaN(), -1.0f, 1.1e9f,
                               std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
-      Costs costs = DefaultCosts();
+      Costs costs = DefaultCosts(xnn_datatype_fp32);
       costs[i] = wrong;
-      EXPECT_EQ(xnn_status_invalid_parameter, Set(subgraph.get(), costs)) << "number " << i << " is " << wrong;
+      EXPECT_EQ(xnn_status_invalid_parameter, SetCosts(subgraph.get(), xnn_datatype_fp32, costs)) << "number " << i << " is " << wrong;
     }
   }
-  EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_costs(subgraph.get(), nullptr));
+  EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_costs(subgraph.get(), xnn_datatype_fp32, nullptr));
   GraphRunner runner(graph, subgraph.get(), kForce, nullptr);
   EXPECT_EQ(xnn_status_success, runner.status);
 }
@@ -317,6 +256,9 @@ TEST(NM_RECORDS, of_another_layer_are_passed_over) {
   record = records[0];
   record.element_density += record.element_density < 0.5f ? 0.03f : -0.03f;
   EXPECT_FALSE(measured(record));
+  record = records[0];
+  record.datatype = xnn_datatype_qint8;
+  EXPECT_FALSE(measured(record));
 }
 
 TEST(NM_RECORDS, of_the_nearest_layer_count_alone) {
@@ -339,6 +281,7 @@ TEST(NM_RECORDS, refuses_what_is_no_time) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   const SubgraphPtr subgraph = Graph().Build();
   xnn_nm_record record = {};
+  record.datatype = xnn_datatype_fp32;
   record.nanoseconds = 1.0f;
   EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 1, &record));
   for (const float unit : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), 2.0e9f}) {
@@ -354,13 +297,18 @@ TEST(NM_RECORDS, refuses_what_is_no_time) {
   record.column_density_8 = 1.0f;
   std::memset(record.candidate, 'x', sizeof(record.candidate));
   EXPECT_EQ(xnn_status_invalid_parameter, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 1, &record));
+  record.candidate[0] = '\0';
+  for (const xnn_datatype wrong : kNoTypes) {
+    record.datatype = wrong;
+    EXPECT_EQ(xnn_status_invalid_parameter, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 1, &record));
+  }
   EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(subgraph.get(), 1.0f, 0, nullptr));
 }
 
 TEST(NM_COSTS, are_known_by_name) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   xnn_nm_costs costs;
-  ASSERT_EQ(xnn_status_success, xnn_get_nm_costs(&costs));
+  ASSERT_EQ(xnn_status_success, xnn_get_nm_costs(xnn_datatype_fp32, &costs));
   const float values[2] = {3.0f, 4.0f};
   EXPECT_EQ(xnn_status_success, xnn_set_nm_cost(&costs, "conversion", 0, 1, values));
   EXPECT_EQ(3.0f, costs.conversion);
@@ -373,4 +321,52 @@ TEST(NM_COSTS, are_known_by_name) {
   EXPECT_EQ(xnn_status_invalid_parameter, xnn_set_nm_cost(&costs, "pack_percent", 3, 2, values));
   EXPECT_EQ(xnn_status_invalid_parameter, xnn_set_nm_cost(&costs, "nmspmm_percent", XNN_MAX_NMSPMM_KERNELS, 1, values));
   EXPECT_EQ(xnn_status_invalid_parameter, xnn_set_nm_cost(&costs, "weather", 0, 1, values));
+}
+
+TEST(NM_COSTS, each_type_has_its_own) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  const Graph graph = OneLayer(rng);
+  const auto reason = [&graph](xnn_datatype datatype) {
+    const SubgraphPtr subgraph = graph.Build();
+    xnn_nm_costs costs;
+    EXPECT_EQ(xnn_status_success, xnn_get_nm_costs(datatype, &costs));
+    costs.min_speedup = 1000.0f;
+    EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_costs(subgraph.get(), datatype, &costs));
+    return OnlyLayer(GraphRunner(graph, subgraph.get(), kHint | kNhwc, nullptr)).reason;
+  };
+  EXPECT_EQ(xnn_nm_reason_too_dense, reason(xnn_datatype_fp32));
+  EXPECT_NE(xnn_nm_reason_too_dense, reason(xnn_datatype_qint8));
+}
+
+TEST(NM_COSTS, refuses_what_is_no_type) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  const SubgraphPtr subgraph = Graph().Build();
+  xnn_nm_costs costs;
+  ASSERT_EQ(xnn_status_success, xnn_get_nm_costs(xnn_datatype_fp32, &costs));
+  for (const xnn_datatype wrong : kNoTypes) {
+    EXPECT_EQ(xnn_status_invalid_parameter, xnn_get_nm_costs(wrong, &costs));
+    EXPECT_EQ(xnn_status_invalid_parameter, xnn_subgraph_set_nm_costs(subgraph.get(), wrong, &costs));
+    EXPECT_EQ(xnn_status_invalid_parameter, xnn_subgraph_set_nm_costs(subgraph.get(), wrong, nullptr));
+  }
+}
+
+TEST(NM_TYPES, are_known_by_name) {
+  size_t count = 0;
+  while (const char* name = xnn_get_nm_datatype_name(count)) {
+    const xnn_datatype datatype = xnn_get_nm_datatype(name);
+    ASSERT_NE(nullptr, xnn_find_nm_datatype(datatype)) << name;
+    EXPECT_EQ(count, xnn_find_nm_type(datatype)) << name;
+    xnn_nm_costs costs, all[XNN_NUM_NM_TYPES];
+    EXPECT_EQ(xnn_status_success, xnn_get_nm_costs(datatype, &costs));
+    xnn_init_nm_type_costs(all);
+    EXPECT_EQ(0, std::memcmp(&costs, &all[count], sizeof(costs))) << name;
+    count++;
+  }
+  EXPECT_EQ(XNN_NUM_NM_TYPES, count);
+  EXPECT_EQ(xnn_datatype_fp32, xnn_get_nm_datatype("f32"));
+  EXPECT_EQ(xnn_datatype_qint8, xnn_get_nm_datatype("qs8"));
+  for (const char* wrong : {"", "f", "f32 ", "F32", "qs8%n", "f64"}) {
+    EXPECT_EQ(xnn_datatype_invalid, xnn_get_nm_datatype(wrong)) << wrong;
+  }
 }

@@ -10,9 +10,12 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <iterator>
 #include <list>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -21,6 +24,7 @@
 #include "xnnpack-nm.h"
 #include "nm-convolution-tester.h"
 #include "nm-graph-tester.h"
+#include "nm-plan-drawer.h"
 #include "replicable_random_device.h"
 #include "pthreadpool.h"
 
@@ -219,7 +223,7 @@ class QuantizedGraph {
 
 // Runs on as many images as the input holds.
 std::vector<int8_t> RunGraph(const QuantizedGraph& graph, uint32_t flags, pthreadpool_t threadpool,
-                             const std::vector<int8_t>& input, size_t* num_cnhw) {
+                             const std::vector<int8_t>& input, size_t* num_cnhw, size_t* num_measured = nullptr) {
   xnn_runtime_t runtime = nullptr;
   EXPECT_EQ(xnn_status_success, xnn_create_runtime_v2(graph.subgraph(), threadpool, flags, &runtime));
   RuntimePtr owner(runtime, xnn_delete_runtime);
@@ -238,7 +242,10 @@ std::vector<int8_t> RunGraph(const QuantizedGraph& graph, uint32_t flags, pthrea
   EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, nullptr));
   std::vector<xnn_nm_layer_info> infos(count);
   EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, infos.data()));
-  for (const xnn_nm_layer_info& info : infos) *num_cnhw += info.layout == xnn_nm_layout_cnhw;
+  for (const xnn_nm_layer_info& info : infos) {
+    *num_cnhw += info.layout == xnn_nm_layout_cnhw;
+    if (num_measured != nullptr) *num_measured += info.measured;
+  }
   output.resize(size);
   return output;
 }
@@ -274,6 +281,53 @@ TEST(REWRITE_FOR_NM_QS8, drawn_graphs_equal_those_without_flags) {
     }
   }
   EXPECT_GT(num_cnhw, kNumQuantizedGraphs);
+}
+
+TEST(REWRITE_FOR_NM_QS8, any_costs_and_records_give_the_same_bytes) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  size_t num_cnhw = 0, num_dense = 0, num_measured = 0;
+  for (size_t i = 0; i < kNumQuantizedGraphs; i++) {
+    const uint32_t seed = static_cast<uint32_t>(rng());
+    const QuantizedGraph plain(seed), graph(seed);
+    std::vector<int8_t> input(plain.input().size());
+    for (int8_t& value : input) value = static_cast<int8_t>(rng() % 256);
+    const std::vector<int8_t> expected = RunGraph(plain, 0, nullptr, input, &num_dense);
+    ASSERT_EQ(xnn_status_success, SetCosts(graph.subgraph(), xnn_datatype_qint8, DrawCosts(rng, xnn_datatype_qint8)));
+    const std::vector<xnn_nm_record> records = DrawRecords(rng, graph.subgraph());
+    ASSERT_EQ(
+      xnn_status_success, xnn_subgraph_set_nm_records(graph.subgraph(), 1.0f, records.size(), records.data()));
+    const uint32_t flags = kVariants[rng() % std::size(kVariants)];
+    ASSERT_EQ(expected, RunGraph(graph, flags, nullptr, input, &num_cnhw, &num_measured))
+      << "seed " << seed << ", flags " << flags << ":" << graph.description();
+  }
+  EXPECT_EQ(0, num_dense);
+  EXPECT_GT(num_cnhw, 0);
+  EXPECT_GT(num_measured, kNumQuantizedGraphs / 2);
+}
+
+// The layer of a network, with everything that its records may name.
+TEST(REWRITE_FOR_NM_QS8, records_of_its_type_decide_for_a_layer) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  const uint32_t seed = static_cast<uint32_t>(rng());
+  std::vector<int8_t> input(QuantizedGraph(seed).input().size(), 3);
+  std::vector<xnn_nm_record> records;
+  while (records.empty()) records = DrawRecords(rng, QuantizedGraph(seed).subgraph());
+  const auto count = [&](xnn_datatype datatype, bool dense_is_fastest) {
+    for (xnn_nm_record& record : records) {
+      record.datatype = datatype;
+      record.nanoseconds = (std::strcmp(record.candidate, "dense") == 0) == dense_is_fastest ? 1.0f : 1.0e9f;
+    }
+    const QuantizedGraph graph(seed);
+    EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(graph.subgraph(), 1.0f, records.size(), records.data()));
+    size_t num_cnhw = 0, num_measured = 0;
+    RunGraph(graph, kHint, nullptr, input, &num_cnhw, &num_measured);
+    return std::make_pair(num_cnhw, num_measured);
+  };
+  EXPECT_GT(count(xnn_datatype_qint8, /*dense_is_fastest=*/true).second, 0);
+  EXPECT_EQ(0, count(xnn_datatype_fp32, /*dense_is_fastest=*/true).second);
+  EXPECT_LE(count(xnn_datatype_qint8, true).first, count(xnn_datatype_qint8, false).first);
 }
 
 }  // namespace

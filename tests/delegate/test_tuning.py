@@ -20,9 +20,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sound_models import SAME, ramp
 from tflite_graph import Graph, options
 
+from nmpack.cli import main
+from nmpack.element_types import NAMES
 from nmpack.locations import find_measure
 from nmpack.runtime.interpreter import find_delegate
+from nmpack.tflite.network import Network, Steps
 from nmpack.tune.embedding import embed
+from nmpack.tune.records import Database
 from nmpack.tune.table import TableError, read_table
 
 pytestmark = pytest.mark.delegate
@@ -47,8 +51,7 @@ def machine() -> dict[str, Any]:
     return ask("machine")
 
 
-@pytest.fixture(scope="module")
-def candidates() -> list[str]:
+def candidates_of(dtype: str) -> list[str]:
     """Names of what the layer may run on, as the measuring program lists them."""
     keys = (
         "batch=1 input_height=14 input_width=14 groups=1 group_input_channels=32 "
@@ -56,14 +59,13 @@ def candidates() -> list[str]:
         "dilation_height=1 dilation_width=1 padding_top=1 padding_right=1 padding_bottom=1 "
         "padding_left=1 density=0.5 tile=32 block=1 seed=1 threads=1"
     )
-    done = subprocess.run(
-        [find_measure("host")],
-        input=f"layer a {keys}\n",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [item["name"] for item in json.loads(done.stdout)["candidates"]]
+    return [item["name"] for item in ask(f"layer a dtype={dtype} {keys}")["candidates"]]
+
+
+@pytest.fixture(scope="module")
+def candidates() -> list[str]:
+    """Those of float32."""
+    return candidates_of("f32")
 
 
 def filter_weights() -> np.ndarray:
@@ -73,15 +75,15 @@ def filter_weights() -> np.ndarray:
     return weights
 
 
-def text(machine: dict[str, Any], *times: str, **changes: object) -> str:
+def text(machine: dict[str, Any], *times: str, dtype: str = "f32", **changes: object) -> str:
     """A table of the one layer, or another machine's."""
     head = {
         "isa": machine["isa"], "vlen": machine["vlen"], "kernels": machine["kernels"],
         "cpu": machine["cpu"], "threads": 1, "unit_ps": 30.5,
     } | changes  # fmt: skip
-    lines = ["nmpack-tuning 1", *(f"{key} {value}" for key, value in head.items())]
+    lines = ["nmpack-tuning 2", *(f"{key} {value}" for key, value in head.items())]
     if times:
-        lines.append(f"layer {SIZES} 0.5 0.5 0.5 {' '.join(times)}")
+        lines.append(f"layer {dtype} {SIZES} 0.5 0.5 0.5 {' '.join(times)}")
     return "\n".join([*lines, f"end {len(lines)}", ""])
 
 
@@ -99,6 +101,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def bytes_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in int8."""
+    return write_bytes_model(tmp_path_factory.mktemp("tuning") / "bytes.tflite", 5, pads=False)
+
+
+def write_bytes_model(path: Path, zero_point: int, *, pads: bool) -> Path:
+    """A convolution of int8, whose padding may be an operator of its own."""
+    network = Network()
+    image = x = network.tensor((1, 14, 14, 32), steps=Steps(0.01, zero_point))
+    if pads:
+        x = network.pad(x, 1)
+    output = network.convolution(x, filter_weights(), ramp(32), valid=pads, steps=Steps(0.1, -3))
+    path.write_bytes(network.finish(image, output))
+    return path
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Run a model with options of the delegate; returns the output and the report's layers."""
@@ -110,8 +129,10 @@ def run(tmp_path: Path) -> Run:
         )
         interpreter = Interpreter(str(model), experimental_delegates=[delegate])
         interpreter.allocate_tensors()
-        image = np.random.default_rng(7).uniform(-1, 1, (1, 14, 14, 32)).astype(np.float32)
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+        (given,) = interpreter.get_input_details()
+        image = np.random.default_rng(7).uniform(-1, 1, (1, 14, 14, 32))
+        scale = 1 if given["dtype"] is np.float32 else 127
+        interpreter.set_tensor(given["index"], (scale * image).astype(given["dtype"]))
         interpreter.invoke()
         output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
         partitions = json.loads(report.read_text())["partitions"]
@@ -121,6 +142,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def same(one: np.ndarray, other: np.ndarray) -> bool:
+    one, other = one.astype(float), other.astype(float)
     return bool(np.abs(one - other).max() <= 1e-5 * np.abs(one).max())
 
 
@@ -143,6 +165,96 @@ def test_the_fastest_of_a_table_runs(
             columns = layer["pixel_tile"] if layout == "cnhw" else layer["tile_height"]
             assert columns == int(tile.split("x")[1])
         assert same(expected, output)
+
+
+def test_a_table_decides_for_layers_of_its_type_alone(
+    machine: dict[str, Any], bytes_model: Path, run: Run, tmp_path: Path
+) -> None:
+    assert machine["types"] == list(NAMES)
+    expected, (usual,) = run(bytes_model, tuning="none")
+    table = tmp_path / "a.tuning"
+    names = candidates_of("qs8")
+    assert names[0] == "dense"
+    assert len(names) > 2
+    for fastest in names:
+        times = [f"{name}={1000 if name == fastest else 1e9:g}" for name in names]
+        content = text(machine, *times, dtype="qs8")
+        table.write_text(content)
+        output, (layer,) = run(bytes_model, tuning=str(table))
+        assert layer["measured"]
+        _, _, tile = fastest.partition("-")
+        assert (layer["operator"], layer["layout"]) == (
+            ("nm", "CNHW") if tile else ("dense", "NHWC")
+        )
+        if tile:
+            assert layer["pixel_tile"] == int(tile.split("x")[1])
+        assert np.array_equal(expected, output)
+        # Of floats, and of a time when there was nothing else.
+        for other in (
+            content.replace("layer qs8", "layer f32"),
+            content.replace("layer qs8", "layer").replace("tuning 2", "tuning 1"),
+        ):
+            table.write_text(other)
+            output, (layer,) = run(bytes_model, tuning=str(table))
+            assert layer == usual
+            assert np.array_equal(expected, output)
+
+
+@pytest.mark.parametrize("zero_point", [5, 0, -5, -128])
+def test_a_tuned_model_of_bytes_runs_by_its_table(
+    run: Run, tmp_path: Path, zero_point: int
+) -> None:
+    """Also where XNNPACK joins padding to the layer, or does not."""
+    path = write_bytes_model(tmp_path / "bytes.tflite", zero_point, pads=True)
+    expected, (usual,) = run(path)
+    assert not usual["measured"]
+    records = str(tmp_path / "records.sqlite")
+    assert main(["tune", str(path), "--budget", "1s", "--database", records, "--embed"]) == 0
+    output, (layer,) = run(path)
+    assert layer["measured"]
+    assert np.array_equal(expected, output)
+    with Database(records) as database:
+        assert {subject.layer.dtype for subject, _ in database.subjects()} == {"qs8"}
+
+
+def test_costs_are_of_a_type(
+    machine: dict[str, Any], model: Path, bytes_model: Path, run: Run, tmp_path: Path
+) -> None:
+    table = tmp_path / "a.tuning"
+    for dtype, path in (("f32", model), ("qs8", bytes_model)):
+        (usual,) = run(path, tuning="none")[1]
+        for other in NAMES:
+            lines = text(machine).splitlines()[:-1]
+            lines.append(f"cost {other} dense_weight 1e9")
+            table.write_text("\n".join([*lines, f"end {len(lines)}", ""]))
+            expected, _ = run(path, tuning="none")
+            output, (layer,) = run(path, tuning=str(table))
+            assert same(expected, output)
+            # Whatever the layer runs on, the dense operator is dearer than ever.
+            dearer = layer["predicted_speedup"] > 1e6 * usual["predicted_speedup"]
+            assert dearer == (dtype == other)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["f64", "", "F32", "qs8%s%n", "qs8\0", "f32=1", "qs8" * 99, "q\x1b[2Js8"]
+)
+def test_a_hostile_type_is_said_and_not_used(
+    machine: dict[str, Any], bytes_model: Path, run: Run, tmp_path: Path, dtype: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    content = text(machine, "dense=5", dtype=dtype)
+    with pytest.raises(TableError, match="expected an element type"):
+        read_table(content.encode(), "table")
+    table = tmp_path / "a.tuning"
+    table.write_text(content)
+    expected, usual = run(bytes_model, tuning="none")
+    output, layers = run(bytes_model, tuning=str(table))
+    assert layers == usual
+    assert np.array_equal(expected, output)
+    said = (
+        f"table '{table}' is not used: line 8: expected an element type that this library knows\n"
+    )
+    assert said in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -180,7 +292,7 @@ def test_what_cannot_be_read_is_said_and_not_used(
         (tmp_path / "absent", "it cannot be read"),
         (tmp_path, "it cannot be read"),
         (large, "it has more than 1048576 bytes"),
-        (Path("/dev/null"), "its first line is not 'nmpack-tuning 1'"),
+        (Path("/dev/null"), "its first line is not 'nmpack-tuning 2'"),
     ):
         output, _ = run(model, tuning=str(path))
         assert np.array_equal(expected, output)
@@ -193,7 +305,11 @@ def test_what_cannot_be_read_is_said_and_not_used(
         ("threads 1\n", "threads 01\n", "line 6: expected a whole number from 1 to 65536"),
         (SIZES, f"0{SIZES}", "line 8: expected a whole number from 1 to 2147483647"),
         ("dense=5", "dense=5 dense=6", "line 8: expected each candidate once"),
-        ("end 8", f"layer {SIZES} 0.50 0.5 0.5 dense=6\nend 9", "line 9: expected each layer once"),
+        (
+            "end 8",
+            f"layer f32 {SIZES} 0.50 0.5 0.5 dense=6\nend 9",
+            "line 9: expected each layer once",
+        ),
     ],
 )
 def test_both_readers_refuse_what_is_said_twice_or_not_plainly(
@@ -247,7 +363,8 @@ def damage(content: str, draw: random.Random) -> bytes:
             case 2:
                 hostile = draw.choice(
                     ["nan", "inf", "-1", "1e999", "0x10", "99999999999999999999", "1e-99", "=", " ",
-                     "\n", "end 9", "cost conversion nan", "cost min_speedup 0\n", "\0", "%s%n"]
+                     "\n", "end 9", "cost qs8 conversion nan", "cost f32 min_speedup 0\n", "\0",
+                     "%s%n", "f32", "qs8", "f64 "]
                 )  # fmt: skip
                 data[at:at] = hostile.encode()
             case 3:
@@ -271,7 +388,8 @@ def check_damaged(
     for _ in range(count):
         times = [f"{name}={draw.uniform(1, 1e6):g}" for name in candidates]
         content = text(machine, *times).replace(
-            "layer ", f"cost conversion {draw.uniform(0, 1e4):g}\ncost pack_percent 0 5 6\nlayer "
+            "layer ",
+            f"cost f32 conversion {draw.uniform(0, 1e4):g}\ncost qs8 pack_percent 0 5 6\nlayer ",
         )
         content = content.replace("end 8", "end 10")
         table.write_bytes(content.encode() if draw.random() < 0.1 else damage(content, draw))

@@ -80,7 +80,7 @@ def test_a_good_program(tmp_path: Path) -> None:
         (GOOD.replace("{", '{"more": 1,', 1), "it has an unknown 'more'"),
         (GOOD.replace("Some CPU", "a\\u001b[31mb"), "'cpu' is to be a short text"),
         (GOOD.replace("0123456789abcdef", "main"), "16 hex digits"),
-        (GOOD.replace('"protocol": 1', '"protocol": 2'), "expected protocol 1, got '2'"),
+        (GOOD.replace('"protocol": 2', '"protocol": 1'), "expected protocol 2, got '1'"),
         (GOOD + "\n" + GOOD, "more than one line"),
         ('{"a": "' + "x" * (1 << 20) + '"}', "a line of more than"),
     ],
@@ -173,14 +173,17 @@ def test_no_value_of_a_key_escapes(value: Any, key: str) -> None:
 def test_commands_are_lines_of_words() -> None:
     command = layer_command("a", LAYER, Setting(threads=2))
     assert command.startswith("layer a batch=1 input_height=56 ")
-    assert command.endswith(" density=0.25 tile=32 block=1 seed=1 threads=2")
+    assert command.endswith(" density=0.25 tile=32 block=1 dtype=f32 seed=1 threads=2")
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("batch", 0), ("padding_top", -1), ("density", 0.0), ("density", 2.0), ("kernel_height", 99)],
-)
-def test_impossible_layers(field: str, value: float) -> None:
+    [
+        ("batch", 0), ("padding_top", -1), ("density", 0.0), ("density", 2.0),
+        ("kernel_height", 99), ("dtype", "f64"), ("dtype", "f32 seed=2"), ("dtype", 32),
+    ],
+)  # fmt: skip
+def test_impossible_layers(field: str, value: object) -> None:
     with pytest.raises(NmpackError, match=r"a layer's|larger than the padded image"):
         Layer(**(LAYER.to_dict() | {field: value}))
 

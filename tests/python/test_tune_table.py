@@ -18,13 +18,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tune_samples import filters, small_model
 
 from nmpack.errors import ModelError
+from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.builder import packed, unpacked
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.network import Network
+from nmpack.tflite.network import Network, Steps
 from nmpack.tune.embedding import NAME, embed, embedded
 from nmpack.tune.layers import layers_of
 from nmpack.tune.table import (
     MOST_BYTES,
     Table,
+    TableCost,
     TableError,
     TableLayer,
     load_table,
@@ -40,8 +43,12 @@ TABLE = Table(
     (
         TableLayer(SIZES, (0.25, 0.25, 0.2525), {"dense": 4000.5, "nhwc-6x16": 1500.0}),
         TableLayer(SIZES, (1.0, 1.0, 1.0), {"dense": 4100.0}),
+        TableLayer(SIZES, (1.0, 1.0, 1.0), {"dense": 2100.0}, "qs8"),
     ),
-    (("min_speedup", None, (1.1,)), ("nmspmm_percent", 2, (120.0, 110.5, 0.0))),
+    (
+        TableCost("min_speedup", None, (1.1,)),
+        TableCost("nmspmm_percent", 2, (120.0, 110.5, 0.0), "qs8"),
+    ),
 )  # fmt: skip
 TEXT = write_table(TABLE)
 
@@ -83,6 +90,51 @@ def test_padding_in_front_belongs_to_the_layer(tmp_path: Path) -> None:
     assert (found.layer.input_height, found.layer.padding_top, len(found.names)) == (16, 0, 2)
 
 
+def quantized(path: Path, *, pad: int | None = None) -> Path:
+    """Write a convolution of int8, behind zeros in steps of that zero point where it is stated."""
+    network = Network()
+    x = start = network.tensor((1, 14, 14, 16), steps=Steps(0.05, pad or 0))
+    if pad is not None:
+        x = network.pad(x, 1)
+    weights = filters(32, 3, 16, NMPattern.from_density(0.25, tile=16))
+    weights[0, 0, 0] = 1e-6  # rounded to zeros that are no part of the pattern
+    bias = np.zeros(32, np.float32)
+    y = network.convolution(x, weights, bias, 1, valid=pad is not None, steps=Steps(0.1))
+    path.write_bytes(network.finish(start, y))
+    return path
+
+
+def test_layers_of_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    (found,) = layers_of(quantized(path)).layers
+    layer = found.layer
+    assert (layer.dtype, layer.density, layer.tile) == ("qs8", 0.25, 16)
+    assert found.densities[0] < 0.25
+    assert (layer.input_height, layer.padding_top) == (14, 1)
+    # XNNPACK joins zeros to the layer where their stored value has no sign.
+    (found,) = layers_of(quantized(path, pad=3)).layers
+    assert (found.layer.input_height, found.layer.padding_top) == (14, 1)
+    (found,) = layers_of(quantized(path, pad=-3)).layers
+    assert (found.layer.input_height, found.layer.padding_top) == (16, 0)
+
+
+def test_other_types_are_skipped(tmp_path: Path) -> None:
+    path = quantized(tmp_path / "m.tflite")
+    schema, model = unpacked(path)
+    tensors = model.subgraphs[0].tensors
+    tensors[1].quantization.scale = tensors[1].quantization.scale[:1]
+    tensors[1].quantization.zeroPoint = [0]
+    path.write_bytes(packed(model))
+    assert list(layers_of(path).skipped.values()) == [
+        "only int8 weights with a scale for each output channel are tuned"
+    ]
+    tensors[0].type = schema.TensorType.FLOAT32
+    path.write_bytes(packed(model))
+    assert list(layers_of(path).skipped.values()) == [
+        "only stored weights of float32 or int8 on images of the same type are tuned"
+    ]
+
+
 def test_damaged_models(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(b"\0" * 64)
     with pytest.raises(ModelError):
@@ -93,16 +145,31 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_table(TEXT, "x") == TABLE
     save_table(tmp_path / "t", TABLE)
     assert load_table(tmp_path / "t") == TABLE
-    assert TEXT.decode("ascii").splitlines()[-1] == "end 11"
+    assert TEXT.decode("ascii").splitlines()[-1] == "end 12"
+
+
+def test_an_older_table_is_of_f32() -> None:
+    old = TEXT.decode("ascii").replace("nmpack-tuning 2", "nmpack-tuning 1")
+    lines = [line for line in old.replace(" f32 ", " ").splitlines() if " qs8 " not in line]
+    text = "\n".join([*lines[:-1], f"end {len(lines) - 1}", ""])
+    expected = replace(TABLE, layers=TABLE.layers[:2], costs=TABLE.costs[:1])
+    assert read_table(text.encode("ascii"), "x") == expected
 
 
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("nmpack-tuning 1", "nmpack-tuning 2", "expected the first line 'nmpack-tuning 1'"),
-        ("end 11\n", "", "is it cut off"),
-        ("end 11", "end 12", "is it cut off"),
-        ("end 11\n", "end 11\nmore\n", "is it cut off"),
+        ("nmpack-tuning 2", "nmpack-tuning 3", "expected the first line 'nmpack-tuning 2'"),
+        # Rows of an older table have no type.
+        ("nmpack-tuning 2", "nmpack-tuning 1", "line 8: expected a whole number"),
+        ("end 12\n", "", "is it cut off"),
+        ("end 12", "end 13", "is it cut off"),
+        ("end 12\n", "end 12\nmore\n", "is it cut off"),
+        ("layer f32 1 56", "layer f64 1 56", "line 10: expected an element type, one of f32, qs8"),
+        ("layer f32 1 56", "layer %n%s 1 56", "line 10: expected an element type"),
+        ("layer f32 1 56", "layer 1 56", "line 10: expected an element type"),
+        ("cost f32 min", "cost F32 min", "line 8: expected an element type"),
+        ("layer qs8", "layer f32", "two of its layers are the same"),
         ("isa fma3\n", "", "is it cut off"),
         ("vlen 0\n", "vlen 00\n", "line 3: expected a whole number from 0 to 65536, got 'vlen 00'"),
         ("vlen 0\n", "vlen -1\n", "line 3: expected a whole number"),
@@ -114,15 +181,15 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         ("unit_ps 27.5", "unit_ps 0", "line 7: expected a number above 0"),
         ("unit_ps 27.5", "unit_ps 1e99", "line 7: expected a number from 0"),
         ("unit_ps 27.5", "unit_ps " + "1" * 4000, "line 7: expected a number"),
-        ("cost min_speedup 1.1", "cost min_speedup", "line 8: expected a value"),
-        ("cost min_speedup 1.1", "cost min_speedup -1", "line 8: expected a number"),
-        ("cost min_speedup 1.1", "cost ../x 1", "line 8: expected a name"),
-        ("cost min_speedup 1.1", "isa fma3", "line 8: expected a cost, a layer or the end"),
+        ("cost f32 min_speedup 1.1", "cost f32 min_speedup", "line 8: expected a value"),
+        ("cost f32 min_speedup 1.1", "cost f32 min_speedup -1", "line 8: expected a number"),
+        ("cost f32 min_speedup 1.1", "cost f32 ../x 1", "line 8: expected a name"),
+        ("cost f32 min_speedup 1.1", "isa fma3", "line 8: expected a cost, a layer or the end"),
         ("dense=4000.5", "dense=4000.5 dense=1", "line 10: expected NAME=NANOSECONDS"),
         ("dense=4000.5", "dense=inf", "line 10: expected a number"),
         ("dense=4000.5", "dense", "line 10: expected NAME=NANOSECONDS"),
-        ("layer 1 56", "layer 0 56", "line 10: expected a whole number from 1"),
-        ("layer 1 56", "layer 99999999999 56", "line 10: expected a whole number"),
+        ("layer f32 1 56", "layer f32 0 56", "line 10: expected a whole number from 1"),
+        ("layer f32 1 56", "layer f32 99999999999 56", "line 10: expected a whole number"),
         ("0.2500 0.2500 0.2525", "0.2500 0.2500 1.2525", "line 10: expected a number from 0 to 1"),
         ("0.2500 0.2500 0.2525", "1.0000 1.0000 1.0000", "two of its layers are the same"),
         ("\n", "\r\n", "expected the first line"),
@@ -182,6 +249,6 @@ def test_a_damaged_table_in_a_model(tmp_path: Path) -> None:
     model = small_model(tmp_path / "m.tflite")
     embed(model, TABLE)
     content = model.read_bytes()
-    model.write_bytes(content.replace(b"nmpack-tuning 1", b"nmpack-tuning 9"))
+    model.write_bytes(content.replace(b"nmpack-tuning 2", b"nmpack-tuning 9"))
     with pytest.raises(TableError, match="metadata nmpack_tuning: not a usable tuning table"):
         embedded(model)

@@ -21,7 +21,7 @@ from nmpack.tune.session import Command, Session, explain_end
 from nmpack.tune.shapes import Layer, Setting
 
 MACHINE = Machine(
-    1, "x86_64", "Some CPU", "fma3", 0, (32768, 524288), 2, "0123456789abcdef", "clang 19", ("f32",)
+    2, "x86_64", "Some CPU", "fma3", 0, (32768, 524288), 2, "0123456789abcdef", "clang 19", ("f32",)
 )
 LAYER = Layer(1, 56, 56, 1, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0.25, 32)
 DEFINITION = Definition(

@@ -14,14 +14,20 @@
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
 #include "xnnpack/config.h"
+#include "xnnpack/log.h"
 #include "xnnpack/math.h"
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-layer.h"
 #include "xnnpack/operator-utils.h"
 
-enum xnn_status xnn_get_nm_costs(struct xnn_nm_costs* costs)
+enum xnn_status xnn_get_nm_costs(enum xnn_datatype datatype, struct xnn_nm_costs* costs)
 {
-  *costs = *xnn_init_nm_costs();
+  const struct xnn_nm_datatype* type = xnn_find_nm_datatype(datatype);
+  if (type == NULL) {
+    xnn_log_error("failed to get costs of data type %d: N:M operators do not support it", (int) datatype);
+    return xnn_status_invalid_parameter;
+  }
+  *costs = *type->init_costs();
   return xnn_status_success;
 }
 

@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// Records of measured times, and the layers that they are of.
+// Element types by name, records of measured times, and the layers that they are of.
 
 #include <math.h>
 #include <stdbool.h>
@@ -24,8 +24,51 @@
 #define MAX_NANOSECONDS 1.0e15f
 #define DENSITY_TOLERANCE 0.02f
 
+// What else is known of each is in xnn_find_nm_datatype.
+static const struct {
+  const char* name;
+  enum xnn_datatype datatype;
+} types[XNN_NUM_NM_TYPES] = {
+  {"f32", xnn_datatype_fp32},
+  {"qs8", xnn_datatype_qint8},
+};
+
+size_t xnn_find_nm_type(enum xnn_datatype datatype)
+{
+  size_t type = XNN_NUM_NM_TYPES - 1;
+  while (type != 0 && types[type].datatype != datatype) {
+    type--;
+  }
+  return type;
+}
+
+void xnn_init_nm_type_costs(struct xnn_nm_costs costs[XNN_NUM_NM_TYPES])
+{
+  for (size_t type = 0; type < XNN_NUM_NM_TYPES; type++) {
+    costs[type] = *xnn_find_nm_datatype(types[type].datatype)->init_costs();
+  }
+}
+
+enum xnn_datatype xnn_get_nm_datatype(const char* name)
+{
+  for (size_t type = 0; type < XNN_NUM_NM_TYPES; type++) {
+    if (strcmp(name, types[type].name) == 0) {
+      return types[type].datatype;
+    }
+  }
+  return xnn_datatype_invalid;
+}
+
+const char* xnn_get_nm_datatype_name(size_t index)
+{
+  return index < XNN_NUM_NM_TYPES ? types[index].name : NULL;
+}
+
 bool xnn_is_nm_record(const struct xnn_nm_record* record)
 {
+  if (xnn_find_nm_datatype(record->datatype) == NULL) {
+    return false;
+  }
   const float densities[3] = {record->element_density, record->column_density_8, record->column_density_32};
   for (size_t i = 0; i < 3; i++) {
     if (!(densities[i] >= 0.0f && densities[i] <= 1.0f)) {
@@ -36,9 +79,10 @@ bool xnn_is_nm_record(const struct xnn_nm_record* record)
     memchr(record->candidate, '\0', sizeof(record->candidate)) != NULL;
 }
 
-static bool has_shape(const struct xnn_nm_record* record, const struct xnn_nm_layer* layer)
+// Whether a record is of a layer, whatever its zeros are.
+static bool is_of(const struct xnn_nm_record* record, const struct xnn_nm_layer* layer)
 {
-  return record->batch_size == layer->batch_size && record->input_height == layer->input_height &&
+  return record->datatype == layer->datatype->datatype && record->batch_size == layer->batch_size && record->input_height == layer->input_height &&
     record->input_width == layer->input_width && record->output_height == layer->output_height &&
     record->output_width == layer->output_width && record->groups == layer->groups &&
     record->group_input_channels == layer->group_input_channels &&
@@ -134,7 +178,7 @@ void xnn_find_nm_records(
   float nearest = DENSITY_TOLERANCE;
   bool any_records = false;
   for (size_t i = 0; i < records->num_records && pixels != 0.0; i++) {
-    if (!has_shape(&records->records[i], layer)) {
+    if (!is_of(&records->records[i], layer)) {
       continue;
     }
     if (densities[0] < 0.0f && xnn_get_nm_densities(layer, zeros, densities) != xnn_status_success) {
@@ -152,7 +196,7 @@ void xnn_find_nm_records(
   list_names(layer, &names);
   for (size_t i = 0; i < records->num_records; i++) {
     const struct xnn_nm_record* record = &records->records[i];
-    if (!has_shape(record, layer) || get_distance(record, densities) > nearest) {
+    if (!is_of(record, layer) || get_distance(record, densities) > nearest) {
       continue;
     }
     const struct xnn_nm_candidate* candidate = find_candidate(&names, record->candidate);

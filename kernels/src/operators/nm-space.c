@@ -3,9 +3,10 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// Which ways there are to run a layer.
+// Which ways there are to run a layer, and running it.
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +21,9 @@
 #include "xnnpack/nm-space.h"
 #include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
+#include "xnnpack/operator-type.h"
+#include "xnnpack/operator.h"
+#include "pthreadpool.h"
 
 static size_t list_nhwc(const struct xnn_nm_layer* layer, struct xnn_nm_candidate* candidates)
 {
@@ -87,7 +91,7 @@ enum xnn_status xnn_predict_nm_candidate(
   const struct xnn_nm_candidate* candidate,
   float* cost)
 {
-  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
+  const struct xnn_nm_costs* costs = layer->datatype->init_costs();
   switch (candidate->kind) {
     case xnn_nm_candidate_dense:
       *cost = (float) xnn_predict_dense(layer, costs);
@@ -110,22 +114,43 @@ enum xnn_status xnn_predict_nm_candidate(
   return xnn_status_invalid_parameter;
 }
 
-enum xnn_status xnn_create_nm_candidate(
-  const struct xnn_nm_layer* layer,
-  const struct xnn_nm_zeros* zeros,
-  const struct xnn_nm_candidate* candidate,
-  xnn_operator_t* convolution_op_out)
+/*** Operators ***/
+
+// XNNPACK has functions for each type.
+static enum xnn_status create_dense(const struct xnn_nm_layer* layer, xnn_operator_t* convolution_op_out)
 {
-  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
-  enum xnn_status status = xnn_status_invalid_parameter;
-  switch (candidate->kind) {
-    case xnn_nm_candidate_dense:
+  switch (layer->datatype->datatype) {
+    case xnn_datatype_fp32:
       return xnn_create_convolution2d_nhwc_f32(
         layer->padding_top, layer->padding_right, layer->padding_bottom, layer->padding_left, layer->kernel_height,
         layer->kernel_width, layer->stride_height, layer->stride_width, layer->dilation_height, layer->dilation_width,
         layer->groups, layer->group_input_channels, layer->group_output_channels, layer->input_channel_stride,
         layer->output_channel_stride, layer->filter.data, layer->bias, layer->output_min, layer->output_max,
         layer->flags, /*code_cache=*/NULL, /*weights_cache=*/NULL, convolution_op_out);
+    case xnn_datatype_qint8:
+      return xnn_create_convolution2d_nhwc_qs8_qc8w(
+        layer->padding_top, layer->padding_right, layer->padding_bottom, layer->padding_left, layer->kernel_height,
+        layer->kernel_width, layer->stride_height, layer->stride_width, layer->dilation_height, layer->dilation_width,
+        layer->groups, layer->group_input_channels, layer->group_output_channels, layer->input_channel_stride,
+        layer->output_channel_stride, layer->input_zero_point, layer->input_scale, layer->filter_scale,
+        layer->filter.data, layer->bias, layer->output_zero_point, layer->output_scale, (int8_t) layer->output_min,
+        (int8_t) layer->output_max, layer->flags, /*code_cache=*/NULL, /*weights_cache=*/NULL, convolution_op_out);
+    default:
+      return xnn_status_unsupported_parameter;
+  }
+}
+
+enum xnn_status xnn_create_nm_candidate(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nm_candidate* candidate,
+  xnn_operator_t* convolution_op_out)
+{
+  const struct xnn_nm_costs* costs = layer->datatype->init_costs();
+  enum xnn_status status = xnn_status_invalid_parameter;
+  switch (candidate->kind) {
+    case xnn_nm_candidate_dense:
+      return create_dense(layer, convolution_op_out);
     case xnn_nm_candidate_nhwc: {
       struct xnn_nmconv_analysis analysis;
       status = xnn_analyze_nmconv(layer, zeros, costs, /*tile_height=*/0, candidate, &analysis);
@@ -147,4 +172,45 @@ enum xnn_status xnn_create_nm_candidate(
     }
   }
   return status;
+}
+
+enum xnn_status xnn_reshape_nm_candidate(
+  const struct xnn_nm_layer* layer,
+  xnn_operator_t convolution_op,
+  size_t* workspace_size,
+  size_t* workspace_alignment,
+  pthreadpool_t threadpool)
+{
+  size_t height, width;
+  const enum xnn_operator_type type = convolution_op->type;
+  if (type == layer->datatype->cnhw_operator) {
+    return xnn_reshape_nm_cnhw(
+      convolution_op, type, layer->batch_size, layer->input_height, layer->input_width, workspace_size,
+      workspace_alignment, &height, &width, threadpool);
+  }
+  const bool is_quantized = type == xnn_operator_type_convolution_nhwc_qc8;
+  const bool is_nm = type == layer->datatype->nhwc_operator;
+  return (is_nm ? xnn_reshape_convolution2d_nm_nhwc_f32 :
+          is_quantized ? xnn_reshape_convolution2d_nhwc_qs8_qc8w : xnn_reshape_convolution2d_nhwc_f32)(
+    convolution_op, layer->batch_size, layer->input_height, layer->input_width, workspace_size, workspace_alignment,
+    &height, &width, threadpool);
+}
+
+enum xnn_status xnn_setup_nm_candidate(
+  const struct xnn_nm_layer* layer,
+  xnn_operator_t convolution_op,
+  void* workspace,
+  const void* input,
+  void* output)
+{
+  const enum xnn_operator_type type = convolution_op->type;
+  if (type == layer->datatype->cnhw_operator) {
+    return xnn_setup_nm_cnhw(convolution_op, type, workspace, input, /*residual=*/NULL, output);
+  }
+  if (type == layer->datatype->nhwc_operator) {
+    return xnn_setup_convolution2d_nm_nhwc_f32(convolution_op, workspace, input, /*residual=*/NULL, output);
+  }
+  return type == xnn_operator_type_convolution_nhwc_qc8 ?
+    xnn_setup_convolution2d_nhwc_qs8_qc8w(convolution_op, workspace, input, output) :
+    xnn_setup_convolution2d_nhwc_f32(convolution_op, workspace, input, output);
 }

@@ -71,9 +71,7 @@ struct xnn_nm_plan* xnn_get_nm_plan(xnn_subgraph_t subgraph)
       xnn_log_error("failed to allocate %zu bytes for the choice of operators", sizeof(struct xnn_nm_plan));
       return NULL;
     }
-    subgraph->nm_plan->costs = *xnn_init_nm_costs();
-    subgraph->nm_plan->f16_costs = *xnn_init_f16_nm_costs();
-    subgraph->nm_plan->qs8_costs = *xnn_init_qs8_nm_costs();
+    xnn_init_nm_type_costs(subgraph->nm_plan->costs);
   }
   return subgraph->nm_plan;
 }
@@ -98,10 +96,18 @@ void xnn_delete_nm_plan(struct xnn_nm_plan* plan)
   }
 }
 
-enum xnn_status xnn_subgraph_set_nm_costs(xnn_subgraph_t subgraph, const struct xnn_nm_costs* costs)
+enum xnn_status xnn_subgraph_set_nm_costs(
+  xnn_subgraph_t subgraph,
+  enum xnn_datatype datatype,
+  const struct xnn_nm_costs* costs)
 {
+  struct xnn_nm_costs default_costs;
+  const enum xnn_status status = xnn_get_nm_costs(datatype, &default_costs);
+  if (status != xnn_status_success) {
+    return status;
+  }
   if (costs == NULL) {
-    costs = xnn_init_nm_costs();
+    costs = &default_costs;
   }
   const float* numbers = (const float*) costs;
   for (size_t i = 0; i < sizeof(*costs) / sizeof(float); i++) {
@@ -114,7 +120,7 @@ enum xnn_status xnn_subgraph_set_nm_costs(xnn_subgraph_t subgraph, const struct 
   if (plan == NULL) {
     return xnn_status_out_of_memory;
   }
-  plan->costs = *costs;
+  plan->costs[xnn_find_nm_type(datatype)] = *costs;
   return xnn_status_success;
 }
 
@@ -132,7 +138,7 @@ enum xnn_status xnn_subgraph_set_nm_records(
   }
   for (size_t i = 0; i < num_records; i++) {
     if (!xnn_is_nm_record(&records[i])) {
-      xnn_log_error("failed to set records: a number of record %zu is out of its range, or its name has no end", i);
+      xnn_log_error("failed to set records: the type or a number of record %zu is out of its range, or its name has no end", i);
       return xnn_status_invalid_parameter;
     }
   }
@@ -216,9 +222,7 @@ static enum xnn_status examine(struct xnn_nm_choice* choice, const struct xnn_nm
   if (status != xnn_status_success) {
     return status;
   }
-  if (layer->datatype == &xnn_nm_f32) {
-    xnn_find_nm_records(choice->records, layer, &choice->zeros, choice->measured);
-  }
+  xnn_find_nm_records(choice->records, layer, &choice->zeros, choice->measured);
   choice->dense_cost = (float) xnn_predict_dense(layer, costs);
   status = examine_nhwc(choice, layer);
   if (status != xnn_status_success) {
@@ -423,7 +427,9 @@ void xnn_describe_nm_choice(
     } else if (choice->cnhw.config != NULL) {
       // It stayed where there is no N:M operator of its type.
       describe_cnhw(choice, weights, info);
-      if (choice->reason == xnn_nm_reason_too_dense && info->predicted_speedup >= choice->costs->min_speedup) {
+      if (choice->reason == xnn_nm_reason_too_dense && are_measured(choice, xnn_nm_candidate_cnhw)) {
+        info->reason = choice->dense_cost < choice->cnhw.cost ? xnn_nm_reason_measured_slower : xnn_nm_reason_too_small;
+      } else if (choice->reason == xnn_nm_reason_too_dense && info->predicted_speedup >= choice->costs->min_speedup) {
         info->reason = xnn_nm_reason_too_small;
       }
     }

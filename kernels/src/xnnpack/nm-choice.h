@@ -55,10 +55,8 @@ struct xnn_nm_choice {
 
 // All choices for a graph, which owns it.
 struct xnn_nm_plan {
-  // Predictions follow from these: of f32 layers and all that is of no type, of f16 layers, and of quantized ones.
-  struct xnn_nm_costs costs;
-  struct xnn_nm_costs f16_costs;
-  struct xnn_nm_costs qs8_costs;
+  // Predictions follow from these, by element type.
+  struct xnn_nm_costs costs[XNN_NUM_NM_TYPES];
   struct xnn_nm_records records;
   struct xnn_nm_choice* choices;
   size_t num_choices;
@@ -67,12 +65,12 @@ struct xnn_nm_plan {
 // The plan of a graph, with this hardware's costs if it is new; or NULL where memory is short.
 XNN_INTERNAL struct xnn_nm_plan* xnn_get_nm_plan(xnn_subgraph_t subgraph);
 
-// The costs of an element type.
+// The costs of an element type; those of f32 for all that is of none.
 XNN_INLINE static const struct xnn_nm_costs* xnn_get_nm_plan_costs(
     const struct xnn_nm_plan* plan,
     enum xnn_datatype datatype)
 {
-  return datatype == xnn_datatype_qint8 ? &plan->qs8_costs : datatype == xnn_datatype_fp16 ? &plan->f16_costs : &plan->costs;
+  return &plan->costs[xnn_find_nm_type(datatype)];
 }
 
 // Deletes the plan, if there is any.

@@ -21,6 +21,15 @@
 extern "C" {
 #endif
 
+// Element types that layers may have: each has costs and records of its own.
+#define XNN_NUM_NM_TYPES 2
+
+// The number of an element type of images; 0, that of f32, where N:M operators do not support it.
+XNN_INTERNAL size_t xnn_find_nm_type(enum xnn_datatype datatype);
+
+// Stores this hardware's costs of each type.
+XNN_INTERNAL void xnn_init_nm_type_costs(struct xnn_nm_costs costs[XNN_NUM_NM_TYPES]);
+
 struct xnn_nm_records {
   // Owned; NULL if there are none.
   struct xnn_nm_record* records;
@@ -52,7 +61,8 @@ XNN_INTERNAL void xnn_find_nm_records(
     const struct xnn_nm_zeros* zeros,
     struct xnn_nm_measured measured[XNN_NUM_NM_CANDIDATE_KINDS]);
 
-// Whether all numbers of a record are in their ranges, and its candidate's name has an end.
+// Whether N:M operators support the type of a record, all its numbers are in their ranges, and its candidate's name has an
+// end.
 XNN_INTERNAL bool xnn_is_nm_record(const struct xnn_nm_record* record);
 
 #ifdef __cplusplus

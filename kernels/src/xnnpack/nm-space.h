@@ -15,6 +15,7 @@
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
 #include "xnnpack/nm-layer.h"
+#include "pthreadpool.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -72,6 +73,21 @@ XNN_INTERNAL enum xnn_status xnn_create_nm_candidate(
     const struct xnn_nm_zeros* zeros,
     const struct xnn_nm_candidate* candidate,
     xnn_operator_t* convolution_op_out);
+
+// Prepares such an operator for the layer's images.
+XNN_INTERNAL enum xnn_status xnn_reshape_nm_candidate(
+    const struct xnn_nm_layer* layer,
+    xnn_operator_t convolution_op,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    pthreadpool_t threadpool);
+
+XNN_INTERNAL enum xnn_status xnn_setup_nm_candidate(
+    const struct xnn_nm_layer* layer,
+    xnn_operator_t convolution_op,
+    void* workspace,
+    const void* input,
+    void* output);
 
 #ifdef __cplusplus
 }  // extern "C"

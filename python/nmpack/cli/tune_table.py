@@ -21,7 +21,8 @@ def tune_table(report: TuneReport, skipped: Mapping[str, str]) -> Table:
     unit = report.results[0].unit if report.results else TIME
     shown = {TIME: "ms", CYCLES: "X60 Mcycles"}.get(unit, "M instructions")
     table = new_table(
-        "layer", "kept", ">times", "default", f">{shown}", "best", f">{shown}", ">gain", ">n", "of",
+        "layer", "type", "kept", ">times", "default", f">{shown}", "best", f">{shown}", ">gain",
+        ">n", "of",
     )  # fmt: skip
     for result in report.results:
         table.add_row(*_row(result))
@@ -31,7 +32,7 @@ def tune_table(report: TuneReport, skipped: Mapping[str, str]) -> Table:
 
 def _row(result: Result) -> list[str]:
     layer = result.item.layer
-    row = [layer.label, layer.pattern, str(len(result.item.names))]
+    row = [layer.label, layer.dtype, layer.pattern, str(len(result.item.names))]
     decision = result.decision
     if decision is None or decision.default is None or decision.choice is None:
         return row

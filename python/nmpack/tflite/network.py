@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,27 @@ from nmpack.quiet import import_module, silenced
 from nmpack.tflite.builder import packed
 
 Array = npt.NDArray[Any]
-_TYPES = {np.dtype(np.float32): "FLOAT32", np.dtype(np.int32): "INT32"}
+_TYPES = {
+    np.dtype(np.float32): "FLOAT32",
+    np.dtype(np.int32): "INT32",
+    np.dtype(np.int8): "INT8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How numbers are quantized: ``real = scale * (stored - zero_point)``.
+
+    Attributes:
+        scale: one, or one for each index of the first axis.
+    """
+
+    scale: float | npt.NDArray[np.float32]
+    zero_point: int = 0
 
 
 class Network:
-    """A graph in the making, of float32 images in NHWC; tensors are numbers.
+    """A graph in the making, of images in NHWC; tensors are numbers.
 
     Raises:
         MissingError: ai-edge-litert, whose schema is used, is not installed.
@@ -36,11 +53,14 @@ class Network:
         """Return the shape of a tensor."""
         return tuple(self._graph.tensors[tensor].shape)
 
-    def tensor(self, shape: tuple[int, ...], values: Array | None = None) -> int:
-        """Add a tensor of float32; one with ``values``, float32 or int32, is a constant."""
+    def tensor(
+        self, shape: tuple[int, ...], values: Array | None = None, steps: Steps | None = None
+    ) -> int:
+        """Add a tensor of float32, or in ``steps`` of int8; one with ``values`` is a constant."""
         tensor = self._schema.TensorT()
         tensor.name, tensor.shape = f"t{len(self._graph.tensors)}", list(shape)
-        kind = np.dtype(np.float32) if values is None else values.dtype
+        image = np.dtype(np.float32 if steps is None else np.int8)
+        kind = image if values is None else values.dtype
         tensor.type = getattr(self._schema.TensorType, _TYPES[kind])
         tensor.buffer = 0
         if values is not None:
@@ -48,6 +68,12 @@ class Network:
             buffer.data = values.reshape(-1).view(np.uint8)
             tensor.buffer = len(self._model.buffers)
             self._model.buffers.append(buffer)
+        if steps is not None:
+            scales = np.atleast_1d(np.asarray(steps.scale, np.float32))
+            tensor.quantization = self._schema.QuantizationParametersT()
+            tensor.quantization.scale = scales
+            tensor.quantization.zeroPoint = np.full(len(scales), steps.zero_point)
+            tensor.quantization.quantizedDimension = 0
         self._graph.tensors.append(tensor)
         return len(self._graph.tensors) - 1
 
@@ -64,20 +90,47 @@ class Network:
         *,
         relu: bool = False,
         valid: bool = False,
+        steps: Steps | None = None,
     ) -> int:
-        """Add a convolution with SAME padding, or with none; weights are OHWI."""
+        """Add a convolution with SAME padding, or with none; weights are OHWI.
+
+        With ``steps`` of its output it is of int8, as ``x`` is: weights in steps of their own for
+        each output channel.
+        """
         options = self._schema.Conv2DOptionsT()
         options.dilationHFactor = options.dilationWFactor = 1
-        operands = [x, self.constant(weights), self.constant(bias)]
+        constants = (
+            [self.constant(weights), self.constant(bias)]
+            if steps is None
+            else self._quantized(x, weights, bias)
+        )
         lost = weights.shape[1] - 1 if valid else 0
-        return self._windows("CONV_2D", operands, len(weights), options, stride, lost, relu=relu)
+        return self._windows(
+            "CONV_2D", [x, *constants], len(weights), options, stride, lost, relu=relu, steps=steps
+        )
+
+    def _quantized(self, x: int, weights: Array, bias: Array) -> list[int]:
+        """Add weights and biases in steps."""
+        largest = np.abs(weights.reshape(len(weights), -1)).max(axis=1)
+        scales = (np.maximum(largest, 1e-6) / 127.0).astype(np.float32)
+        stored = np.rint(weights / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+        sums = scales * self._graph.tensors[x].quantization.scale[0]
+        biases = np.rint(bias / sums).astype(np.int32)
+        return [
+            self.tensor(stored.shape, stored, Steps(scales)),
+            self.tensor(biases.shape, biases, Steps(sums)),
+        ]
 
     def pad(self, x: int, pixels: int) -> int:
         """Add ``pixels`` zeros on every side of an image."""
         batch, height, width, channels = self.shape(x)
         sides = np.array([[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]], np.int32)
         shape = (batch, height + 2 * pixels, width + 2 * pixels, channels)
-        return self._operator("PAD", [x, self.constant(sides)], shape, self._schema.PadOptionsT())
+        stored = self._graph.tensors[x].quantization
+        steps = None if stored is None else Steps(stored.scale[0], int(stored.zeroPoint[0]))
+        return self._operator(
+            "PAD", [x, self.constant(sides)], shape, self._schema.PadOptionsT(), steps
+        )
 
     def max_pool(self, x: int, size: int, stride: int) -> int:
         """Add the maximum of ``size`` x ``size`` pixels with SAME padding."""
@@ -114,7 +167,7 @@ class Network:
 
     def _windows(
         self, name: str, operands: list[int], channels: int, options: Any, stride: int,
-        lost: int, *, relu: bool,
+        lost: int, *, relu: bool, steps: Steps | None = None,
     ) -> int:  # fmt: skip
         batch, height, width, _ = self.shape(operands[0])
         options.padding = self._schema.Padding.VALID if lost else self._schema.Padding.SAME
@@ -122,14 +175,15 @@ class Network:
         options.fusedActivationFunction = self._activation(relu=relu)
         height, width = height - lost, width - lost
         shape = (batch, -(-height // stride), -(-width // stride), channels)
-        return self._operator(name, operands, shape, options)
+        return self._operator(name, operands, shape, options, steps)
 
     def _operator(
-        self, name: str, operands: list[int], shape: tuple[int, ...], options: Any
-    ) -> int:
+        self, name: str, operands: list[int], shape: tuple[int, ...], options: Any,
+        steps: Steps | None = None,
+    ) -> int:  # fmt: skip
         operator = self._schema.OperatorT()
         operator.opcodeIndex = self._code(name)
-        operator.inputs, operator.outputs = operands, [self.tensor(shape)]
+        operator.inputs, operator.outputs = operands, [self.tensor(shape, steps=steps)]
         kind = type(options).__name__.removesuffix("T")
         operator.builtinOptionsType = getattr(self._schema.BuiltinOptions, kind)
         operator.builtinOptions = options

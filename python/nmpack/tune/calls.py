@@ -179,4 +179,4 @@ def _layer(
         *image, weights.groups, inputs, outputs // weights.groups, kernel_height, kernel_width,
         *stride, *dilation, *padding,
     )  # fmt: skip
-    return Layer(*map(int, sizes))
+    return Layer(*map(int, sizes))  # type: ignore[arg-type]

@@ -118,9 +118,7 @@ def read_trial(value: object) -> tuple[Trial, Origin]:
 
 def _read_layer(row: dict[str, Any]) -> tuple[Layer, Setting]:
     require_keys(row, {item.name for kind in (Layer, Setting) for item in fields(kind)})
-    setting = Setting(
-        whole(row, "threads", 1, 65536), text(row, "dtype"), whole(row, "evict"), whole(row, "seed")
-    )
+    setting = Setting(whole(row, "threads", 1, 65536), whole(row, "evict"), whole(row, "seed"))
     shape = {item.name: row[item.name] for item in fields(Layer)}
     shape["density"] = number(shape["density"], "'density'")
     try:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmpack.element_types import DTYPES, F32, QS8, ElementType, type_of
 from nmpack.errors import ModelError, NmpackError
 from nmpack.sparsity.detection import detect_pattern
 from nmpack.sparsity.mask import column_density, used_columns
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import ConvolutionInfo, Operator, Subgraph
+from nmpack.tflite.model import ConvolutionInfo, Operator, Subgraph, TensorInfo
 from nmpack.tflite.names import short_names
 from nmpack.tflite.operator_codes import operator_code
 from nmpack.tune.shapes import Layer
@@ -93,9 +94,8 @@ def _layer(
     pads: Mapping[int, tuple[int, tuple[int, int, int, int]]],
 ) -> tuple[Layer, tuple[float, float, float]]:
     """Return a convolution's shape with its pattern, and its densities."""
-    if item.weights is None or item.weights.dtype != "float32":
-        raise ModelError("only stored float32 weights are tuned")
     operator = graph.operators[item.node]
+    kind = _type(graph, item, operator)
     source, padding = operator.inputs[0], _NO_PADDING
     options = operator.options_of("Conv2DOptions")
     same = options is None or options.padding == "SAME"
@@ -106,18 +106,45 @@ def _layer(
         raise ModelError("the size of its images is not fixed")
     if same:
         padding = same_padding(shape[1:3], item.shape[1:3], item.stride, item.dilation)
+    assert item.weights is not None
     weights = file.array(item.weights)
-    density, tile, block = _pattern(weights, item.groups)
+    density, tile, block = _pattern(weights, item.groups, rounded=kind is not F32)
     sizes = (
         *shape[:3], item.groups, item.shape[3], item.shape[0] // item.groups, *item.shape[1:3],
         *item.stride, *item.dilation, *padding,
     )  # fmt: skip
-    layer = Layer(*sizes, density, tile, block)  # type: ignore[call-arg]
+    layer = Layer(*sizes, density, tile, block, kind.name)  # type: ignore[arg-type,call-arg]
     if item.output.shape[1:3] != (layer.output_height, layer.output_width):
         raise ModelError(f"its images of {item.output.shape} do not follow from its padding")
     elements = float(np.count_nonzero(weights)) / weights.size
     by_8, by_32 = (column_density(weights, size, groups=item.groups) for size in (8, 32))
     return layer, (elements, by_8, by_32)
+
+
+def _type(graph: Subgraph, item: ConvolutionInfo, operator: Operator) -> ElementType:
+    """Return the type of a layer that N:M operators support.
+
+    Raises:
+        ModelError: they do not.
+    """
+    weights = item.weights
+    kind = type_of(weights.dtype) if weights is not None else None
+    images = {graph.tensors[index].dtype for index in (operator.inputs[0], operator.outputs[0])}
+    if weights is None or kind is None or images != {kind.dtype}:
+        raise ModelError(
+            f"only stored weights of {' or '.join(DTYPES)} on images of the same type are tuned"
+        )
+    if kind is QS8 and not _is_symmetric(weights, item.shape[0]):
+        raise ModelError("only int8 weights with a scale for each output channel are tuned")
+    return kind
+
+
+def _is_symmetric(weights: TensorInfo, channels: int) -> bool:
+    """Return whether a filter has a scale for each output channel, and no zero points."""
+    found = weights.quantization
+    if found is None or found.zero_point.any():
+        return False
+    return len(found.scale) == channels and found.dimension == 0
 
 
 def same_padding(
@@ -155,6 +182,9 @@ def _zeros_around(
     file: TFLiteFile, graph: Subgraph, operator: Operator
 ) -> tuple[int, int, int, int] | None:
     """Return the padding of an image with zeros, None where an operator does something else."""
+    padded = graph.tensors[operator.outputs[0]]
+    if padded.dtype != F32.dtype and not _pads_alike(operator, padded):
+        return None
     constants: list[npt.NDArray[Any]] = []
     # Whatever else is no such padding, and may be large.
     shapes = [graph.tensors[index].shape for index in operator.inputs[1:] if index >= 0]
@@ -174,9 +204,23 @@ def _zeros_around(
     return top, right, bottom, left
 
 
-def _pattern(weights: npt.NDArray[Any], groups: int) -> tuple[float, int, int]:
-    """Return density, tile and block of a filter; scattered zeros count for each row alone."""
-    fit = detect_pattern(weights, groups=groups)
+def _pads_alike(operator: Operator, padded: TensorInfo) -> bool:
+    """Return whether XNNPACK sees that what is quantized is padded with its zero point.
+
+    It compares bytes with and without a sign, so that it does not where that is negative.
+    """
+    found = padded.quantization
+    return operator.code == _PADS[0] and found is not None and bool((found.zero_point >= 0).all())
+
+
+def _pattern(
+    weights: npt.NDArray[Any], groups: int, *, rounded: bool = False
+) -> tuple[float, int, int]:
+    """Return density, tile and block of a filter; scattered zeros count for each row alone.
+
+    ``rounded`` weights have some zeros that are no part of a pattern.
+    """
+    fit = detect_pattern(weights, groups=groups, rounded=rounded)
     if fit.tile == 0:
         density = 1.0 if fit.element_density > 0.95 else round(fit.element_density, 3)
         return max(density, 0.001), 1, 1

@@ -16,7 +16,7 @@ from nmpack.checks import FormatError, items, number, require_keys, text, whole
 from nmpack.errors import NmpackError
 from nmpack.tune.shapes import Layer, Setting
 
-PROTOCOL = 1
+PROTOCOL = 2
 LAYOUTS = ("nhwc", "cnhw")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _HASH = re.compile(r"[0-9a-f]{16}")
@@ -107,7 +107,7 @@ class Definition:
 def layer_command(name: str, layer: Layer, setting: Setting) -> str:
     """Return the command that defines a layer."""
     values = layer.to_dict() | {"seed": setting.seed, "threads": setting.threads}
-    return f"layer {name} " + " ".join(f"{key}={value!r}" for key, value in values.items())
+    return f"layer {name} " + " ".join(f"{key}={value}" for key, value in values.items())
 
 
 def run_command(name: str, candidate: str, count: int, evict: int = 0) -> str:

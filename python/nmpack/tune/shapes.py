@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from nmpack.element_types import F32, NAMES
 from nmpack.errors import NmpackError
 
 LARGEST = 2**31 - 1
@@ -19,6 +20,7 @@ class Layer:
     Attributes:
         density: share of the columns that each tile of ``tile`` output channels keeps, in runs of
             ``block`` consecutive input channels; 1 where nothing is pruned.
+        dtype: name of the type of its elements, of :mod:`nmpack.element_types`.
     """
 
     batch: int
@@ -40,6 +42,7 @@ class Layer:
     density: float = 1.0
     tile: int = 1
     block: int = 1
+    dtype: str = F32.name
 
     def __post_init__(self) -> None:
         """Check every number, and that there is an output.
@@ -49,6 +52,12 @@ class Layer:
         """
         for item in fields(self):
             value = getattr(self, item.name)
+            if item.name == "dtype":
+                if value not in NAMES:
+                    raise NmpackError(
+                        f"a layer's dtype is one of {', '.join(NAMES)}, got {value!r:.80}"
+                    )
+                continue
             if item.name == "density":
                 if not isinstance(value, float) or not 0.0 < value <= 1.0:
                     raise NmpackError(f"a layer's density is above 0 and at most 1, got {value!r}")
@@ -116,13 +125,11 @@ class Setting:
 
     Attributes:
         threads: that share its work.
-        dtype: of its elements.
         evict: bytes of other memory that are walked through before each run.
         seed: of the filter's numbers and of its pattern.
     """
 
     threads: int = 1
-    dtype: str = "f32"
     evict: int = 0
     seed: int = 1
 

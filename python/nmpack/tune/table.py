@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from nmpack.element_types import F32, NAMES
 from nmpack.errors import NmpackError
 from nmpack.files import written_whole
 from nmpack.tflite.names import printable
 from nmpack.tune.shapes import Layer
 
 MOST_BYTES = 1 << 20
-_FIRST = "nmpack-tuning 1"
+_FIRST = "nmpack-tuning 2"
+# All that it holds is of f32.
+_UNTYPED = "nmpack-tuning 1"
 _SIZES = 14
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,9}")
 _REAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,2})?")
@@ -47,11 +50,23 @@ class TableLayer:
             channels of a group, kernel, stride and dilation (height, width each).
         densities: of the elements, of the columns in tiles of 8, and of 32 output channels.
         times: nanoseconds by candidate, at least one.
+        dtype: name of its element type, of :mod:`nmpack.element_types`.
     """
 
     sizes: tuple[int, ...]
     densities: tuple[float, float, float]
     times: Mapping[str, float]
+    dtype: str = F32.name
+
+
+@dataclass(frozen=True, slots=True)
+class TableCost:
+    """A cost of an element type: its name, index where it is an array (else None), and values."""
+
+    name: str
+    index: int | None
+    values: tuple[float, ...]
+    dtype: str = F32.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +77,8 @@ class Table:
         isa, vlen, kernels, cpu: of the machine and the build; ``cpu`` may be ``any``.
         threads: that the layers were timed with.
         unit_ps: picoseconds of one unit of the default costs.
-        costs: name, index where it is an array (else None), and values.
         layers: in any order.
+        costs: that are not the default ones.
     """
 
     isa: str
@@ -73,7 +88,7 @@ class Table:
     threads: int
     unit_ps: float
     layers: tuple[TableLayer, ...]
-    costs: tuple[tuple[str, int | None, tuple[float, ...]], ...] = field(default=())
+    costs: tuple[TableCost, ...] = ()
 
 
 def table_sizes(layer: Layer) -> tuple[int, ...]:
@@ -101,11 +116,12 @@ def write_table(table: Table) -> bytes:
         f"threads {table.threads}",
         f"unit_ps {table.unit_ps:.6g}",
     ]
-    for name, index, values in table.costs:
-        numbers = " ".join(f"{value:.9g}" for value in values)
-        lines.append(f"cost {name} {'' if index is None else f'{index} '}{numbers}")
+    for cost in table.costs:
+        index = () if cost.index is None else (str(cost.index),)
+        numbers = (f"{value:.9g}" for value in cost.values)
+        lines.append(" ".join(("cost", cost.dtype, cost.name, *index, *numbers)))
     for layer in table.layers:
-        words = [str(size) for size in layer.sizes]
+        words = [layer.dtype, *(str(size) for size in layer.sizes)]
         words += [f"{density:.4f}" for density in layer.densities]
         words += [f"{name}={ns:.1f}" for name, ns in layer.times.items()]
         lines.append("layer " + " ".join(words))
@@ -153,18 +169,20 @@ def _lines(content: bytes) -> list[str]:
     if not content.isascii():
         raise TableError("expected ASCII")
     lines = content.decode("ascii").split("\n")
-    if lines[0] != _FIRST:
+    if lines[0] not in (_FIRST, _UNTYPED):
         raise TableError(f"expected the first line '{_FIRST}', got '{printable(lines[0][:40])}'")
     if lines[-1] or len(lines) < 3 or lines[-2] != f"end {len(lines) - 2}":
         raise TableError(f"expected the last line 'end {max(len(lines) - 2, 1)}'; is it cut off?")
-    return lines[1:-2]
+    return lines[:-2]
 
 
 class _Reader:
     """Takes the lines apart, in their order."""
 
     def __init__(self, lines: list[str]) -> None:
-        self._lines, self._at = lines, 0
+        self._lines, self._at = lines, 1
+        # What stands in front of a row of an older table, in effect.
+        self._type = f"{F32.name} " if lines[0] == _UNTYPED else ""
 
     def table(self) -> Table:
         """Read all of it."""
@@ -174,11 +192,11 @@ class _Reader:
         cpu = self._one("cpu", _rest)
         threads = self._one("threads", lambda text: _whole(text, 1, 65536))
         unit_ps = self._one("unit_ps", lambda text: _positive(text, _LARGEST_COST))
-        costs = tuple(self._all("cost", _cost))
-        layers = tuple(self._all("layer", _layer))
+        costs = tuple(self._all("cost", lambda text: _cost(self._type + text)))
+        layers = tuple(self._all("layer", lambda text: _layer(self._type + text)))
         if self._at < len(self._lines):
             raise self._error("expected a cost, a layer or the end")
-        if len({(item.sizes, item.densities) for item in layers}) < len(layers):
+        if len({(item.dtype, item.sizes, item.densities) for item in layers}) < len(layers):
             raise TableError("two of its layers are the same")
         return Table(isa, vlen, kernels, cpu, threads, unit_ps, layers, costs)
 
@@ -202,7 +220,7 @@ class _Reader:
 
     def _error(self, what: str) -> TableError:
         got = self._lines[self._at] if self._at < len(self._lines) else "the end"
-        return TableError(f"line {self._at + 2}: {what}, got '{printable(got[:60])}'")
+        return TableError(f"line {self._at + 1}: {what}, got '{printable(got[:60])}'")
 
 
 def _match(kind: str, text: str) -> str:
@@ -235,21 +253,28 @@ def _positive(text: str, most: float) -> float:
     return value
 
 
-def _cost(text: str) -> tuple[str, int | None, tuple[float, ...]]:
-    name, *words = text.split(" ")
+def _type(text: str) -> str:
+    if text not in NAMES:
+        raise TableError(f"expected an element type, one of {', '.join(NAMES)}")
+    return text
+
+
+def _cost(text: str) -> TableCost:
+    dtype, _, rest = text.partition(" ")
+    name, *words = rest.split(" ")
+    _type(dtype)
     _match("cost", name)
     if not words:
         raise TableError("expected a value")
-    if len(words) == 1:
-        return name, None, (_real(words[0], _LARGEST_COST),)
-    values = tuple(_real(word, _LARGEST_COST) for word in words[1:])
-    return name, _whole(words[0], 0, 1023), values
+    index = _whole(words.pop(0), 0, 1023) if len(words) > 1 else None
+    return TableCost(name, index, tuple(_real(word, _LARGEST_COST) for word in words), dtype)
 
 
 def _layer(text: str) -> TableLayer:
-    words = text.split(" ")
+    dtype, *words = text.split(" ")
     if len(words) < _SIZES + 4:
-        raise TableError(f"expected {_SIZES} sizes, 3 densities and times of candidates")
+        raise TableError(f"expected a type, {_SIZES} sizes, 3 densities and times of candidates")
+    _type(dtype)
     sizes = tuple(_whole(word, 1, 2**31 - 1) for word in words[:_SIZES])
     by_1, by_8, by_32 = (_real(word, 1.0) for word in words[_SIZES : _SIZES + 3])
     times: dict[str, float] = {}
@@ -258,4 +283,4 @@ def _layer(text: str) -> TableLayer:
         if not equals or _match("candidate", name) in times:
             raise TableError("expected NAME=NANOSECONDS, each name once")
         times[name] = _positive(value, _LONGEST_TIME)
-    return TableLayer(sizes, (by_1, by_8, by_32), times)
+    return TableLayer(sizes, (by_1, by_8, by_32), times, dtype)

@@ -33,8 +33,10 @@ def table_of(report: TuneReport) -> Table:
             )
         if result.alike and (times := stated_times(result)):
             densities = tuple(round(value, 4) for value in result.item.densities)
-            sizes = table_sizes(result.item.layer)
-            layers.setdefault((sizes, densities), TableLayer(sizes, result.item.densities, times))
+            sizes, dtype = table_sizes(result.item.layer), result.item.layer.dtype
+            layers.setdefault(
+                (dtype, sizes, densities), TableLayer(sizes, result.item.densities, times, dtype)
+            )
     units = list(_units(report.results))
     if not units:
         raise NmpackError("nothing was timed: there is no table to write")
