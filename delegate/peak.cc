@@ -4,6 +4,9 @@
 #include <cstddef>
 
 #include <cpuinfo.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "profile.h"
 #include "pthreadpool.h"
@@ -43,7 +46,50 @@ NMPACK_CHAINS(Avx512, 64, __attribute__((target("avx512f"))))
 
 using Chains = double (*)(float, float, volatile float*);
 
-Chains Choose() {
+#if defined(__x86_64__)
+// The same with sums of products of bytes: `step` is an instruction, or two, that adds `products` of them.
+#define NMPACK_BYTE_CHAINS(name, features, vector, broadcast, products, step)                          \
+  __attribute__((target(features))) double name(float factor, float addend, volatile float* result) {  \
+    vector chains[kChains], a = broadcast(static_cast<int>(factor));                                   \
+    const vector b = broadcast(static_cast<int>(addend));                                              \
+    for (size_t c = 0; c < kChains; c++) chains[c] = a;                                                \
+    for (size_t i = 0; i < kSteps; i++) {                                                              \
+      _Pragma("GCC unroll 12") for (size_t c = 0; c < kChains; c++) {                                  \
+        /* A product that stays the same would be computed once. */                                    \
+        asm volatile("" : "+x"(a));                                                                    \
+        chains[c] = step;                                                                              \
+      }                                                                                                \
+    }                                                                                                  \
+    for (size_t c = 0; c < kChains; c++) asm volatile("" ::"x"(chains[c]));                            \
+    *result = 0.0f;                                                                                    \
+    return 2.0 * kSteps * kChains * products;                                                          \
+  }
+
+NMPACK_BYTE_CHAINS(Sse2Bytes, "sse2", __m128i, _mm_set1_epi32, 8, _mm_add_epi32(chains[c], _mm_madd_epi16(a, b)))
+NMPACK_BYTE_CHAINS(Avx2Bytes, "avx2", __m256i, _mm256_set1_epi32, 16,
+                   _mm256_add_epi32(chains[c], _mm256_madd_epi16(a, b)))
+NMPACK_BYTE_CHAINS(AvxVnniBytes, "avx2,avxvnni", __m256i, _mm256_set1_epi32, 32,
+                   _mm256_dpbusd_avx_epi32(chains[c], a, b))
+NMPACK_BYTE_CHAINS(Avx512Bytes, "avx512f,avx512bw", __m512i, _mm512_set1_epi32, 32,
+                   _mm512_add_epi32(chains[c], _mm512_madd_epi16(a, b)))
+NMPACK_BYTE_CHAINS(Avx512VnniBytes, "avx512f,avx512bw,avx512vnni", __m512i, _mm512_set1_epi32, 64,
+                   _mm512_dpbusd_epi32(chains[c], a, b))
+#undef NMPACK_BYTE_CHAINS
+#endif
+
+Chains ChooseBytes() {
+#if defined(__x86_64__)
+  if (cpuinfo_has_x86_avx512f() && cpuinfo_has_x86_avx512bw()) {
+    return cpuinfo_has_x86_avx512vnni() ? Avx512VnniBytes : Avx512Bytes;
+  }
+  if (cpuinfo_has_x86_avxvnni()) return AvxVnniBytes;
+  return cpuinfo_has_x86_avx2() ? Avx2Bytes : Sse2Bytes;
+#else
+  return nullptr;
+#endif
+}
+
+Chains ChooseFloats() {
 #if defined(__x86_64__)
   if (cpuinfo_has_x86_avx512f()) return Avx512;
   if (cpuinfo_has_x86_fma3()) return Fma;
@@ -52,16 +98,11 @@ Chains Choose() {
   return Baseline;
 }
 
-}  // namespace
-
-double MeasurePeak(pthreadpool* threads) {
-#if defined(__riscv)
-  return 0.0;
-#endif
+double Measure(pthreadpool* threads, Chains chains) {
   struct Work {
     Chains chains;
     double operations;
-  } work{Choose(), 0.0};
+  } work{chains, 0.0};
   const size_t num_threads = pthreadpool_get_threads_count(threads);
   double best = 0.0;
   for (int trial = 0; trial < kTrials; trial++) {
@@ -75,10 +116,22 @@ double MeasurePeak(pthreadpool* threads) {
           if (thread == 0) work->operations = operations;
         },
         &work, num_threads, /*flags=*/0);
-    const double gflops = work.operations * static_cast<double>(num_threads) / static_cast<double>(Nanoseconds() - start);
-    if (gflops > best) best = gflops;
+    const double billions =
+        work.operations * static_cast<double>(num_threads) / static_cast<double>(Nanoseconds() - start);
+    if (billions > best) best = billions;
   }
   return best;
+}
+
+}  // namespace
+
+std::map<std::string, double> MeasurePeaks(pthreadpool* threads) {
+  std::map<std::string, double> peaks;
+#if !defined(__riscv)
+  peaks["f32"] = Measure(threads, ChooseFloats());
+  if (const Chains bytes = ChooseBytes()) peaks["qs8"] = Measure(threads, bytes);
+#endif
+  return peaks;
 }
 
 }  // namespace nmpack

@@ -332,13 +332,13 @@ void Plugin::Keep(std::unique_ptr<const PartitionProfile> profile) {
 
 void Plugin::WriteProfiles(ThreadPool* threads) {
   const pthreadpool_t pool = threads->Get();
-  const double peak = MeasurePeak(pool);
+  const std::map<std::string, double> peaks = MeasurePeaks(pool);
   const Lock writing(Locks::Get().files);  // or another thread's older content might replace this
   std::string json;
   {
     const Lock lock(Locks::Get().delegates);
-    if (peak > 0.0) {
-      double& best = profiles_.peaks[threads->threads()];
+    for (const auto& [type, peak] : peaks) {
+      double& best = profiles_.peaks[{threads->threads(), type}];
       best = std::max(best, peak);
     }
     json = profiles_.ToJson();

@@ -86,7 +86,7 @@ void Profiles::Keep(std::unique_ptr<const PartitionProfile> profile) {
 
 std::string Profiles::ToJson() const {
   const auto peak = [](const auto& item) {
-    return "{\"threads\":" + std::to_string(item.first) +
+    return "{\"threads\":" + std::to_string(item.first.first) + ",\"type\":" + JsonString(item.first.second) +
            ",\"megaflops\":" + std::to_string(static_cast<uint64_t>(1e3 * item.second)) + '}';
   };
   return "{\"schema\":1,\"dropped\":" + std::to_string(num_dropped_) + ",\"peaks\":" + List(peaks, ",", peak) +

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "operators.h"
@@ -55,8 +56,9 @@ class Profiles {
   // Keeps a profile, unless nothing ran. What is beyond the first is counted.
   void Keep(std::unique_ptr<const PartitionProfile> profile);
 
-  // What all threads that ran can do at most, measured: GFLOP/s by number of threads. Not known: absent.
-  std::map<int, double> peaks;
+  // What all threads that ran can do at most, measured: billions of operations a second by number of threads and element
+  // type. Not known: absent.
+  std::map<std::pair<int, std::string>, double> peaks;
 
   std::string ToJson() const;
 

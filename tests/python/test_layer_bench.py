@@ -139,6 +139,34 @@ def test_layers_are_raced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "0 slower than built-in" in shown
 
 
+def test_layers_of_bytes_are_raced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "layers.json"
+    arguments = ["--type", "int8", "--layers", "2", "--seed", "5", "--rounds", "3"]
+    assert main(["bench-layers", *arguments, "--limit", "100", "--json", str(path)]) == 0
+    layers = json.loads(path.read_text(encoding="utf-8"))["layers"]
+    assert [item["layer"]["dtype"] for item in layers] == ["qs8", "qs8"]
+    # The same shapes and patterns as of floats.
+    assert [item["layer"] | {"dtype": "f32"} for item in layers] == [
+        layer.to_dict() for layer in draw_layers(2, 5)
+    ]
+    assert "qs8" in capsys.readouterr().out
+
+
+def test_a_layer_of_bytes_is_what_it_says(tmp_path: Path) -> None:
+    layer = Layer(5, 16, 20, 3, 2, density=0.5, tile=4, dtype="qs8")
+    path = tmp_path / "layer.tflite"
+    path.write_bytes(layer_file(layer, 1))
+    file = TFLiteFile(path)
+    (convolution,) = file.convolutions
+    assert convolution.weights is not None
+    assert convolution.weights.quantization is not None
+    weights = file.array(convolution.weights)
+    assert weights.dtype == np.int8
+    assert len(convolution.weights.quantization.scale) == 20
+    assert np.abs(weights.astype(int)).max(axis=(1, 2, 3)).tolist() == [127] * 20
+    assert column_density(weights, 4) == 0.5
+
+
 def test_a_slower_layer_fails_the_check(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

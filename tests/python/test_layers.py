@@ -15,11 +15,11 @@ PACKAGE = Path(nmpack.__file__).parent
 #: A room's name stands for a package or a single module. Rooms of one line do not know each other.
 ROOMS = (
     ("errors", "progress"),
-    ("files", "locations", "modes", "quiet", "refusals"),
+    ("element_types", "files", "locations", "modes", "quiet", "refusals"),
     ("sparsity", "datasets", "checkpointing", "models"),
     ("tflite", "sources"),
-    ("runtime", "checks", "quantize"),
-    ("measure", "torch", "keras", "plans"),
+    ("runtime", "checks"),
+    ("measure", "torch", "keras", "plans", "quantize"),
     ("budget", "training", "convert"),
     ("rvv", "peers", "report"),
     ("tune",),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from nmpack.runtime.interpreter import Engine, nmpack_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from int8_samples import int8_network
 from subgraph_files import branches, loop
 
 pytestmark = [pytest.mark.delegate, pytest.mark.usefixtures("delegate")]
@@ -105,9 +107,40 @@ def test_the_command_prints_and_writes(
     arguments = ["profile", str(models("pruned")), "--runs", "3", "--warmup", "0", "--by-time"]
     assert main([*arguments, "--json", str(path)]) == 0
     said = capsys.readouterr().out
-    for text in ("GFLOP/s", "% of peak", "times called", "while it is not", "peak: ", "layer1"):
+    for text in (
+        "Gop/s",
+        "GFLOP/s of f32",
+        "% of peak",
+        "times called",
+        "while it is not",
+        "peak: ",
+        "layer1",
+    ):
         assert text in said
-    assert json.loads(path.read_text())["peak_gflops"] > 0
+    value = json.loads(path.read_text())
+    assert value["peak_gflops"] == value["peaks"]["f32"] > 0
+
+
+def test_bytes_are_told_from_floats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = int8_network(tmp_path / "bytes.tflite")
+    found = profile(path, runs=2, warmup=0)
+    layers = [row for row in found.rows if row.multiplications]
+    assert len(layers) == 3
+    assert {row.element_type for row in layers} == {"qs8"}
+    # Of operators that XNNPACK does not name a type of, the file says it.
+    assert {row.element_type for row in found.rows if row.nodes} == {"qs8"}
+    for row in layers:
+        share = row.gflops / found.peaks["qs8"] if "qs8" in found.peaks else None
+        assert found.share_of_peak(row) == share
+    assert main(["profile", str(path), "--runs", "2", "--json", str(tmp_path / "p.json")]) == 0
+    said = capsys.readouterr().out
+    assert "GFLOP/s" not in said
+    if platform.machine() == "x86_64":
+        assert "GOP/s of qs8" in said
+        # Bytes are multiplied at least as fast as floats of the same width.
+        assert found.peaks["qs8"] > 0.9 * found.peaks["f32"]
+    value = json.loads((tmp_path / "p.json").read_text())
+    assert {item["element_type"] for item in value["operators"]} >= {"qs8"}
 
 
 @pytest.mark.torch
@@ -117,7 +150,7 @@ def test_under_an_emulator_it_counts(models: Models, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     for text in ("M instructions", "no times", "layer1.0.conv1", "__rvv"):
         assert text in said
-    assert "GFLOP/s" not in said
+    assert "Gop/s" not in said
 
 
 @pytest.mark.torch
@@ -150,9 +183,10 @@ def written(folder: Path, value: Any) -> Path:
 
 
 def test_reads_what_the_delegate_writes(tmp_path: Path) -> None:
-    value = {"schema": 1, "partitions": [PARTITION], "peaks": [{"threads": 2, "megaflops": 500}]}
+    peak = {"threads": 2, "type": "qs8", "megaflops": 500}
+    value = {"schema": 1, "partitions": [PARTITION], "peaks": [peak]}
     found = read_profile(written(tmp_path, value))
-    assert found.peaks == ((2, 0.5),)
+    assert found.peaks == ((2, "qs8", 0.5),)
     assert found.partitions[0].operators[0].nanoseconds == (1, 2)
     assert read_profile(tmp_path / "absent.json").partitions == ()
 
@@ -170,7 +204,8 @@ def test_reads_what_the_delegate_writes(tmp_path: Path) -> None:
         {"schema": 1, "peaks": [], "partitions": [PARTITION | {"runs": 1}]},
         {"schema": 1, "peaks": [], "partitions": [PARTITION | {"runs": 0}]},
         {"schema": 1, "peaks": [], "partitions": [PARTITION | {"operators": [{}]}]},
-        {"schema": 1, "peaks": [{"threads": 1, "megaflops": "9"}], "partitions": []},
+        {"schema": 1, "peaks": [{"threads": 1, "megaflops": 9}], "partitions": []},
+        {"schema": 1, "peaks": [{"threads": 1, "type": "f32", "megaflops": "9"}], "partitions": []},
     ],
 )
 def test_refuses_another_file(value: Any, tmp_path: Path) -> None:

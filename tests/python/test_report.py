@@ -29,6 +29,7 @@ from nmpack.tflite.storage import to_sparse_storage
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from int8_samples import int8_network
 from report_samples import FILE, NAMES, bytes_by_hand, network, written
 from subgraph_files import two_signatures
 from tflite_graph import Graph, options
@@ -77,11 +78,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_every_layer_has_each_way(report: Report) -> None:
     assert len(report.layers) == 4
-    assert report.peak
+    assert report.peaks["f32"]
     for layer in report.layers:
         assert set(layer.seconds) == {UPSTREAM, OWN, SPARSE}
         assert min(layer.seconds.values()) > 0
-        assert layer.bound == 2e-9 * layer.computed / report.peak
+        assert layer.bound == 2e-9 * layer.computed / report.peaks["f32"]
+        assert layer.element_type == "f32"
         assert layer.multiplications == 14 * 14 * 32 * 9 * 32
         assert len(layer.choices) == 1
     (layer,) = [layer for layer in report.layers if len(layer.rows[-1].nodes) == 1][-1:]
@@ -160,6 +162,33 @@ def test_the_overlay_has_the_tensors_of_the_file(report: Report, tmp_path: Path)
     total = sum(item["value"] for item in found["results"].values())
     rows = report.sparse.rows
     assert total == pytest.approx(1e3 * sum(row.per_inference for row in rows if row.nodes))
+
+
+def test_bytes_have_a_bound_of_their_own(tmp_path: Path) -> None:
+    model = int8_network(tmp_path / "bytes.tflite")
+    dense = int8_network(tmp_path / "dense.tflite", pruned=False)
+    found = build(model, baseline=dense, runs=2, warmup=0)
+    assert [layer.element_type for layer in found.layers] == ["qs8"] * 3
+    for layer in found.layers:
+        assert set(layer.seconds) == {UPSTREAM, OWN, SPARSE}
+        assert layer.computed < layer.multiplications
+        assert layer.traffic is not None
+        # Images and weights of a byte, biases of four.
+        assert layer.traffic == pytest.approx(bytes_by_hand(28, 0.25) / 4 + 3 * 32, rel=0.01)
+    text = page(found)
+    Page(text)
+    assert "GFLOP/s" not in text
+    if "qs8" in found.peaks:
+        assert f"{found.peaks['qs8']:.1f} GOP/s of qs8" in text
+        peak = found.peaks["qs8"]
+        assert [x.bound for x in found.layers] == [2e-9 * x.computed / peak for x in found.layers]
+    else:
+        assert any("peak of qs8 was not measured" in gap for gap in found.gaps)
+    values = json.loads(json.dumps(found.to_dict()))
+    rows = list(csv.DictReader(io.StringIO(csv_text(found))))
+    assert [row["element_type"] for row in rows] == ["qs8"] * 3
+    assert [layer["element_type"] for layer in values["layers"]] == ["qs8"] * 3
+    assert len(overlay(found)["results"]) >= 3
 
 
 def test_what_is_not_measured_is_said(tmp_path: Path) -> None:
@@ -334,5 +363,5 @@ def test_bandwidth_is_measured_outside_of_caches(tmp_path: Path) -> None:
 
 def test_a_bound_needs_a_peak(report: Report) -> None:
     text = page(report)
-    assert f"{report.peak:.1f} GFLOP/s" in text
+    assert f"{report.peaks['f32']:.1f} GFLOP/s of f32" in text
     assert f"<b>{BOUND}</b>" in text

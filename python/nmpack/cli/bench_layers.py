@@ -8,6 +8,7 @@ import argparse
 from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
 from nmpack.cli.progress import console, counter
 from nmpack.cli.tables import layer_bench_table
+from nmpack.element_types import DTYPES, F32, named
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
 from nmpack.measure.layer_bench import LIMIT, bench_layers
@@ -29,6 +30,7 @@ def add(verbs: Subparsers) -> None:
         """
         nmpack bench-layers
         nmpack bench-layers --layers 400 --seed 7 --check --json layers.json
+        nmpack bench-layers --layers 50 --type int8
         nmpack bench-layers --layers 50 --option layout=nhwc --option nm=force
         """,
         execute,
@@ -37,6 +39,10 @@ def add(verbs: Subparsers) -> None:
         "--layers", type=positive, default=200, metavar="N", help="how many (default 200)"
     )
     parser.add_argument("--seed", type=int, default=0, help="which layers (default 0)")
+    parser.add_argument(
+        "--type", choices=DTYPES, default=F32.dtype,
+        help=f"element type of the layers (default {F32.dtype})",
+    )  # fmt: skip
     add_engine(parser)
     parser.add_argument(
         "--rounds", type=positive, default=15, metavar="N", help="turns of each engine (default 15)"
@@ -66,6 +72,7 @@ def execute(arguments: argparse.Namespace) -> None:
             threads=arguments.threads,
             rounds=arguments.rounds,
             limit=arguments.limit,
+            kind=named(arguments.type),
             progress=progress,
         )
     console().print(layer_bench_table(report))

@@ -9,6 +9,7 @@ from itertools import accumulate
 from rich.table import Table
 
 from nmpack.cli.tables import measured_on, new_table
+from nmpack.element_types import named
 from nmpack.measure.profile_report import OperatorRow, ProfileReport, by_operator
 from nmpack.rvv.account import Totals, sum_of
 from nmpack.rvv.measure import Result
@@ -29,8 +30,8 @@ def _operators(report: ProfileReport, rows: Sequence[OperatorRow]) -> Table:
     several = len({(row.subgraph, row.partition) for row in rows}) > 1
     called = any(row.calls != 1.0 for row in rows)
     table = new_table(
-        "operator", "kernel", "layout", ">density", ">first ms", ">median ms", ">quartiles",
-        *([">calls"] if called else []), ">%", ">cdf %", ">dense GFLOP/s", ">GFLOP/s", ">% of peak",
+        "operator", "kernel", "type", "layout", ">density", ">first ms", ">median ms", ">quartiles",
+        *([">calls"] if called else []), ">%", ">cdf %", ">dense Gop/s", ">Gop/s", ">% of peak",
         *(["partition"] if several else []), "name",
     )  # fmt: skip
     shares = [row.per_inference / report.total for row in rows]
@@ -38,11 +39,13 @@ def _operators(report: ProfileReport, rows: Sequence[OperatorRow]) -> Table:
         seconds = row.seconds
         flops = ["", "", ""]
         if row.multiplications:
-            peak = f"{100 * row.gflops / report.peak:.0f}" if report.peak else ""
+            reached = report.share_of_peak(row)
+            peak = f"{100 * reached:.0f}" if reached is not None else ""
             flops = [f"{row.dense_gflops:.1f}", f"{row.gflops:.1f}", peak]
         table.add_row(
             printable(row.operator),
             printable(row.kernel),
+            row.element_type,
             row.layout,
             "" if row.density is None else f"{100 * row.density:.1f}%",
             _ms(row.first),
@@ -72,12 +75,14 @@ def _lines(report: ProfileReport) -> Iterator[str]:
         f"{_ms(report.outside)} ms outside of them ({report.left} operators of the file, "
         "the interpreter)"
     )
-    if report.peak is not None:
+    types = {row.element_type for row in report.rows if row.multiplications}
+    if known := {name: peak for name, peak in report.peaks.items() if name in types}:
+        peaks = ", ".join(f"{peak:.1f} {named(x).operations} of {x}" for x, peak in known.items())
         yield (
-            f"peak: {report.peak:.1f} GFLOP/s, measured with multiply-adds that need no memory, "
+            f"peak: {peaks}, measured with multiply-adds that need no memory, "
             f"on the same {report.threads} thread{'' if report.threads == 1 else 's'}"
         )
-    yield "density: weights computed with; dense GFLOP/s count the others too"
+    yield "density: weights computed with; dense Gop/s count the others too"
 
 
 def _summary(report: ProfileReport) -> Table:

@@ -16,7 +16,6 @@ from nmpack.measure.layer_bench import LayerBenchReport, geometric_mean
 from nmpack.measure.machine import busy_note
 from nmpack.measure.profile_report import ProfileReport
 from nmpack.measure.stats import Summary
-from nmpack.peers.contenders import BUILT_IN, OURS
 from nmpack.peers.report import PeerReport, PeerTiming
 from nmpack.sparsity.selection import PruneReport
 from nmpack.tflite.names import printable
@@ -132,11 +131,12 @@ def peer_table(report: PeerReport) -> Table:
         "runtime", "precision", ">median ms", ">quartiles", ">n", ">over built-in",
         ">nmpack over it", ">cores", ">difference", ">peak MiB", "remark",
     )  # fmt: skip
+    built_in, delegated = (item.contender for item in report.timings[:2])
     for item in report.timings:
         who = item.contender
         precision = item.settings.get("precision")
         named = f"{who.precision} ({precision})" if who.precision == "own" else who.precision
-        over, ours = report.speedup(who, BUILT_IN), report.speedup(OURS, who)
+        over, ours = report.speedup(who, built_in), report.speedup(delegated, who)
         seconds = item.seconds
         table.add_row(
             f"{who.runtime} {who.mode}".strip(),
@@ -144,8 +144,8 @@ def peer_table(report: PeerReport) -> Table:
             f"{1e3 * seconds.median:.3f}" if seconds else "",
             f"{1e3 * seconds.q1:.3f} to {1e3 * seconds.q3:.3f}" if seconds else "",
             str(seconds.n) if seconds else "",
-            _ratio(over) if over and who != BUILT_IN else "",
-            _ratio(ours) if ours and who != OURS else "",
+            _ratio(over) if over and who != built_in else "",
+            _ratio(ours) if ours and who != delegated else "",
             f"{item.cores_used:.2f}" if seconds else "",
             f"{item.difference:.1e}" if item.difference is not None else "",
             f"{item.peak_memory / 2**20:.0f}" if seconds else "",
@@ -168,7 +168,7 @@ def _cores_remark(item: PeerTiming, threads: int) -> str:
 def layer_bench_table(report: LayerBenchReport) -> Table:
     """Tabulate the layers of a layer benchmark, and sum them up."""
     table = new_table(
-        "layer", "kept", "operator", "layout", ">predicted", ">built-in ms", ">nmpack ms",
+        "layer", "type", "kept", "operator", "layout", ">predicted", ">built-in ms", ">nmpack ms",
         ">over built-in", "reason",
     )  # fmt: skip
     for item in report.timings:
@@ -176,6 +176,7 @@ def layer_bench_table(report: LayerBenchReport) -> Table:
         predicted = choice.predicted_speedup
         table.add_row(
             item.layer.shape,
+            item.layer.dtype,
             item.layer.pattern,
             choice.operator,
             choice.layout,

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from nmpack.element_types import F32, QS8, ElementType
 from nmpack.errors import NmpackError
 from nmpack.sparsity.mask import compute_mask
 from nmpack.sparsity.pattern import NMPattern
-from nmpack.tflite.network import Network
+from nmpack.tflite.network import Network, Steps
 
 KERNELS = (1, 3, 5, 7)
 STRIDES = (1, 2)
@@ -23,6 +24,8 @@ LEAST_CHANNELS, MOST_CHANNELS = 8, 2048
 # A layer of more takes seconds to measure; ResNet-50's largest have a quarter of the first, 2.4 M.
 MOST_MULTIPLY_ADDS = 500_000_000
 _MOST_WEIGHTS = 5_000_000
+# Of images from -1 to 1, and of their sums.
+_STEPS = {QS8.name: (Steps(1 / 127), Steps(4 / 127))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Layer:
     Attributes:
         kernel: its height and width.
         density: share of the columns that a tile of ``tile`` output channels keeps.
+        dtype: name of its element type, of :mod:`nmpack.element_types`.
     """
 
     size: int
@@ -41,6 +45,7 @@ class Layer:
     stride: int
     density: float
     tile: int
+    dtype: str = F32.name
 
     @property
     def weights(self) -> int:
@@ -76,8 +81,10 @@ class Layer:
         return asdict(self)
 
 
-def draw_layers(count: int, seed: int, most: int = MOST_MULTIPLY_ADDS) -> list[Layer]:
-    """Draw ``count`` layers; the first ones of a seed are the same for every count.
+def draw_layers(
+    count: int, seed: int, most: int = MOST_MULTIPLY_ADDS, kind: ElementType = F32
+) -> list[Layer]:
+    """Draw ``count`` layers; the first ones of a seed are the same for every count and type.
 
     Sizes and channels are even in their logarithm. What takes too long, more than ``most``
     multiply-adds unpruned, is drawn again.
@@ -90,7 +97,7 @@ def draw_layers(count: int, seed: int, most: int = MOST_MULTIPLY_ADDS) -> list[L
     generator = np.random.default_rng(seed)
     layers: list[Layer] = []
     while len(layers) < count:
-        layer = _draw(generator)
+        layer = replace(_draw(generator), dtype=kind.name)
         if layer.multiply_adds <= most and layer.weights <= _MOST_WEIGHTS:
             layers.append(layer)
     return layers
@@ -131,5 +138,6 @@ def layer_file(layer: Layer, seed: int) -> bytes:
         filters[~compute_mask(filters, pattern)] = 0.0
     bias = generator.standard_normal(layer.outputs, dtype=np.float32)
     network = Network()
-    x = network.tensor((1, layer.size, layer.size, layer.inputs))
-    return network.finish(x, network.convolution(x, filters, bias, layer.stride))
+    source, target = _STEPS.get(layer.dtype, (None, None))
+    x = network.tensor((1, layer.size, layer.size, layer.inputs), steps=source)
+    return network.finish(x, network.convolution(x, filters, bias, layer.stride, steps=target))

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from nmpack.element_types import F32, QS8, ElementType
 from nmpack.errors import InterpreterError, MismatchError, NmpackError
 from nmpack.measure.decisions import CHOSEN
 from nmpack.measure.drawn_layers import Layer, draw_layers, layer_file
@@ -31,7 +32,8 @@ from nmpack.runtime.process import EngineProcess
 LIMIT = 1.05
 #: How often a layer that seems slower is measured again.
 CONFIRMATIONS = 3
-_TOLERANCE = 1e-4
+#: How far outputs may be apart, out of their largest; of bytes, one step of those that are used.
+_TOLERANCES = {F32.name: 1e-4, QS8.name: 1 / 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def bench_layers(
     threads: int = 1,
     rounds: int = 15,
     limit: float = LIMIT,
+    kind: ElementType = F32,
     progress: Progress = silent,
 ) -> LayerBenchReport:
     """Draw layers and time each on built-in XNNPACK and on our delegate.
@@ -146,6 +149,7 @@ def bench_layers(
             :func:`nmpack.runtime.interpreter.nmpack_engine`.
         rounds: turns of each engine in one measurement, at least 3.
         limit: how many times built-in's time a layer may take, above 1.
+        kind: element type of the layers.
         progress: called with (layers done, layers).
 
     Raises:
@@ -156,7 +160,7 @@ def bench_layers(
         raise NmpackError(f"rounds must be at least 3, got {rounds}")
     if not limit > 1.0:
         raise NmpackError(f"the limit is how many times slower is too slow: above 1, got {limit}")
-    layers = draw_layers(count, seed)
+    layers = draw_layers(count, seed, kind=kind)
     machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="nmpack-") as name:
         report = Path(name) / "report.json"
@@ -215,10 +219,11 @@ class _Bench:
     def _race(self, layer: Layer, child: EngineProcess) -> list[list[float]]:
         self._report.unlink(missing_ok=True)
         times, difference = child.race(self._model, self._engines, self._rounds)
-        if difference > _TOLERANCE:
+        tolerance = _TOLERANCES[layer.dtype]
+        if difference > tolerance:
             raise MismatchError(
                 f"{layer.shape}, {layer.pattern}: outputs differ by {difference:.3g} of the "
-                f"largest value, expected at most {_TOLERANCE:g}"
+                f"largest value, expected at most {tolerance:g}"
             )
         return times
 

@@ -135,7 +135,7 @@ def _report(
         sum(_within(part, runs, warmup) for part in found.partitions),
         _outside(found, times[0], warmup),
         sum(len(graph.operators) for graph in file.subgraphs) - len(taken),
-        dict(found.peaks).get(threads),
+        {kind: peak for count, kind, peak in found.peaks if count == threads},
         threads,
         versions,
         machine,

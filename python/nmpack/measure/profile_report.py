@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nmpack.element_types import F32
 from nmpack.measure.stats import Summary
 from nmpack.runtime.interpreter import Engine
 
@@ -22,6 +23,8 @@ class OperatorRow:
         operator: what it does, as ``Convolution``.
         kernel: its micro-kernel, as ``nmconv 6x16 fma3``, or what else XNNPACK calls it;
             ``symbol`` is the name of the micro-kernel's function, None when unknown.
+        element_type: of what it computes with, as ``f32`` or ``qs8``; empty where neither XNNPACK
+            nor the file says.
         layout: of its images, empty where it has none.
         density: weights that it computes with out of all; None without weights.
         multiplications: by weights for one call, if none were zero; ``computed`` are those done.
@@ -38,6 +41,7 @@ class OperatorRow:
     operator: str
     kernel: str
     symbol: str | None
+    element_type: str
     layout: str
     density: float | None
     multiplications: int
@@ -57,12 +61,12 @@ class OperatorRow:
 
     @property
     def dense_gflops(self) -> float:
-        """GFLOP/s as if all weights counted, two operations each."""
+        """Billions of operations a second as if all weights counted, two operations each."""
         return 2e-9 * self.multiplications / max(self.seconds.median, 1e-9)
 
     @property
     def gflops(self) -> float:
-        """GFLOP/s of what is computed."""
+        """Billions of operations a second that are computed."""
         return 2e-9 * self.computed / max(self.seconds.median, 1e-9)
 
 
@@ -77,7 +81,8 @@ class ProfileReport:
         within: seconds of an inference in the delegate's partitions but in none of their operators.
         outside: seconds of an inference outside of the delegate.
         left: how many of the file's operators ran outside of them.
-        peak: GFLOP/s that the threads can do at most, measured; None where it was not.
+        peaks: billions of operations a second that the threads can do at most, measured, by
+            element type; without those where it was not.
         threads: that ran.
     """
 
@@ -89,7 +94,7 @@ class ProfileReport:
     within: float
     outside: float
     left: int
-    peak: float | None
+    peaks: Mapping[str, float]
     threads: int
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -102,6 +107,11 @@ class ProfileReport:
         """
         return sum(row.per_inference for row in self.rows) + self.within + self.outside
 
+    def share_of_peak(self, row: OperatorRow) -> float | None:
+        """Return how much of what its element type can do a row does; None if that is unknown."""
+        peak = self.peaks.get(row.element_type)
+        return row.gflops / peak if peak and row.multiplications else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, times in seconds; ``schema`` is 1."""
         rows = [
@@ -112,7 +122,7 @@ class ProfileReport:
                 "share": row.per_inference / self.total,
                 "dense_gflops": row.dense_gflops,
                 "gflops": row.gflops,
-                "share_of_peak": row.gflops / self.peak if self.peak else None,
+                "share_of_peak": self.share_of_peak(row),
             }
             for row in self.rows
         ]
@@ -121,7 +131,8 @@ class ProfileReport:
             "model": self.model,
             "engine": self.engine.to_dict(),
             "threads": self.threads,
-            "peak_gflops": self.peak,
+            "peak_gflops": self.peaks.get(F32.name),
+            "peaks": dict(self.peaks),
             "inference_profiled": self.profiled.to_dict(),
             "inference_plain": self.plain.to_dict(),
             "within_seconds": self.within,

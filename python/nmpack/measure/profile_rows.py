@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from nmpack.element_types import QS8, type_of
 from nmpack.errors import InterpreterError
 from nmpack.measure.profile_report import OperatorRow
 from nmpack.measure.stats import summarise
@@ -19,6 +20,10 @@ _KERNEL = re.compile(
     r"_(gemm|igemm|dwconv|nmconv|nmspmm|spmm|vmulcaddc)_\w*?ukernel_([0-9a-z]+)__([0-9a-z]+)"
 )
 _LAYOUT = re.compile(r"\b(NHWC|CNHW|NCHW)\b")
+# The first is that of images: filters follow.
+_ELEMENTS = re.compile(r"\b(F16|F32|QC8|QD8|QS8|QU8)\b")
+# Images are of one scale, whatever filters have.
+_ALIASES = {"QC8": QS8.name}
 
 
 def calls_of(part: ProfiledPartition, runs: int, warmup: int) -> float:
@@ -62,6 +67,7 @@ def rows_of(
                 _operator(one),
                 _kernel(one, symbol),
                 symbol,
+                _element_type(one, graphs[part.subgraph]),
                 _layout(one),
                 _density(one),
                 one.multiplications,
@@ -102,6 +108,17 @@ def _kernel(one: ProfiledOperator, symbol: str | None) -> str:
     family, tile, isa = match.groups()
     # Blocks of rows are of any height up to that of the tallest.
     return f"{family} {'up to ' if family == 'nmspmm' else ''}{tile} {isa}"
+
+
+def _element_type(one: ProfiledOperator, graph: Subgraph) -> str:
+    """Return what XNNPACK's name says, as ``Convolution (NHWC, QC8)``, else what the file does."""
+    match = _ELEMENTS.search(one.type)
+    if match is not None:
+        return _ALIASES.get(match[0], match[0].lower())
+    written = [index for node in one.nodes[-1:] for index in graph.operators[node].outputs]
+    dtype = graph.tensors[written[0]].dtype if written else ""
+    kind = type_of(dtype)
+    return dtype if kind is None else kind.name
 
 
 def _layout(one: ProfiledOperator) -> str:

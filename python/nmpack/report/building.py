@@ -14,7 +14,7 @@ from nmpack.measure.profile import profile_in_turns
 from nmpack.measure.profile_report import OperatorRow, ProfileReport
 from nmpack.progress import Progress, silent
 from nmpack.report.accuracy import read_accuracy
-from nmpack.report.data import OWN, SPARSE, UPSTREAM, Layer, Report
+from nmpack.report.data import OWN, SPARSE, UPSTREAM, Layer, Report, highest
 from nmpack.report.matching import Places, by_group, joined, require_same
 from nmpack.report.traffic import Traffic
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
@@ -118,7 +118,7 @@ class _Layers:
         }
         mine = rows[SPARSE]
         taken = {(row.subgraph, node) for row in mine for node in row.nodes}
-        peaks = [one.peak for one in self.profiles.values() if one.peak]
+        kind = next(row.element_type for row in mine if row.multiplications)
         every = sum(row.multiplications for row in mine)
         kept = sum(row.computed for row in mine) / every
         return Layer(
@@ -131,7 +131,7 @@ class _Layers:
             },
             self._traffic(mine, kept),
             self._traffic(mine, 1.0),
-            max(peaks, default=None),
+            highest(self.profiles).get(kind),
         )
 
     def _traffic(self, rows: list[OperatorRow], density: float) -> float | None:
@@ -182,8 +182,12 @@ def _gaps(
         without = sum(way not in layer.seconds for layer in layers)
         if without:
             yield f"Layers without a {way} time, not run by the delegate as a whole: {without}."
-    if not any(one.peak for one in profiles.values()):
-        yield "The peak was not measured on this processor, so there are no bounds and no roofline."
+    unmeasured = {layer.element_type for layer in layers} - highest(profiles).keys()
+    if unmeasured:
+        yield (
+            f"The peak of {', '.join(sorted(unmeasured))} was not measured on this processor, so "
+            "there are no bounds and no roofline of its layers."
+        )
     unknown = sum(layer.traffic is None for layer in layers)
     if unknown:
         yield f"Layers not in the roofline, for their images have no fixed shape: {unknown}."

@@ -63,7 +63,7 @@ def _point(x: float, y: float, way: str, size: float, *content: str) -> Markup:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A layer in a roofline: operations for each byte, and GFLOP/s that it reaches."""
+    """A layer in a roofline: operations for each byte, and billions a second that it reaches."""
 
     name: str
     way: str
@@ -96,13 +96,14 @@ def _scale(values: Sequence[float], start: float, end: float) -> _Scale:
     return _Scale(2.0**low, 2.0 ** max(high, low + 1), start, end)
 
 
-def roofline(points: Sequence[Point], peak: float, bandwidth: float) -> Markup:
+def roofline(points: Sequence[Point], peak: float, bandwidth: float, unit: str) -> Markup:
     """Return what layers reach below what the machine could.
 
     Args:
         points: at least one, of positive numbers.
-        peak: GFLOP/s.
+        peak: billions of operations a second.
         bandwidth: bytes a second.
+        unit: of these operations, as ``GFLOP/s``.
     """
     width, height = 400, 300
     knee = peak / (1e-9 * bandwidth)
@@ -116,24 +117,24 @@ def roofline(points: Sequence[Point], peak: float, bandwidth: float) -> Markup:
             across(point.intensity), up(point.gflops), point.way, 3.5,
             element(
                 "title",
-                f"{point.name}, {point.way}: {point.gflops:.1f} GFLOP/s at {point.intensity:.1f} "
+                f"{point.name}, {point.way}: {point.gflops:.1f} {unit} at {point.intensity:.1f} "
                 "operations per byte",
             ),
         )
         for point in points
     ]  # fmt: skip
     title = (
-        f"Roofline: {len(points)} points; peak {peak:.0f} GFLOP/s, memory "
+        f"Roofline: {len(points)} points; peak {peak:.0f} {unit}, memory "
         f"{1e-9 * bandwidth:.1f} GB/s"
     )
     return element(
-        "svg", element("title", title), *_axes(across, up, width, height),
+        "svg", element("title", title), *_axes(across, up, width, height, unit),
         element("polyline", points=roof, class_="roof"), *dots,
         viewBox=f"0 0 {width} {height}", role="img",
     )  # fmt: skip
 
 
-def _axes(across: _Scale, up: _Scale, width: float, height: float) -> Iterator[Markup]:
+def _axes(across: _Scale, up: _Scale, width: float, height: float, unit: str) -> Iterator[Markup]:
     bottom = height - 36
     for value in across.ticks():
         x = across(value)
@@ -143,5 +144,5 @@ def _axes(across: _Scale, up: _Scale, width: float, height: float) -> Iterator[M
         y = up(value)
         yield element("line", x1=38, y1=y, x2=width - 12, y2=y, class_="line")
         yield element("text", f"{value:g}", x=33, y=y + 4, text_anchor="end", class_="soft")
-    yield element("text", "GFLOP/s", x=0, y=12)
+    yield element("text", unit, x=0, y=12)
     yield element("text", "operations per byte", x=width - 12, y=height - 6, text_anchor="end")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nmpack.element_types import F32
 from nmpack.measure.bandwidth import Bandwidth
 from nmpack.measure.inspection import LayerRow
 from nmpack.measure.profile_report import OperatorRow, ProfileReport
@@ -29,7 +30,8 @@ class Layer:
         seconds: in one inference, by way of running; without those that have no time for it.
         traffic: least bytes that the sparse run reads and writes: images once, weights that are
             kept once; ``dense_traffic`` with all weights. None where shapes are not fixed.
-        peak: GFLOP/s that the machine does at most; None where it was not measured.
+        peak: billions of operations of its element type that the machine does at most in a second;
+            None where it was not measured.
     """
 
     rows: tuple[OperatorRow, ...]
@@ -43,6 +45,11 @@ class Layer:
     def name(self) -> str:
         """Readable; of the weighted operators."""
         return " + ".join(row.name for row in self.rows if row.multiplications)
+
+    @property
+    def element_type(self) -> str:
+        """Of the weighted operators' arithmetic."""
+        return next(row.element_type for row in self.rows if row.multiplications)
 
     @property
     def multiplications(self) -> float:
@@ -72,6 +79,7 @@ class Layer:
         choice = self.choices[0] if self.choices else None
         return {
             "layer": self.name,
+            "element_type": self.element_type,
             "weights": "x".join(map(str, choice.shape)) if choice else None,
             "pattern": str(choice.fit) if choice and choice.fit else None,
             "kept": self.computed / self.multiplications,
@@ -88,6 +96,15 @@ class Layer:
             "computed": self.computed,
             "traffic_bytes": self.traffic,
         }
+
+
+def highest(profiles: Mapping[str, ProfileReport]) -> dict[str, float]:
+    """Return the highest of the profiles' peaks by element type."""
+    found: dict[str, float] = {}
+    for one in profiles.values():
+        for name, peak in one.peaks.items():
+            found[name] = max(peak, found.get(name, 0.0))
+    return found
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -125,9 +142,9 @@ class Report:
         return self.profiles[SPARSE]
 
     @property
-    def peak(self) -> float | None:
-        """The most GFLOP/s measured in any of the runs."""
-        return max((one.peak for one in self.profiles.values() if one.peak), default=None)
+    def peaks(self) -> dict[str, float]:
+        """The most billions of operations a second measured in any of the runs, by element type."""
+        return highest(self.profiles)
 
     @property
     def bound(self) -> float | None:
@@ -143,7 +160,8 @@ class Report:
             "model": self.model,
             "baseline": self.baseline,
             "threads": self.sparse.threads,
-            "peak_gflops": self.peak,
+            "peak_gflops": self.peaks.get(F32.name),
+            "peaks": self.peaks,
             "bandwidth": asdict(self.bandwidth),
             "layout_conversions": self.conversions,
             "layers": [layer.record() for layer in self.layers],

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
+from nmpack.element_types import named
 from nmpack.measure.machine import busy_note
 from nmpack.report.charts import Point, bars, mark, milliseconds, roofline
 from nmpack.report.data import BOUND, OWN, SPARSE, UPSTREAM, Layer, Report
@@ -48,7 +49,7 @@ def _list(sentences: tuple[str, ...]) -> Markup:
 
 def _ways(report: Report) -> list[str]:
     ways = [way for way in (UPSTREAM, OWN, SPARSE) if way in report.profiles]
-    return [*ways, BOUND] if report.peak else ways
+    return [*ways, BOUND] if any(layer.bound is not None for layer in report.layers) else ways
 
 
 def _threads(report: Report) -> str:
@@ -109,7 +110,8 @@ def _layer(layer: Layer, ways: list[str], longest: float) -> Markup:
     known = {**layer.seconds} | ({BOUND: layer.bound} if layer.bound is not None else {})
     seconds = {way: known[way] for way in ways if way in known}
     record = layer.record()
-    facts = [record["weights"], record["layout"], f"{100 * record['kept']:.3g} % kept"]
+    facts = [record[key] for key in ("element_type", "weights", "layout")]
+    facts.append(f"{100 * record['kept']:.3g} % kept")
     if layer.speedup is not None:
         facts.append(f"{layer.speedup:.2f}x upstream")
     return element(
@@ -122,16 +124,20 @@ def _layer(layer: Layer, ways: list[str], longest: float) -> Markup:
 
 
 def _roofline_section(report: Report) -> Iterator[Markup]:
-    points = [point for layer in report.layers for point in _points(layer)]
-    if report.peak is None or not points:
+    points: dict[str, list[Point]] = {name: [] for name in report.peaks}
+    for layer in report.layers:
+        points.get(layer.element_type, []).extend(_points(layer))
+    types = [named(name) for name, found in points.items() if found]
+    if not types:
         return
     bandwidth = report.bandwidth
+    peaks = ", ".join(f"{report.peaks[x.name]:.1f} {x.operations} of {x.name}" for x in types)
     yield _section(
         "Roofline",
         element(
             "p",
             f"Both lines are measured on this machine with {_threads(report)}: "
-            f"{report.peak:.1f} GFLOP/s with multiply-adds that need no memory, and "
+            f"{peaks} with multiply-adds that need no memory, and "
             f"{1e-9 * bandwidth.bytes_per_second:.1f} GB/s copying {bandwidth.buffer >> 20} MiB, "
             "which no cache holds. Bytes are the least that a layer needs: each image and each "
             "weight that is kept once; the columns' numbers are not counted. A layer whose images "
@@ -142,10 +148,15 @@ def _roofline_section(report: Report) -> Iterator[Markup]:
             *(element("li", mark(way), way) for way in (UPSTREAM, SPARSE)),
             class_="legend",
         ),
-        element(
-            "figure",
-            roofline(points, report.peak, bandwidth.bytes_per_second),
-            class_="roofline",
+        *(
+            element(
+                "figure",
+                roofline(
+                    points[x.name], report.peaks[x.name], bandwidth.bytes_per_second, x.operations
+                ),
+                class_="roofline",
+            )
+            for x in types
         ),
     )
 

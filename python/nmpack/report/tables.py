@@ -37,6 +37,7 @@ def _fixed(value: float) -> str:
 
 COLUMNS = (
     Column("layer", "layer"),
+    Column("type", "element_type"),
     Column("weights OHWI", "weights", on_terminal=False),
     Column("kept", "kept", lambda value: f"{100 * value:.1f} %"),
     Column("pattern", "pattern", on_terminal=False),

@@ -59,10 +59,13 @@ class ProfiledPartition:
 
 @dataclass(frozen=True, slots=True)
 class DelegateProfile:
-    """All partitions that ran, and the most GFLOP/s measured, by number of threads."""
+    """All partitions that ran, and the most that was measured.
+
+    ``peaks`` are numbers of threads, element types, and billions of operations a second.
+    """
 
     partitions: tuple[ProfiledPartition, ...] = ()
-    peaks: tuple[tuple[int, float], ...] = ()
+    peaks: tuple[tuple[int, str, float], ...] = ()
 
 
 def read_profile(path: Path) -> DelegateProfile:
@@ -78,7 +81,11 @@ def _profile(content: Any) -> DelegateProfile:
     return DelegateProfile(
         tuple(_partition(item) for item in get_field(content, "partitions", list)),
         tuple(
-            (get_field(item, "threads", int), get_field(item, "megaflops", int) / 1e3)
+            (
+                get_field(item, "threads", int),
+                get_field(item, "type", str),
+                get_field(item, "megaflops", int) / 1e3,
+            )
             for item in get_field(content, "peaks", list)
         ),
     )

@@ -9,7 +9,7 @@ took the processor away in between is no part of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def race(calls: Sequence[Callable[[], object]], rounds: int) -> list[list[float]
 def race_engines(
     model: str | Path, engines: Sequence[Engine], rounds: int, seed: int
 ) -> tuple[list[list[float]], float]:
-    """Open a float32 model in each engine, compare what they compute, and let them race.
+    """Open a model of float32 or int8 images in each engine, compare outputs, and let them race.
 
     Returns:
         What :func:`race` does; and the largest difference from the first engine's outputs, out of
@@ -62,13 +62,21 @@ def race_engines(
     for interpreter, _ in opened:
         generator = np.random.default_rng(seed)
         for item in interpreter.get_input_details():
-            values = generator.uniform(-1.0, 1.0, item["shape"]).astype(np.float32)
-            interpreter.set_tensor(item["index"], values)
+            interpreter.set_tensor(item["index"], _drawn(generator, item))
         interpreter.invoke()
         details = interpreter.get_output_details()
-        outputs.append([interpreter.get_tensor(item["index"]) for item in details])
+        # Distances between bytes are no bytes.
+        outputs.append(
+            [interpreter.get_tensor(item["index"]).astype(np.float64) for item in details]
+        )
     difference = max(_difference(outputs[0], other) for other in outputs)
     return race([interpreter.invoke for interpreter, _ in opened], rounds), difference
+
+
+def _drawn(generator: np.random.Generator, item: Mapping[str, Any]) -> Any:
+    if item["dtype"] is np.int8:
+        return generator.integers(-128, 128, item["shape"], np.int8)
+    return generator.uniform(-1.0, 1.0, item["shape"]).astype(np.float32)
 
 
 def _difference(reference: Sequence[Any], other: Sequence[Any]) -> float:
