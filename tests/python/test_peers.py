@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from int8_samples import int8_network
+
 from nmpack.cli import main
 from nmpack.cli.progress import console
 from nmpack.cli.tables import peer_table
@@ -117,7 +121,7 @@ def test_a_float32_peer_that_disagrees_is_not_timed(checkpoint: str, tmp_path: P
         network = Network(checkpoint, tmp_path)
         network._found["torch"] = tmp_path / "other.pt"
         field = _Field(stack, network, threads=1, seed=0, tolerance=1e-4)
-        field.add_ours(nmpack_engine())
+        field.add_ours(BUILT_IN, OURS, nmpack_engine())
         for contender in chosen([EAGER, "torch eager int8"]):
             field.add(contender)
         assert [item.name for item, _, _ in field.running][2:] == ["torch eager int8"]
@@ -132,10 +136,40 @@ def test_ours_has_to_agree(models: Models) -> None:
         compare_peers(models("dense"), ["ncnn"], tolerance=-1.0, **QUICK)
 
 
+@pytest.mark.usefixtures("delegate", "without_peers")
+def test_a_file_of_bytes_is_compared_in_bytes(tmp_path: Path) -> None:
+    path = int8_network(tmp_path / "bytes.tflite")
+    names = ["nmpack", "ai-edge-litert", "tflite-runtime", "openvino", EAGER]
+    report = compare_peers(path, names, **QUICK)
+    assert timed(report) == {
+        "ai-edge-litert built-in int8": True,
+        "nmpack int8": True,
+        "tflite-runtime built-in int8": True,
+        "openvino int8": False,
+        EAGER: False,
+    }
+    said = reasons(report)
+    assert "openvino is not installed" in said["openvino int8"]
+    assert "needs the network in PyTorch" in said[EAGER]
+    assert [item.difference for item in report.timings[:2]] == [0.0, pytest.approx(0, abs=0.01)]
+    value = report.to_dict()
+    assert [item["engine"]["precision"] for item in value["timings"][:3]] == ["int8"] * 3
+    console().print(peer_table(report))
+
+
+@pytest.mark.usefixtures("delegate", "without_peers")
+def test_ours_takes_part_in_int8_beside_floats(checkpoint: str) -> None:
+    report = compare_peers(checkpoint, ["nmpack"], **QUICK)
+    assert list(timed(report).items()) == [
+        (BUILT_IN.name, True), (OURS.name, True), ("nmpack int8", True)
+    ]  # fmt: skip
+    assert report.timings[2].difference
+
+
 @pytest.mark.usefixtures("delegate")
 def test_networks_of_other_kinds_are_refused(tmp_path: Path) -> None:
     path = torch_to_tflite(torch.nn.Linear(4, 3), tmp_path / "v.tflite", samples=torch.zeros(1, 4))
-    with pytest.raises(ModelError, match=r"one float32 image .*takes float32 \[1, 4\]"):
+    with pytest.raises(ModelError, match=r"one image of float32 or int8, .*takes float32 \[1, 4\]"):
         compare_peers(path, ["ncnn"], **QUICK)
 
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from nmpack.element_types import DTYPES
 from nmpack.errors import ModelError, NmpackError
 from nmpack.measure.machine import describe_machine
 from nmpack.measure.rounds import interleave, require_counts
-from nmpack.peers.contenders import BUILT_IN, INTERPRETERS, OURS, Contender, chosen
+from nmpack.peers.contenders import BUILT_IN, INTERPRETERS, OURS, Contender, chosen, computing
 from nmpack.peers.network import Network
 from nmpack.peers.process import PeerProcess
 from nmpack.peers.report import PeerReport, PeerTiming
@@ -45,7 +46,8 @@ def compare_peers(
 
     Args:
         model: a ``.tflite`` file, or what :func:`nmpack.sources.load_source` takes. Most peers need
-            a network in PyTorch. It takes one float32 image and has one output.
+            a network in PyTorch. It takes one image of float32 or int8 and has one output. A file
+            that is int8 already is compared in int8.
         peers: as for :func:`nmpack.peers.contenders.chosen`; all when None.
         threads: of every contender.
         library, options: of our delegate, as in
@@ -68,8 +70,10 @@ def compare_peers(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nmpack-peers-"))
         network = Network(str(model), Path(folder))
+        first, second, *rest = computing((BUILT_IN, OURS, *others), network.precision)
+        others = tuple(rest)
         field = _Field(stack, network, threads, seed, tolerance)
-        field.add_ours(ours)
+        field.add_ours(first, second, ours)
         for number, contender in enumerate(others):
             preparing(number, len(others))
             field.add(contender)
@@ -90,7 +94,7 @@ def compare_peers(
             else:
                 found[contender] = _timing(contender, child, gap, times[index])
         return PeerReport(
-            tuple(found[item] for item in (BUILT_IN, OURS, *others)),
+            tuple(found[item] for item in (first, second, *others)),
             network.label,
             threads,
             seed,
@@ -113,10 +117,11 @@ class _Field:
         self._threads = threads
         self._seed = seed
         self._tolerance = tolerance
+        self._ours: Engine
         self._image: Array
         self._reference: Array
 
-    def add_ours(self, ours: Engine) -> None:
+    def add_ours(self, built_in: Contender, delegated: Contender, ours: Engine) -> None:
         """Open what every report has: the interpreter, which the others are compared with; ours.
 
         Raises:
@@ -125,15 +130,16 @@ class _Field:
             InterpreterError: the interpreter refuses it.
         """
         path = self._network.path("tflite")
-        stock = Engine(BUILT_IN.name, threads=self._threads)
-        for contender, engine in ((BUILT_IN, stock), (OURS, ours)):
+        self._ours = ours
+        stock = Engine(built_in.name, threads=self._threads)
+        for contender, engine in ((built_in, stock), (delegated, ours)):
             child = self._stack.enter_context(EngineProcess(path, engine))
-            if contender is BUILT_IN:
+            if contender is built_in:
                 _require_one_image(child.inputs, child.outputs)
                 self._image = prepare_inputs(child.inputs, self._seed)[0][0]
             child.feed([self._image])
             output = child.map(1)[0][0]
-            if contender is BUILT_IN:
+            if contender is built_in:
                 self._reference = output
             self._accept(contender, child, child.versions, output)
 
@@ -154,6 +160,9 @@ class _Field:
         if contender.lacking:
             raise NmpackError(contender.lacking)
         path = self._network.first(contender.forms)
+        if contender.runtime == OURS.runtime:
+            delegated = own.enter_context(EngineProcess(path, self._ours))
+            return delegated, delegated.versions
         if contender.runtime in INTERPRETERS:
             engine = Engine(contender.name, contender.runtime, threads=self._threads)
             interpreter = own.enter_context(EngineProcess(path, engine))
@@ -196,9 +205,10 @@ def _require_one_image(inputs: Sequence[Signature], outputs: Sequence[Signature]
         ModelError: it is of another.
     """
     kinds = [f"{item.dtype} {list(item.shape)}" for item in inputs]
-    image = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].dtype == "float32"
+    image = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].dtype in DTYPES
     if not image or inputs[0].shape[0] != 1 or len(outputs) != 1:
         raise ModelError(
-            "peers are compared on one float32 image [1, height, width, channels] and one output, "
+            f"peers are compared on one image of {' or '.join(DTYPES)}, "
+            "[1, height, width, channels], and one output, "
             f"this network has {len(outputs)} outputs and takes {', '.join(kinds) or 'nothing'}"
         )

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 
+from nmpack.element_types import F32
 from nmpack.errors import NmpackError
 
 
@@ -15,8 +16,8 @@ class Contender:
 
     Attributes:
         runtime: the package that brings it.
-        precision: ``float32``; ``int8``, dense, weights and activations; or ``own``, what the
-            runtime chooses by itself.
+        precision: ``float32``; ``int8``, weights and activations; or ``own``, what the runtime
+            chooses by itself.
         forms: names in :data:`nmpack.peers.network.FORMS`; the first one to be had is opened.
         mode: how, where a runtime has several ways.
         lacking: why it cannot take part anywhere, in one sentence.
@@ -44,6 +45,7 @@ BUILT_IN = Contender("ai-edge-litert", "float32", ("tflite",), "built-in")
 OURS = Contender("nmpack", "float32", ("tflite",))
 PEERS = (
     Contender("ai-edge-litert", "int8", ("tflite-int8",), "built-in"),
+    Contender("nmpack", "int8", ("tflite-int8",)),
     Contender("tflite-runtime", "float32", ("tflite",), "built-in"),
     Contender("onnxruntime", "float32", ("onnx",)),
     Contender("onnxruntime", "int8", ("onnx-int8",)),
@@ -65,6 +67,19 @@ PEERS = (
 #: Those that are interpreters of ``.tflite`` files.
 INTERPRETERS = ("ai-edge-litert", "tflite-runtime")
 RUNTIMES = tuple(dict.fromkeys(item.runtime for item in PEERS))
+
+
+def computing(contenders: Iterable[Contender], precision: str) -> tuple[Contender, ...]:
+    """Return the contenders for a TFLite file of a precision, each name once.
+
+    Whoever opens a file that is quantized runs it as it is, in whatever else it could.
+    """
+    found: dict[str, Contender] = {}
+    for item in contenders:
+        opens = precision != F32.dtype and any(form.startswith("tflite") for form in item.forms)
+        one = replace(item, precision=precision, forms=("tflite",)) if opens else item
+        found.setdefault(one.name, one)
+    return tuple(found.values())
 
 
 def chosen(names: Sequence[str] | None = None) -> tuple[Contender, ...]:

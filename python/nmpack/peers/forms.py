@@ -13,6 +13,7 @@ import numpy as np
 from nmpack.errors import InterpreterError
 from nmpack.peers.runtimes import calibration_images, channels_first, peer_module
 from nmpack.refusals import one_line
+from nmpack.tflite.file import TFLiteFile
 
 _PNNX_SECONDS = 600.0
 
@@ -84,19 +85,12 @@ def _make_ncnn(source: Path, target: Path) -> None:
 
 
 def _make_tflite_int8(source: Path, target: Path) -> None:
-    """Quantize a TFLite file by AI Edge Quantizer; its input and output stay float32."""
-    quantizer = peer_module("ai_edge_quantizer.quantizer")
-    recipe = peer_module("ai_edge_quantizer.recipe")
-    operations = peer_module("ai_edge_quantizer.qtyping").TFLOperationName
-    interpreter = peer_module("ai_edge_litert.interpreter").Interpreter(str(source))
-    key, names = next(iter(interpreter.get_signature_list().items()))
-    shape = tuple(int(size) for size in interpreter.get_input_details()[0]["shape"])
-    work = quantizer.Quantizer(str(source))
-    work.load_quantization_recipe(recipe.static_wi8_ai8())
-    for operation in (operations.INPUT, operations.OUTPUT):
-        work.update_quantization_recipe(".*", operation, algorithm_key="no_quantize")
-    images = [{names["inputs"][0]: image} for image in calibration_images(shape)]
-    work.quantize(work.calibrate({key: images})).export_model(str(target))
+    """Quantize a TFLite file as ``nmpack convert`` does; its input and output stay float32."""
+    from nmpack.quantize import Int8, to_int8
+
+    graph = TFLiteFile(source).primary
+    images = calibration_images(graph.tensors[graph.inputs[0]].shape)
+    to_int8(source, target, Int8(np.concatenate(list(images))))
 
 
 def _opened(source: Path) -> tuple[Any, Any]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmpack.convert import keras_to_tflite, torch_to_tflite
+from nmpack.element_types import F32, type_of
 from nmpack.errors import MissingError, NmpackError
 from nmpack.peers.process import PeerProcess
 from nmpack.sources import load_source, save_source
+from nmpack.tflite.file import TFLiteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,16 @@ class Network:
         else:
             keras_to_tflite(source.model, target)
         self._found["tflite"] = target
+
+    @property
+    def precision(self) -> str:
+        """What the TFLite file computes its convolutions in, as ``float32``."""
+        for graph in TFLiteFile(self.path("tflite")).subgraphs:
+            for item in graph.convolutions:
+                kind = type_of(graph.tensors[graph.operators[item.node].inputs[0]].dtype)
+                if kind is not None:
+                    return kind.dtype
+        return F32.dtype
 
     def first(self, forms: tuple[str, ...]) -> Path:
         """Return the first of ``forms`` to be had.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nmpack.measure.stats import Summary, milliseconds, paired_ratios, summarise
-from nmpack.peers.contenders import BUILT_IN, OURS, Contender
+from nmpack.peers.contenders import Contender
 
 #: Cores above the number of threads that are still no sign of further threads.
 _CORE_SLACK = 0.1
@@ -88,9 +88,9 @@ class PeerReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``schema`` is 1, as for a benchmark without peers."""
-        others = [item.contender for item in self.timings if item.contender != BUILT_IN]
-        pairs = [(who, BUILT_IN) for who in others]
-        pairs += [(OURS, who) for who in others if who != OURS]
+        built_in, *others = (item.contender for item in self.timings)
+        pairs = [(who, built_in) for who in others]
+        pairs += [(others[0], who) for who in others[1:]]
         ratios = [
             {
                 "contender": f"{self.model}/{one.name}",
