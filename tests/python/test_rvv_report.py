@@ -6,12 +6,17 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from int8_samples import int8_network
 
 from nmpack.errors import MissingError, ModelError, NmpackError
 from nmpack.rvv import baseline
@@ -20,6 +25,7 @@ from nmpack.rvv.measure import find_upstream, measure
 from nmpack.rvv.report import zoo_model
 from nmpack.rvv.variants import Variant, as_it_is, prune_file, pruned
 from nmpack.sparsity.detection import detect_pattern
+from nmpack.sparsity.mask import compute_mask
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tflite.file import TFLiteFile
 
@@ -74,8 +80,30 @@ def test_a_copy_is_pruned_as_prune_does(models: Models, tmp_path: Path) -> None:
         assert detect_pattern(weights).element_density == pytest.approx(0.25, abs=0.01)
         assert np.array_equal(weights[weights != 0], dense[weights != 0])
     assert changed == count > 0
-    with pytest.raises(ModelError, match="no float32 convolution of 4096 channels to prune"):
+    with pytest.raises(ModelError, match="no convolution of 4096 channels to prune"):
         prune_file(source, target, NMPattern.from_density(0.25, tile=4096))
+
+
+def test_a_copy_of_bytes_is_pruned_by_what_they_stand_for(tmp_path: Path) -> None:
+    source = int8_network(tmp_path / "bytes.tflite", pruned=False)
+    target = tmp_path / "pruned.tflite"
+    assert prune_file(source, target, NMPattern.from_density(0.25, tile=16)) == 2
+    old, new = TFLiteFile(source).convolutions, TFLiteFile(target).convolutions
+    for index, (before, after) in enumerate(zip(old, new, strict=True)):
+        assert before.weights is not None
+        assert after.weights is not None
+        dense, weights = (
+            TFLiteFile(source).array(before.weights),
+            TFLiteFile(target).array(after.weights),
+        )
+        assert weights.dtype == np.int8
+        if index == 0:
+            assert np.array_equal(weights, dense)
+            continue
+        assert before.weights.quantization is not None
+        real = dense * before.weights.quantization.scale.reshape(-1, 1, 1, 1)
+        mask = compute_mask(real.astype(np.float32), NMPattern.from_density(0.25, tile=16))
+        assert np.array_equal(weights, np.where(mask, dense, 0))
 
 
 def test_what_changed_since_a_baseline() -> None:
@@ -251,3 +279,24 @@ def test_nothing_executes_more_than_the_committed_baseline(nmpack_command: Comma
     done = nmpack_command("rvv-report", "--baseline", BASELINE)
     assert done.returncode == 0, done.stderr
     assert "no row is worse than in" in done.stdout
+
+
+@pytest.mark.riscv64
+def test_layers_of_bytes_are_counted(nmpack_command: Command, tmp_path: Path) -> None:
+    path, written = int8_network(tmp_path / "bytes.tflite", size=14), tmp_path / "report.json"
+    arguments = ["--no-upstream", "--vlen", "512", "--json", written]
+    done = nmpack_command("rvv-report", path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "3x3 32-32 @14x14 qs8 (n=3)" in done.stdout
+    (variant,) = json.loads(written.read_text())["networks"][0]["variants"]
+    layers = [row for row in variant["operators"] if row["convolution"]]
+    assert [row["element_type"] for row in layers] == ["qs8"] * 3
+    assert all("qs8_qc8w_nmspmm" in row["kernel"] for row in layers)
+    # With all weights; there are kernels of ours for CNHW images alone.
+    dense = int8_network(tmp_path / "dense.tflite", pruned=False, size=14)
+    done = nmpack_command("rvv-report", dense, "--density", "1,0.25", "--tile", "16", *arguments)
+    assert done.returncode == 0, done.stderr
+    nhwc, cnhw, sparse = json.loads(written.read_text())["networks"][0]["variants"]
+    assert nhwc["note"] == "no kernel of ours ran: there is none of its type for nhwc images"
+    assert (cnhw["note"], sparse["note"]) == ("", "")
+    assert sparse["totals"]["instructions"] < cnhw["totals"]["instructions"]

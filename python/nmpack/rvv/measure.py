@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nmpack.element_types import type_of
 from nmpack.errors import MissingError
 from nmpack.locations import LIBRARY, ROOT, named
 from nmpack.runtime.qemu import cpu, execute, find_target, nmpack_run
@@ -17,7 +18,7 @@ from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
 from nmpack.rvv.plugin import find_plugin, plugin_options, read_counts
 from nmpack.rvv.variants import Variant, prune_file
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import Subgraph
+from nmpack.tflite.model import ConvolutionInfo, Subgraph
 from nmpack.tflite.operator_codes import (
     BATCH_MATMUL,
     CALLING,
@@ -38,6 +39,7 @@ class Row:
     Attributes:
         name: of a convolution, its output tensor; else the function that does most of it.
         convolution: whether it is one.
+        element_type: of a convolution's images, as ``f32`` or ``qs8``; empty otherwise.
         shape: OHWI of its weights, empty otherwise; ``stride`` and ``size`` (of the output image)
             are (height, width).
         kernel: the function that takes most of it.
@@ -46,6 +48,7 @@ class Row:
 
     name: str
     convolution: bool
+    element_type: str
     shape: tuple[int, ...]
     stride: tuple[int, int]
     size: tuple[int, ...]
@@ -168,6 +171,7 @@ def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) ->
             Row(
                 info.name if info else item.kernel,
                 info is not None,
+                _element_type(graph, info) if info else "",
                 info.shape if info else (),
                 info.stride if info else (0, 0),
                 info.output.shape[1:3] if info else (),
@@ -177,8 +181,23 @@ def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) ->
             )
         )
     first = operators[0]
-    rows.append(Row("outside", False, (), (0, 0), (), first.kernel, first.totals, first.functions))
+    rows.append(
+        Row("outside", False, "", (), (0, 0), (), first.kernel, first.totals, first.functions)
+    )
+    if variant.nm == "force" and not any(map(_is_ours, operators)):
+        note = f"{note}; " if note else ""
+        note += f"no kernel of ours ran: there is none of its type for {variant.layout} images"
     return Result(variant, tuple(rows), note)
+
+
+def _element_type(graph: Subgraph, item: ConvolutionInfo) -> str:
+    dtype = graph.tensors[graph.operators[item.node].inputs[0]].dtype
+    kind = type_of(dtype)
+    return dtype if kind is None else kind.name
+
+
+def _is_ours(operator: Operator) -> bool:
+    return any("_nmconv_" in name or "_nmspmm_" in name for name in operator.functions)
 
 
 def _multiplies(operator: Operator) -> bool:

@@ -66,6 +66,7 @@ def _variant(result: Result) -> dict[str, Any]:
             {
                 "name": row.name,
                 "convolution": row.convolution,
+                "element_type": row.element_type,
                 "weights": row.shape,
                 "stride": row.stride,
                 "output": row.size,
@@ -177,10 +178,11 @@ def by_convolution(result: Result) -> dict[str, Totals]:
 
 
 def shape_label(row: Row) -> str:
-    """Say what a convolution is: kernel, stride, channels, output image."""
+    """Say what a convolution is: kernel, stride, channels, output image, element type."""
     rows, height, width, columns = row.shape
     stride = f" /{row.stride[0]}" if max(row.stride) > 1 else ""
-    return f"{height}x{width}{stride} {columns}-{rows} @{'x'.join(map(str, row.size))}"
+    size = "x".join(map(str, row.size))
+    return f"{height}x{width}{stride} {columns}-{rows} @{size} {row.element_type}"
 
 
 def rows_by_name(result: Result) -> dict[str, tuple[str, Totals]]:

@@ -22,7 +22,7 @@ def report_tables(report: Report) -> Iterator[Table]:
         yield _classes(network)
         yield _rows(
             f"{network.name}: {_what(report)} by convolution",
-            "convolution: kernel, input-output channels @output",
+            "convolution: kernel, input-output channels @output, type",
             [by_convolution(result) for result in network.results],
             network.results,
         )

@@ -7,13 +7,17 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from nmpack.element_types import type_of
 from nmpack.errors import ModelError, NmpackError
 from nmpack.sparsity.mask import compute_mask
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.model import TensorInfo
 
 DENSITIES = (1.0, 0.5, 0.25)
 TILES = (32, 8)
@@ -90,21 +94,37 @@ def prune_file(source: str | Path, target: str | Path, pattern: NMPattern) -> in
         if item.weights is None:
             continue
         offset = file.span(item.weights)[0]
-        plain = item.weights.dtype == "float32" and not item.weights.sparse
+        kind = type_of(item.weights.dtype)
+        plain = kind is not None and not item.weights.sparse and _zero_is_nothing(item.weights)
         fits = item.groups == 1 and item.shape[0] >= pattern.tile
         if (item.subgraph, item.node) in first or item.depthwise or not (plain and fits):
             dense.add(offset)
         elif offset not in spans:
             weights = file.array(item.weights)
-            mask = compute_mask(weights, pattern, layer=item.name)
-            spans[offset] = np.where(mask, weights, np.float32(0)).astype("<f4").tobytes()
+            mask = compute_mask(_real(weights, item.weights), pattern, layer=item.name)
+            spans[offset] = np.where(mask, weights, weights.dtype.type(0)).tobytes()
     for offset in dense:
         spans.pop(offset, None)
     if not spans:
-        raise ModelError(f"{source}: no float32 convolution of {pattern.tile} channels to prune")
+        raise ModelError(f"{source}: no convolution of {pattern.tile} channels to prune")
     shutil.copyfile(source, target)
     with Path(target).open("r+b") as copy:
         for offset, data in spans.items():
             copy.seek(offset)
             copy.write(data)
     return len(spans)
+
+
+def _zero_is_nothing(tensor: TensorInfo) -> bool:
+    """Return whether a stored 0 stands for 0, and scales are of output channels."""
+    found = tensor.quantization
+    return found is None or not (found.zero_point.any() or (found.per_axis and found.dimension))
+
+
+def _real(weights: npt.NDArray[Any], tensor: TensorInfo) -> npt.NDArray[np.float32]:
+    """Return what weights stand for, in their scales; what is no number counts as 0."""
+    found = tensor.quantization
+    if found is None:
+        return weights.astype(np.float32)
+    scales = found.scale.reshape([-1] + [1] * (weights.ndim - 1)) if found.per_axis else found.scale
+    return np.nan_to_num(weights * scales, posinf=0.0, neginf=0.0).astype(np.float32)
