@@ -92,7 +92,9 @@ double Real(const std::string& text, double most) {
 
 xnn_datatype Type(const std::string& text) {
   const xnn_datatype type = xnn_get_nm_datatype(text.c_str());
-  if (type == xnn_datatype_invalid || text.find('\0') != std::string::npos) throw Bad("expected an element type that this library knows");
+  if (type == xnn_datatype_invalid || text.find('\0') != std::string::npos) {
+    throw Bad("expected an element type that this library knows");
+  }
   return type;
 }
 

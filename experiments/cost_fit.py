@@ -129,9 +129,10 @@ def fit(runs: Sequence[Run], table: Costs) -> tuple[Costs, float]:
     Returns:
         The costs, and nanoseconds of their unit.
     """
-    names, unit = fitted_names(table), unit_of(runs, table)
+    unit = unit_of(runs, table)
     # What a table leaves out may turn out to be as large as what FMA3's has.
     known = read_costs("fma3")
+    names = [name for name in fitted_names(table) if table[name] or known[name]]
     scale = unit * np.array([table[name] or known[name] for name in names])
     prior = unit * np.array([table[name] for name in names])
     equations = [row for item in runs for row in _equations(item, names)]

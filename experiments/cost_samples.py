@@ -97,7 +97,7 @@ def as_layer(item: drawn_layers.Layer) -> Layer:
     tile = item.tile if item.density < 1.0 else 1
     return Layer(
         1, item.size, item.size, 1, item.inputs, item.outputs, item.kernel, item.kernel,
-        *strides, 1, 1, *padding, item.density, tile,
+        *strides, 1, 1, *padding, item.density, tile, dtype=item.dtype,
     )  # fmt: skip
 
 

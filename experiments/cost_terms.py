@@ -11,16 +11,61 @@ from __future__ import annotations
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from nmpack.element_types import F32, QS8
 from nmpack.errors import NmpackError
 from nmpack.rvv.mca import VLEN
 from nmpack.tune.shapes import Layer
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels/kernels.toml"
-#: Rows and columns of XNNPACK's dense micro-kernels, and those for few output channels. RVV's are
-#: of the vector length that its costs were modelled for.
-DENSE = {"fma3": ((16, (1, 5)), (8, (1, 4, 5, 6, 7, 8))), "rvv": ((32, (1, 7)), (0, ()))}
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """XNNPACK's dense micro-kernels.
+
+    Attributes:
+        wide: columns, and heights; ``narrow`` those for no more output channels than its columns.
+        depth: input channels that are multiplied together.
+    """
+
+    wide: tuple[int, tuple[int, ...]]
+    narrow: tuple[int, tuple[int, ...]] = (0, ())
+    depth: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What kernels.toml and XNNPACK have of an element type.
+
+    Attributes:
+        costs, kernels: sections of kernels.toml.
+        dense: by the instruction set that records name. RVV's are of the vector length that its
+            costs were modelled for.
+        tables: of instruction sets that have another's costs.
+    """
+
+    costs: str
+    kernels: str
+    dense: Mapping[str, Dense]
+    tables: Mapping[str, str] = field(default_factory=dict)
+
+
+KINDS = {
+    F32.name: Kind(
+        "costs",
+        "f32-nmspmm",
+        {"fma3": Dense((16, (1, 5)), (8, (1, 4, 5, 6, 7, 8))), "rvv": Dense((32, (1, 7)))},
+    ),
+    QS8.name: Kind(
+        "qs8-costs",
+        "qs8-qc8w-nmspmm",
+        {"fma3": Dense((8, (1, 3)), depth=8), "rvv": Dense((4, (1, 3)))},
+        {"fma3": "avx2"},
+    ),
+}
 _VECTOR = {"rvv": VLEN // 32}
 
 #: Costs by member of struct xnn_nm_costs; of arrays by ``member kernel``, as ``nmconv_percent
@@ -28,16 +73,18 @@ _VECTOR = {"rvv": VLEN // 32}
 Costs = dict[str, float]
 
 
-def read_costs(isa: str, path: Path = KERNELS) -> Costs:
+def read_costs(isa: str, path: Path = KERNELS, dtype: str = F32.name) -> Costs:
     """Read a table of kernels.toml, with what it takes from the one for plain C.
 
     Raises:
         NmpackError: of this instruction set's dense operator nothing is known here.
     """
-    if isa not in DENSE:
-        raise NmpackError(f"costs are fitted for {', '.join(DENSE)}, got records of {isa}")
+    kind = KINDS[dtype]
+    if isa not in kind.dense:
+        raise NmpackError(f"costs are fitted for {', '.join(kind.dense)}, got records of {isa}")
     content = tomllib.loads(path.read_text(encoding="utf-8"))
-    table = content["costs"]["scalar"] | content["costs"][isa]
+    name = kind.tables.get(isa, isa)
+    table = {"nmconv_percent": []} | content[kind.costs]["scalar"] | content[kind.costs][name]
     costs = {name: float(value) for name, value in table.items() if not isinstance(value, list)}
     for name in ("nmconv_percent", "nmspmm_percent"):
         for slot in table[name]:
@@ -48,7 +95,7 @@ def read_costs(isa: str, path: Path = KERNELS) -> Costs:
             f"{name} {width.partition('x')[2]}": x
             for width, x in zip(widths, table[name], strict=True)
         }
-    if granularity := content["f32-nmspmm"][isa].get("granularity"):
+    if granularity := content[kind.kernels][kind.tables.get(isa, isa)].get("granularity"):
         costs["granularity"] = float(granularity)
     return costs
 
@@ -87,13 +134,16 @@ def predict(found: Mapping[str, float], costs: Costs) -> float:
 
 
 def _dense(isa: str, layer: Layer, costs: Costs) -> Costs:
-    wide, narrow = DENSE[isa]
-    nr, heights = narrow if layer.group_output_channels <= narrow[0] else wide
+    kernels = KINDS[layer.dtype].dense[isa]
+    is_narrow = layer.group_output_channels <= kernels.narrow[0]
+    nr, heights = kernels.narrow if is_narrow else kernels.wide
     pointwise = _pointwise(layer)
     pixels = _image_pixels(layer) * (layer.batch if pointwise else 1)
     mr = _height(pixels, heights, nr)
     tiles = layer.groups * -(-layer.group_output_channels // nr)
-    columns = tiles * (_columns(layer) + costs["tile_columns"]) * _up(pixels, mr) / mr
+    taps = 1 if pointwise else layer.kernel_height * layer.kernel_width
+    deep = taps * _up(layer.group_input_channels, kernels.depth)
+    columns = tiles * (deep + costs["tile_columns"]) * _up(pixels, mr) / mr
     percent = costs["gemm_percent" if pointwise else "igemm_percent"]
     columns *= _pixels(layer) / pixels * percent / 100.0
     return {"dense_column": columns, "dense_weight": columns * mr * nr}

@@ -5,6 +5,7 @@
     python experiments/fit_costs.py experiments/records/epyc-zen3-fma3.jsonl.gz
     python experiments/fit_costs.py new.sqlite --draw 150 --budget 12m --samples new.jsonl.gz
     python experiments/fit_costs.py x60.sqlite --draw 90 --target qemu --largest 8000000
+    python experiments/fit_costs.py int8.sqlite --draw 60 --type int8 --budget 10m
 
 Each third of the layers is held out once. Of these it says how often the fastest candidate by the
 costs takes at most 10 % longer than the fastest that was measured, by the table of kernels.toml and
@@ -21,10 +22,11 @@ from pathlib import Path
 
 import cost_samples
 from cost_fit import FITTED, Run, Verdict, fit, held_out, runs_of
-from cost_terms import KERNELS, Costs, kernel_name, read_costs
+from cost_terms import KERNELS, KINDS, Costs, kernel_name, read_costs
 
 from nmpack.cli.common import positive
 from nmpack.cli.tune import duration
+from nmpack.element_types import DTYPES, F32, named
 from nmpack.errors import NmpackError
 from nmpack.measure.drawn_layers import MOST_MULTIPLY_ADDS, draw_layers
 from nmpack.rvv.mca import VLEN
@@ -34,16 +36,18 @@ from nmpack.tune.tuner import TIME
 _LEAST_LAYERS = 6
 
 
-def as_toml(isa: str, costs: Costs) -> str:
+def as_toml(isa: str, costs: Costs, dtype: str = F32.name) -> str:
     """Write the fitted costs as kernels.toml has them, to three digits."""
-    lines = [f"[costs.{isa}]"]
+    kind = KINDS[dtype]
+    lines = [f"[{kind.costs}.{kind.tables.get(isa, isa)}]"]
     for member in FITTED:
         rows = {
             name.partition(" ")[2]: value
             for name, value in costs.items()
             if name.split(" ")[0] == member
         }
-        lines.append(f"{member} = {_toml_value(isa, member, rows)}")
+        if rows:
+            lines.append(f"{member} = {_toml_value(isa, member, rows)}")
     return "\n".join(lines)
 
 
@@ -77,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--target", choices=("fma3", "qemu"), default="fma3",
         help="where: this processor as one of FMA3 (default), or cycles of an X60 modelled",
     )  # fmt: skip
+    parser.add_argument(
+        "--type", choices=DTYPES, default=F32.dtype, help=f"of drawn layers (default {F32.dtype})"
+    )
     parser.add_argument("--budget", type=duration, default=720.0, metavar="TIME", help="(12m)")
     parser.add_argument("--samples", type=Path, metavar="FILE", help="write what was read there")
     parser.add_argument(
@@ -86,29 +93,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.draw:
         target = native_target("fma3") if arguments.target == "fma3" else qemu_target(VLEN)
-        drawn = draw_layers(arguments.draw, arguments.seed, arguments.largest)
+        drawn = draw_layers(
+            arguments.draw, arguments.seed, arguments.largest, named(arguments.type)
+        )
         layers = [cost_samples.as_layer(item) for item in drawn]
         cost_samples.measure(arguments.records, target, layers, arguments.budget)
     samples, cut_by = cost_samples.load(arguments.records)
     machines = {(x.subject.machine.hardware, x.subject.machine.build) for x in samples}
+    types = {x.subject.layer.dtype for x in samples}
     if len(machines) > 1:
         raise NmpackError(f"expected records of one machine and build, got {len(machines)}")
+    if len(types) > 1:
+        raise NmpackError(f"expected records of one element type, got {', '.join(sorted(types))}")
     if len(samples) < _LEAST_LAYERS:
         raise NmpackError(f"expected {_LEAST_LAYERS} layers or more, got {len(samples)}")
     machine = samples[0].subject.machine
-    cut_by = cut_by or read_costs(machine.isa, arguments.kernels)
+    (dtype,) = types
+    cut_by = cut_by or read_costs(machine.isa, arguments.kernels, dtype)
     runs = runs_of(samples, cut_by)
     if arguments.samples:
         cost_samples.save(arguments.samples, samples, cut_by)
     timed = samples[0].unit == TIME
     where = machine.cpu if timed else f"SpacemiT X60 at VLEN {machine.vlen}, modelled"
-    print(f"{where} ({machine.isa}), kernels {machine.kernels}, {machine.compiler}")
-    _report(machine.isa, runs, "ps" if timed else "thousandths of a cycle")
+    print(f"{where} ({machine.isa}), {dtype}, kernels {machine.kernels}, {machine.compiler}")
+    _report(machine.isa, dtype, runs, "ps" if timed else "thousandths of a cycle")
     return 0
 
 
-def _report(isa: str, runs: Sequence[Run], unit_name: str) -> None:
-    table = read_costs(isa)
+def _report(isa: str, dtype: str, runs: Sequence[Run], unit_name: str) -> None:
+    table = read_costs(isa, dtype=dtype)
     heads = [item.name for item in fields(Verdict)]
     print(f"\n{len(runs)} layers, each held out once from a fit to two thirds of the others\n")
     print(f"{'within 10 % of the best':24}" + "".join(f"{head:>8}" for head in heads))
@@ -122,7 +135,7 @@ def _report(isa: str, runs: Sequence[Run], unit_name: str) -> None:
     )
     costs, unit = fit(runs, table)
     print(f"\nfitted to all layers; the unit is {1000 * unit:.1f} {unit_name}\n")
-    print(as_toml(isa, costs))
+    print(as_toml(isa, costs, dtype))
 
 
 if __name__ == "__main__":

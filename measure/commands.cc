@@ -28,7 +28,9 @@ xnn_datatype ParseDatatype(const std::string& text) {
   const xnn_datatype datatype = xnn_get_nm_datatype(text.c_str());
   if (datatype != xnn_datatype_invalid) return datatype;
   std::string names;
-  for (size_t i = 0; const char* name = xnn_get_nm_datatype_name(i); i++) names += (i == 0 ? "" : ", ") + std::string(name);
+  for (size_t i = 0; const char* name = xnn_get_nm_datatype_name(i); i++) {
+    names += (i == 0 ? "" : ", ") + std::string(name);
+  }
   throw BadCommand("dtype: expected one of " + names + ", got '" + text + "'");
 }
 

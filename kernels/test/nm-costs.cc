@@ -163,7 +163,8 @@ TEST(NM_COSTS, refuses_what_is_no_cost) {
                               std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
       Costs costs = DefaultCosts(xnn_datatype_fp32);
       costs[i] = wrong;
-      EXPECT_EQ(xnn_status_invalid_parameter, SetCosts(subgraph.get(), xnn_datatype_fp32, costs)) << "number " << i << " is " << wrong;
+      EXPECT_EQ(xnn_status_invalid_parameter, SetCosts(subgraph.get(), xnn_datatype_fp32, costs))
+        << "number " << i << " is " << wrong;
     }
   }
   EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_costs(subgraph.get(), xnn_datatype_fp32, nullptr));

@@ -91,7 +91,8 @@ inline std::vector<xnn_nm_record> DrawRecords(ReplicableRandomDevice& rng, xnn_s
     for (const xnn_nm_candidate& candidate : candidates) {
       if (rng() % 4 == 0) continue;
       xnn_nm_record record = {
-        layer.datatype->datatype, layer.batch_size, layer.input_height, layer.input_width, layer.output_height, layer.output_width, layer.groups,
+        layer.datatype->datatype, layer.batch_size, layer.input_height, layer.input_width, layer.output_height,
+        layer.output_width, layer.groups,
         layer.group_input_channels, layer.group_output_channels, layer.kernel_height, layer.kernel_width,
         layer.stride_height, layer.stride_width, layer.dilation_height, layer.dilation_width, densities[0],
         densities[1], densities[2], "", std::ldexp(1.0f, static_cast<int>(rng() % 60) - 10)};

@@ -16,17 +16,15 @@ class ElementType:
         name: as XNNPACK, records and tables have it.
         dtype: as numpy and TFLite's files have it.
         operations: what a rate of its operations is stated in.
-        costs: its section of kernels.toml.
     """
 
     name: str
     dtype: str
     operations: str
-    costs: str
 
 
-F32 = ElementType("f32", "float32", "GFLOP/s", "costs")
-QS8 = ElementType("qs8", "int8", "GOP/s", "qs8-costs")
+F32 = ElementType("f32", "float32", "GFLOP/s")
+QS8 = ElementType("qs8", "int8", "GOP/s")
 TYPES = (F32, QS8)
 NAMES = tuple(item.name for item in TYPES)
 DTYPES = tuple(item.dtype for item in TYPES)

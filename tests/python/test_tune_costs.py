@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cost_fit
 import cost_samples
+import cost_terms
 import fit_costs
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from cost_fit import Run
 from cost_samples import Sample, as_layer
 from cost_terms import KERNELS, Costs, predict, read_costs, terms
 
+from nmpack.element_types import NAMES, TYPES, ElementType
 from nmpack.errors import ModelError, NmpackError
 from nmpack.measure import drawn_layers
 from nmpack.measure.drawn_layers import draw_layers
@@ -30,6 +32,7 @@ from nmpack.tune.targets import native_target, qemu_target
 pytestmark = pytest.mark.torch
 SHIPPED = Path(fit_costs.__file__).parent / "records/epyc-zen3-fma3.jsonl.gz"
 MODELLED = SHIPPED.with_name("x60-modelled.jsonl.gz")
+BYTES = SHIPPED.with_name("epyc-zen3-qs8.jsonl.gz")
 BATCH = Layer(3, 9, 7, 2, 12, 24, 3, 2, 2, 1, 1, 2, 1, 0, 1, 2, 0.25, 8, 4)
 
 
@@ -48,21 +51,23 @@ def rig() -> Iterator[Rig]:
         yield rig
 
 
-def test_predictions_are_those_of_the_program(rig: Rig) -> None:
-    check_predictions(rig, draw_layers(40, 1))
+@pytest.mark.parametrize("kind", TYPES, ids=NAMES)
+def test_predictions_are_those_of_the_program(rig: Rig, kind: ElementType) -> None:
+    check_predictions(rig, draw_layers(40, 1, kind=kind))
 
 
 @pytest.mark.riscv64
-def test_predictions_are_those_of_the_program_for_riscv() -> None:
+@pytest.mark.parametrize("kind", TYPES, ids=NAMES)
+def test_predictions_are_those_of_the_program_for_riscv(kind: ElementType) -> None:
     with Rig(qemu_target(256)) as rig:
-        check_predictions(rig, draw_layers(20, 1, 8_000_000))
+        check_predictions(rig, draw_layers(20, 1, 8_000_000, kind))
 
 
 def check_predictions(rig: Rig, drawn: Sequence[drawn_layers.Layer]) -> None:
     misses = []
     isa = rig.machine.isa
-    costs = read_costs(isa)
-    for layer in (BATCH, *map(as_layer, drawn)):
+    costs = read_costs(isa, dtype=drawn[0].dtype)
+    for layer in (replace(BATCH, dtype=drawn[0].dtype), *map(as_layer, drawn)):
         for item in rig.define(layer, Setting()).candidates:
             miss = predict(terms(isa, layer, item.name, costs), costs) / item.predicted - 1
             misses.append(abs(miss))
@@ -104,6 +109,18 @@ def test_costs_that_made_the_times_are_found(shipped: tuple[list[Sample], Costs]
     }
 
 
+def test_a_fit_of_bytes_errs_less_than_the_table_it_is_from() -> None:
+    samples, table = cost_samples.load(BYTES)
+    assert table is not None
+    assert {item.subject.layer.dtype for item in samples} == {"qs8"}
+    runs = cost_fit.runs_of(samples, table)
+    costs, unit = cost_fit.fit(runs, table)
+    before = cost_fit.judge(runs, table, cost_fit.unit_of(runs, table))
+    assert cost_fit.judge(runs, costs, unit).error < before.error
+    # What no layer of bytes pays for stays.
+    assert costs["nmconv_call"] == pytest.approx(table["nmconv_call"], abs=1.0)
+
+
 def test_costs_that_a_table_leaves_out_are_found() -> None:
     samples, table = cost_samples.load(MODELLED)
     assert table is not None
@@ -125,19 +142,24 @@ def test_costs_that_a_table_leaves_out_are_found() -> None:
 
 
 @pytest.mark.parametrize("isa", ["fma3", "rvv"])
-def test_the_fit_as_toml_is_read_again(isa: str, tmp_path: Path) -> None:
-    costs = read_costs(isa)
+@pytest.mark.parametrize("dtype", NAMES)
+def test_the_fit_as_toml_is_read_again(isa: str, dtype: str, tmp_path: Path) -> None:
+    costs = read_costs(isa, dtype=dtype)
     raised = cost_fit.raised(costs)
-    name = next(name for name in costs if name.startswith("nmconv_percent"))
-    assert raised[name] == pytest.approx(1.15 * costs[name])
-    text = fit_costs.as_toml(isa, raised)
-    content = tomllib.loads(text)["costs"][isa]
-    assert content.keys() == set(cost_fit.FITTED)
+    for name, factor in (("nmconv_percent", 1.15), ("nmspmm_percent", 1.25)):
+        for kernel in (cost for cost in costs if cost.startswith(f"{name} ")):
+            assert raised[kernel] == pytest.approx(factor * costs[kernel])
+    text = fit_costs.as_toml(isa, raised, dtype)
+    kind = cost_terms.KINDS[dtype]
+    table = kind.tables.get(isa, isa)
+    content = tomllib.loads(text)[kind.costs][table]
+    missing = set(cost_fit.FITTED) - content.keys()
+    assert missing == (set() if dtype == "f32" else {"nmconv_percent"})
     whole = KERNELS.read_text(encoding="utf-8")
-    start = whole.index(f"[costs.{isa}]")
+    start = whole.index(f"[{kind.costs}.{table}]")
     rest = whole[whole.index("\nmeasured", start) :]
     (tmp_path / "kernels.toml").write_text(whole[:start] + text + rest, encoding="utf-8")
-    again = read_costs(isa, tmp_path / "kernels.toml")
+    again = read_costs(isa, tmp_path / "kernels.toml", dtype)
     for name in cost_fit.fitted_names(costs):
         assert again[name] == pytest.approx(raised[name], rel=0.01, abs=0.5)
     with pytest.raises(NmpackError, match="costs are fitted for fma3, rvv, got records of neonfma"):
@@ -199,6 +221,11 @@ def test_from_drawn_layers_to_a_fit(tmp_path: Path) -> None:
     mixed = [replace(found[0], subject=replace(found[0].subject, machine=machine)), *found]
     cost_samples.save(samples, mixed, read_costs("fma3"))
     with pytest.raises(NmpackError, match="records of one machine and build, got 2"):
+        fit_costs.main([str(samples)])
+    subject = found[0].subject
+    other = replace(subject, layer=replace(subject.layer, dtype="qs8"))
+    cost_samples.save(samples, [replace(found[0], subject=other), *found], read_costs("fma3"))
+    with pytest.raises(NmpackError, match="records of one element type, got f32, qs8"):
         fit_costs.main([str(samples)])
     cost_samples.save(samples, found[:5], read_costs("fma3"))
     with pytest.raises(NmpackError, match="6 layers or more, got 5"):

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tune_samples import LAYER, MACHINE, OTHER_BUILD, SUBJECT, race, trial
 
 from nmpack.errors import NmpackError
-from nmpack.tune.entries import Origin
+from nmpack.tune.entries import Origin, canonical, layer_key
 from nmpack.tune.exchange import export_records, import_records
 from nmpack.tune.records import Database, RecordsError
 from nmpack.tune.shapes import Setting
@@ -70,6 +70,7 @@ def test_trials_are_found_again(tmp_path: Path) -> None:
             (replace(MACHINE, cpu="Another"), LAYER, Setting()),
             (replace(MACHINE, vlen=256), LAYER, Setting()),
             (MACHINE, replace(LAYER, density=0.5), Setting()),
+            (MACHINE, replace(LAYER, dtype="qs8"), Setting()),
             (MACHINE, LAYER, Setting(threads=2)),
             (MACHINE, LAYER, Setting(evict=4096)),
         ):
@@ -77,8 +78,19 @@ def test_trials_are_found_again(tmp_path: Path) -> None:
             assert database.find(machine, layer, setting).stale == 0
 
 
+def test_the_key_of_a_layer_is_what_it_always_was() -> None:
+    """Databases from when there was nothing but f32 need no change."""
+    assert canonical(layer_key(LAYER, Setting(threads=2))) == (
+        '{"batch":1,"block":1,"density":0.25,"dilation_height":1,"dilation_width":1,"dtype":"f32",'
+        '"evict":0,"group_input_channels":64,"group_output_channels":64,"groups":1,'
+        '"input_height":56,"input_width":56,"kernel_height":3,"kernel_width":3,'
+        '"padding_bottom":1,"padding_left":1,"padding_right":1,"padding_top":1,"seed":1,'
+        '"stride_height":1,"stride_width":1,"threads":2,"tile":32}'
+    )
+
+
 @pytest.mark.parametrize(
-    "change", [{"kernels": "f" * 16}, {"compiler": "gcc 14"}, {"protocol": 2}], ids=str
+    "change", [{"kernels": "f" * 16}, {"compiler": "gcc 14"}, {"protocol": 3}], ids=str
 )
 def test_trials_of_other_builds_are_counted_and_not_used(
     tmp_path: Path, change: dict[str, Any]

@@ -82,8 +82,8 @@ bool xnn_is_nm_record(const struct xnn_nm_record* record)
 // Whether a record is of a layer, whatever its zeros are.
 static bool is_of(const struct xnn_nm_record* record, const struct xnn_nm_layer* layer)
 {
-  return record->datatype == layer->datatype->datatype && record->batch_size == layer->batch_size && record->input_height == layer->input_height &&
-    record->input_width == layer->input_width && record->output_height == layer->output_height &&
+  return record->datatype == layer->datatype->datatype && record->batch_size == layer->batch_size &&
+    record->input_height == layer->input_height && record->input_width == layer->input_width && record->output_height == layer->output_height &&
     record->output_width == layer->output_width && record->groups == layer->groups &&
     record->group_input_channels == layer->group_input_channels &&
     record->group_output_channels == layer->group_output_channels &&

@@ -138,7 +138,8 @@ enum xnn_status xnn_subgraph_set_nm_records(
   }
   for (size_t i = 0; i < num_records; i++) {
     if (!xnn_is_nm_record(&records[i])) {
-      xnn_log_error("failed to set records: the type or a number of record %zu is out of its range, or its name has no end", i);
+      xnn_log_error(
+        "failed to set records: the type or a number of record %zu is out of its range, or its name has no end", i);
       return xnn_status_invalid_parameter;
     }
   }
