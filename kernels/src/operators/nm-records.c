@@ -30,6 +30,7 @@ static const struct {
   enum xnn_datatype datatype;
 } types[XNN_NUM_NM_TYPES] = {
   {"f32", xnn_datatype_fp32},
+  {"f16", xnn_datatype_fp16},
   {"qs8", xnn_datatype_qint8},
 };
 

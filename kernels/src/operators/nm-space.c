@@ -127,6 +127,13 @@ static enum xnn_status create_dense(const struct xnn_nm_layer* layer, xnn_operat
         layer->groups, layer->group_input_channels, layer->group_output_channels, layer->input_channel_stride,
         layer->output_channel_stride, layer->filter.data, layer->bias, layer->output_min, layer->output_max,
         layer->flags, /*code_cache=*/NULL, /*weights_cache=*/NULL, convolution_op_out);
+    case xnn_datatype_fp16:
+      return xnn_create_convolution2d_nhwc_f16(
+        layer->padding_top, layer->padding_right, layer->padding_bottom, layer->padding_left, layer->kernel_height,
+        layer->kernel_width, layer->stride_height, layer->stride_width, layer->dilation_height, layer->dilation_width,
+        layer->groups, layer->group_input_channels, layer->group_output_channels, layer->input_channel_stride,
+        layer->output_channel_stride, layer->filter.data, layer->bias, layer->output_min, layer->output_max,
+        layer->flags | XNN_FLAG_FP32_STATIC_WEIGHTS, /*code_cache=*/NULL, /*weights_cache=*/NULL, convolution_op_out);
     case xnn_datatype_qint8:
       return xnn_create_convolution2d_nhwc_qs8_qc8w(
         layer->padding_top, layer->padding_right, layer->padding_bottom, layer->padding_left, layer->kernel_height,
@@ -188,10 +195,11 @@ enum xnn_status xnn_reshape_nm_candidate(
       convolution_op, type, layer->batch_size, layer->input_height, layer->input_width, workspace_size,
       workspace_alignment, &height, &width, threadpool);
   }
-  const bool is_quantized = type == xnn_operator_type_convolution_nhwc_qc8;
   const bool is_nm = type == layer->datatype->nhwc_operator;
   return (is_nm ? xnn_reshape_convolution2d_nm_nhwc_f32 :
-          is_quantized ? xnn_reshape_convolution2d_nhwc_qs8_qc8w : xnn_reshape_convolution2d_nhwc_f32)(
+          type == xnn_operator_type_convolution_nhwc_qc8 ? xnn_reshape_convolution2d_nhwc_qs8_qc8w :
+          type == xnn_operator_type_convolution_nhwc_f16 ? xnn_reshape_convolution2d_nhwc_f16 :
+          xnn_reshape_convolution2d_nhwc_f32)(
     convolution_op, layer->batch_size, layer->input_height, layer->input_width, workspace_size, workspace_alignment,
     &height, &width, threadpool);
 }
@@ -210,7 +218,12 @@ enum xnn_status xnn_setup_nm_candidate(
   if (type == layer->datatype->nhwc_operator) {
     return xnn_setup_convolution2d_nm_nhwc_f32(convolution_op, workspace, input, /*residual=*/NULL, output);
   }
-  return type == xnn_operator_type_convolution_nhwc_qc8 ?
-    xnn_setup_convolution2d_nhwc_qs8_qc8w(convolution_op, workspace, input, output) :
-    xnn_setup_convolution2d_nhwc_f32(convolution_op, workspace, input, output);
+  switch (type) {
+    case xnn_operator_type_convolution_nhwc_qc8:
+      return xnn_setup_convolution2d_nhwc_qs8_qc8w(convolution_op, workspace, input, output);
+    case xnn_operator_type_convolution_nhwc_f16:
+      return xnn_setup_convolution2d_nhwc_f16(convolution_op, workspace, input, output);
+    default:
+      return xnn_setup_convolution2d_nhwc_f32(convolution_op, workspace, input, output);
+  }
 }

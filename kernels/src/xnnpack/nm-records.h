@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 // Element types that layers may have: each has costs and records of its own.
-#define XNN_NUM_NM_TYPES 2
+#define XNN_NUM_NM_TYPES 3
 
 // The number of an element type of images; 0, that of f32, where N:M operators do not support it.
 XNN_INTERNAL size_t xnn_find_nm_type(enum xnn_datatype datatype);
