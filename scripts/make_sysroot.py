@@ -8,11 +8,14 @@
                            third_party/llvm.toml; nmpack rvv-report finds it
   make_sysroot.py sshd     the ssh server for this machine that tests start,
                            third_party/sshd.toml
+  make_sysroot.py qemu     the emulator for this machine that knows half precision in vectors,
+                           third_party/qemu.toml; tests of such kernels run in it
 
-The folder is $XDG_CACHE_HOME/nmpack/<sysroot, llvm or sshd>/<arch> (~/.cache when XDG_CACHE_HOME is
-unset); its path is the last line printed. apt resolves, downloads and verifies (signed index,
-SHA-256) with lists and settings of its own under the cache: nothing of this machine's apt is
-changed, and root is not needed. The mirror is the one this machine's apt sources name.
+The folder is $XDG_CACHE_HOME/nmpack/<sysroot, llvm, sshd or qemu>/<arch> (~/.cache when
+XDG_CACHE_HOME is unset); its path is the last line printed. apt resolves, downloads and verifies
+(signed index, SHA-256) with lists and settings of its own under the cache: nothing of this
+machine's apt is changed, and root is not needed. The mirror is the one this machine's apt sources
+name.
 
 A second run does nothing. An interrupted run leaves the old folder whole, and what it has
 downloaded is used by the next.
@@ -38,6 +41,7 @@ from nmpack_tools.githash import fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMP = "nmpack-sysroot.json"
+WHATS = ("sysroot", "llvm", "sshd", "qemu")
 ARCHES = ("riscv64", "amd64", "arm64")
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
 KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
@@ -221,7 +225,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", default="sysroot", choices=("sysroot", "llvm", "sshd"))
+    parser.add_argument("what", nargs="?", default="sysroot", choices=WHATS)
     parser.add_argument(
         "--arch", choices=ARCHES, help="default: riscv64 for the sysroot, this machine's otherwise"
     )

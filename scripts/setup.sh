@@ -17,7 +17,8 @@ Makes all that nmpack needs, in this order:
   4. sources               third_party/<name>, by scripts/fetch_sources.py
   5. patched trees         third_party/patched, by scripts/apply_patches.py
   6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py; with it, not for the demo, the LLVM
-                           that models RISC-V cores, and the ssh server that tests start
+                           that models RISC-V cores, the ssh server that tests start, and the emulator of
+                           half precision in vectors
   7. host build            build/host
   8. riscv64 build         build/riscv64
 
@@ -406,6 +407,7 @@ main() {
   if [ "$part" = all ] && $riscv64; then
     make_sysroot
     python3 scripts/make_sysroot.py llvm
+    python3 scripts/make_sysroot.py qemu
     make_sshd
   fi
   begin "host build (build/host)" build-host

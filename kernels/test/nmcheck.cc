@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// Checks, or times, every micro-kernel of the families f32-nmconv, f32-nmspmm and x32-packim2col. See kUsage.
+// Checks, or times, every micro-kernel of ours, of all families. See kUsage.
 
 #include "nmcheck.h"
 
@@ -29,7 +29,7 @@ namespace {
 constexpr char kUsage[] =
     "usage: nmcheck [--test=PATTERN] [--seed=N] [--rounds=N] | --bench[=PATTERN] | --list | --help\n"
     "\n"
-    "Runs every micro-kernel of f32-nmconv, f32-nmspmm and x32-packim2col that this hardware has against a reference.\n"
+    "Runs every micro-kernel of the N:M families that this hardware has against a reference.\n"
     "\n"
     "  --test=PATTERN   only micro-kernels whose name contains PATTERN, or matches it where it has * ? or [\n"
     "  --seed=N         repeat the shapes and values that N gave; default: another N each time, printed\n"
@@ -102,6 +102,10 @@ bool HasRequestedVectors() {
     if (expected != 0 && expected != hardware_config->vlenb * 8) {
       std::fprintf(stderr, "FAILED: QEMU_CPU asks for vlen=%lu, got %u\n", expected,
                    static_cast<unsigned>(hardware_config->vlenb * 8));
+      return false;
+    }
+    if (emulated && std::strstr(cpu, "zvfh=true") != nullptr && !hardware_config->use_riscv_vector_fp16_arith) {
+      std::fprintf(stderr, "FAILED: QEMU_CPU asks for Zvfh, but: %s\n", hardware_config->riscv_vector_fp16_reason);
       return false;
     }
     return true;

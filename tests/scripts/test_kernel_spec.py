@@ -316,9 +316,7 @@ def test_strips_are_packed_by_what_is_compiled_where_they_are_read(overlay: Path
     change(overlay, 'rvv = { pack = "rvv" }', 'rvv = { pack = "scalar" }')
     assert load_spec(overlay).types[F32].strips["rvv"].pack == "scalar"
     change(overlay, 'scalar = { pack = "scalar" }', 'scalar = { pack = "rvv" }')
-    said = (
-        r"f32-nmspmm\.scalar\.pack: expected an instruction set without a guard or with "
-    )
+    said = r"f32-nmspmm\.scalar\.pack: expected an instruction set without a guard or with "
     with pytest.raises(ToolError, match=said + "one that scalar's begins with, got 'rvv'"):
         load_spec(overlay)
 

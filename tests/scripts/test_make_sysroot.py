@@ -32,7 +32,7 @@ def test_offline_and_check_need_a_sysroot(run: Run) -> None:
         assert "found none or an incomplete one; run scripts/make_sysroot.py" in message
 
 
-@pytest.mark.parametrize("what", ["llvm", "sshd"])
+@pytest.mark.parametrize("what", ["llvm", "sshd", "qemu"])
 def test_what_is_for_this_machine_is_asked_for_by_name(run: Run, what: str) -> None:
     message = run("make_sysroot.py", what, "--check").error()
     assert f"/{what}/" in message
