@@ -153,16 +153,22 @@ def test_density_and_text() -> None:
 @given(
     tile=st.sampled_from([1, 2, 4, 6, 8, 16, 32, 64]),
     group=st.sampled_from([(1, 4), (2, 4), (3, 8), (4, 16), None]),
+    block=st.sampled_from([1, 1, 2, 4]),
     seed=st.integers(0, 1000),
 )
 def test_detection_finds_the_pattern_that_was_applied(
-    tile: int, group: tuple[int, int] | None, seed: int
+    tile: int, group: tuple[int, int] | None, block: int, seed: int
 ) -> None:
-    weights = np.random.default_rng(seed).normal(size=(128, 9 * 64)).astype(np.float32)
-    pattern = NMPattern(*group, tile) if group else NMPattern.from_sparsity(0.75, tile=tile)
+    weights = np.random.default_rng(seed).normal(size=(128, 3, 3, 64)).astype(np.float32)
+    pattern = (
+        NMPattern(*group, tile, block)
+        if group
+        else NMPattern.from_sparsity(0.75, tile=tile, block=block)
+    )
     found = detect_pattern(weights * compute_mask(weights, pattern))
-    assert found.tile == tile
-    assert (found.n, found.m) == (group or (144, None))
+    assert (found.tile, found.block) == (tile, block)
+    assert str(found).endswith(f"tile {tile}x{block}" if block > 1 else f"tile {tile}")
+    assert (found.n, found.m) == (group or (144 // block, None))
     assert found.element_density == pytest.approx(pattern.density)
     assert found.column_density == pytest.approx(pattern.density)
 

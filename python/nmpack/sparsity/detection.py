@@ -12,6 +12,7 @@ from nmpack.sparsity.mask import Array, BoolArray, used_columns
 
 _DETECT_TILES = (256, 128, 64, 32, 16, 12, 8, 6, 4, 2, 1)
 _DETECT_GROUPS = (4, 8, 16, 32)
+_DETECT_BLOCKS = (64, 32, 16, 8, 4, 2)
 # Fewer groups than this agree on an N:M by chance too often.
 _DETECT_EVIDENCE = 16
 _DENSE = 0.95
@@ -27,10 +28,12 @@ class FittingPattern:
     Attributes:
         tile: the largest tile height whose column density is the lowest of all heights tried (1 %
             slack); 0 when the weights are dense.
-        n, m: the smallest N:M that every tile obeys; ``m`` is None when only the whole row does.
+        n, m: the smallest N:M of blocks that every tile obeys; ``m`` is None when only the whole
+            row does.
         element_density: non-zero weights / all weights.
         column_density: kept (tile, column) pairs / all, at ``tile`` (1.0 when dense).
         rounded: whether kept weights may be zero, too, because they were rounded to few steps.
+        block: the longest runs of input channels, up to 64, that every tile keeps or drops whole.
     """
 
     tile: int
@@ -39,6 +42,7 @@ class FittingPattern:
     element_density: float
     column_density: float
     rounded: bool = False
+    block: int = 1
 
     def __str__(self) -> str:
         """Name the pattern as tables show it."""
@@ -47,7 +51,7 @@ class FittingPattern:
             return "dense" if self.element_density > least else "unstructured"
         share = f"{100.0 * self.column_density:.1f}%"
         what = f"{self.n}:{self.m}" if self.m is not None else f"{share} of the row"
-        return f"{what} kept, tile {self.tile}"
+        return f"{what} kept, tile {self.tile}" + (f"x{self.block}" if self.block > 1 else "")
 
 
 def detect_pattern(weights: Array, *, groups: int = 1, rounded: bool = False) -> FittingPattern:
@@ -82,9 +86,9 @@ def detect_pattern(weights: Array, *, groups: int = 1, rounded: bool = False) ->
         covered = float((used.sum(axis=1) * heights).sum()) / nonzero.size
         if covered > evidence + 0.01:
             continue
-        if tile == 1:
-            return _narrowest(used, 1, elements, rounded) if _is_regular(used) else dense
-        return _narrowest(used, tile, elements, rounded)
+        if tile == 1 and not _is_regular(used):
+            return dense
+        return _narrowest(used, _block(used, weights.shape[-1]), tile, elements, rounded)
     return dense
 
 
@@ -102,11 +106,23 @@ def _is_regular(used: BoolArray) -> bool:
     return _best_group(used) is not None or len(np.unique(used.sum(axis=1))) == 1
 
 
-def _narrowest(used: BoolArray, tile: int, elements: float, rounded: bool) -> FittingPattern:
+def _block(used: BoolArray, channels: int) -> int:
+    """Return how long the runs are that are kept or dropped whole, none across two taps."""
+    for block in _DETECT_BLOCKS:
+        if channels % block == 0 and used.size >= _DETECT_EVIDENCE * block:
+            runs = used.reshape(-1, block)
+            if np.array_equal(runs.any(axis=1), runs.all(axis=1)):
+                return block
+    return 1
+
+
+def _narrowest(
+    used: BoolArray, block: int, tile: int, elements: float, rounded: bool
+) -> FittingPattern:
     density = float(np.count_nonzero(used)) / used.size
-    if (group := _best_group(used)) is not None:
-        return FittingPattern(tile, group[0], group[1], elements, density, rounded)
-    return FittingPattern(tile, int(used.sum(axis=1).max()), None, elements, density, rounded)
+    blocks = used[:, ::block]
+    n, m = _best_group(blocks) or (int(blocks.sum(axis=1).max()), None)
+    return FittingPattern(tile, n, m, elements, density, rounded, block)
 
 
 def _best_group(used: BoolArray) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from nmpack.element_types import DTYPES, F32, QS8, ElementType, type_of
 from nmpack.errors import ModelError, NmpackError
 from nmpack.sparsity.detection import detect_pattern
-from nmpack.sparsity.mask import column_density, used_columns
+from nmpack.sparsity.mask import column_density
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import ConvolutionInfo, Operator, Subgraph, TensorInfo
 from nmpack.tflite.names import short_names
@@ -23,7 +23,6 @@ from nmpack.tflite.operator_codes import operator_code
 from nmpack.tune.shapes import Layer
 
 _PADS = (operator_code("PAD"), operator_code("PADV2"))
-_RUNS = (64, 32, 16, 8, 4, 2)
 _NO_PADDING = (0, 0, 0, 0)
 # A hostile file states one filter for many convolutions, or a sparse one of any size.
 _MOST_WEIGHTS = 1 << 28
@@ -224,18 +223,4 @@ def _pattern(
     if fit.tile == 0:
         density = 1.0 if fit.element_density > 0.95 else round(fit.element_density, 3)
         return max(density, 0.001), 1, 1
-    nonzero = (weights != 0).reshape(len(weights), -1)
-    used = used_columns(nonzero, fit.tile, groups)[0]
-    block = next(
-        (
-            run
-            for run in _RUNS
-            if weights.shape[3] % run == 0 and _in_runs(used.reshape(-1, run))
-        ),
-        1,
-    )  # fmt: skip
-    return max(round(fit.column_density, 3), 0.001), fit.tile, block
-
-
-def _in_runs(used: npt.NDArray[np.bool_]) -> bool:
-    return bool(np.array_equal(used.any(axis=1), used.all(axis=1)))
+    return max(round(fit.column_density, 3), 0.001), fit.tile, fit.block
