@@ -361,6 +361,59 @@ enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
   const float* residual,
   float* output);
 
+/// Create a Convolution operator for a column-wise N:M sparse quantized filter.
+///
+/// The arguments are those of @ref xnn_create_convolution2d_nhwc_qs8_qc8w, the filter is dense. Columns are kept by runs of up
+/// to 4 input channels, as many as micro-kernels multiply together: filters that are pruned in blocks of 4 columns lose
+/// nothing by it. The result is that of the dense operator, bit for bit, as long as sums fit 32 bits.
+enum xnn_status xnn_create_convolution2d_nm_nhwc_qs8_qc8w(
+  uint32_t input_padding_top,
+  uint32_t input_padding_right,
+  uint32_t input_padding_bottom,
+  uint32_t input_padding_left,
+  uint32_t kernel_height,
+  uint32_t kernel_width,
+  uint32_t subsampling_height,
+  uint32_t subsampling_width,
+  uint32_t dilation_height,
+  uint32_t dilation_width,
+  uint32_t groups,
+  size_t group_input_channels,
+  size_t group_output_channels,
+  size_t input_channel_stride,
+  size_t output_channel_stride,
+  int8_t input_zero_point,
+  float input_scale,
+  const float* kernel_scale,
+  const int8_t* kernel,
+  const int32_t* bias,
+  int8_t output_zero_point,
+  float output_scale,
+  int8_t output_min,
+  int8_t output_max,
+  uint32_t flags,
+  xnn_code_cache_t code_cache,
+  xnn_weights_cache_t weights_cache,
+  xnn_operator_t* convolution_op_out);
+
+enum xnn_status xnn_reshape_convolution2d_nm_nhwc_qs8_qc8w(
+  xnn_operator_t convolution_op,
+  size_t batch_size,
+  size_t input_height,
+  size_t input_width,
+  size_t* workspace_size,
+  size_t* workspace_alignment,
+  size_t* output_height_out,
+  size_t* output_width_out,
+  pthreadpool_t threadpool);
+
+/// @param input - XNN_EXTRA_BYTES beyond its end can be read, too.
+enum xnn_status xnn_setup_convolution2d_nm_nhwc_qs8_qc8w(
+  xnn_operator_t convolution_op,
+  void* workspace,
+  const int8_t* input,
+  int8_t* output);
+
 /// Create a Convolution operator for a column-wise N:M sparse filter and images in CNHW layout.
 ///
 /// The arguments are those of @ref xnn_create_convolution2d_nhwc_f32 but for the channel strides: each channel is a plane

@@ -310,6 +310,7 @@ int main(int argc, char** argv) {
   AddNMConv(ukernels);
   AddNMSpMM(ukernels);
   AddPackIm2col(ukernels);
+  AddQuantizedNMConv(ukernels);
   AddQuantizedNMSpMM(ukernels);
   return list ? List(ukernels) : bench ? Bench(ukernels, pattern) : Check(ukernels, pattern, seed, rounds);
 }

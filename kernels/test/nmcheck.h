@@ -116,6 +116,7 @@ struct Ukernel {
 void AddNMConv(std::vector<Ukernel>& ukernels);
 void AddNMSpMM(std::vector<Ukernel>& ukernels);
 void AddPackIm2col(std::vector<Ukernel>& ukernels);
+void AddQuantizedNMConv(std::vector<Ukernel>& ukernels);
 void AddQuantizedNMSpMM(std::vector<Ukernel>& ukernels);
 
 // "name=value" of each.

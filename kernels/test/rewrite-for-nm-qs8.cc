@@ -221,9 +221,14 @@ class QuantizedGraph {
   std::string description_;
 };
 
+// Layers on N:M operators of each layout, and those that were measured.
+struct Counts {
+  size_t nhwc = 0, cnhw = 0, measured = 0;
+};
+
 // Runs on as many images as the input holds.
 std::vector<int8_t> RunGraph(const QuantizedGraph& graph, uint32_t flags, pthreadpool_t threadpool,
-                             const std::vector<int8_t>& input, size_t* num_cnhw, size_t* num_measured = nullptr) {
+                             const std::vector<int8_t>& input, Counts* counts) {
   xnn_runtime_t runtime = nullptr;
   EXPECT_EQ(xnn_status_success, xnn_create_runtime_v2(graph.subgraph(), threadpool, flags, &runtime));
   RuntimePtr owner(runtime, xnn_delete_runtime);
@@ -243,8 +248,9 @@ std::vector<int8_t> RunGraph(const QuantizedGraph& graph, uint32_t flags, pthrea
   std::vector<xnn_nm_layer_info> infos(count);
   EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, infos.data()));
   for (const xnn_nm_layer_info& info : infos) {
-    *num_cnhw += info.layout == xnn_nm_layout_cnhw;
-    if (num_measured != nullptr) *num_measured += info.measured;
+    counts->cnhw += info.layout == xnn_nm_layout_cnhw;
+    counts->nhwc += info.layout == xnn_nm_layout_nhwc && info.reason == xnn_nm_reason_chosen;
+    counts->measured += info.measured;
   }
   output.resize(size);
   return output;
@@ -254,15 +260,15 @@ TEST(REWRITE_FOR_NM_QS8, drawn_graphs_equal_those_without_flags) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   ReplicableRandomDevice rng;
   ThreadpoolPtr three(pthreadpool_create(3), pthreadpool_destroy);
-  size_t num_cnhw = 0;
+  Counts counts;
   for (size_t i = 0; i < kNumQuantizedGraphs; i++) {
     const uint32_t seed = static_cast<uint32_t>(rng());
     const QuantizedGraph dense(seed);
     std::vector<int8_t> input(dense.input().size());
     for (int8_t& value : input) value = static_cast<int8_t>(rng() % 256);
-    size_t none = 0;
+    Counts none;
     const std::vector<int8_t> expected = RunGraph(dense, 0, nullptr, input, &none);
-    EXPECT_EQ(0, none);
+    EXPECT_EQ(0, none.nhwc + none.cnhw);
     std::vector<int8_t> more = input;
     more.insert(more.end(), input.begin(), input.end());
     const std::vector<int8_t> more_expected = RunGraph(QuantizedGraph(seed), 0, nullptr, more, &none);
@@ -270,40 +276,41 @@ TEST(REWRITE_FOR_NM_QS8, drawn_graphs_equal_those_without_flags) {
                            kForce | kCnhw | XNN_FLAG_NO_OPERATOR_FUSION}) {
       for (pthreadpool_t threadpool : {pthreadpool_t{nullptr}, three.get()}) {
         const QuantizedGraph graph(seed);
-        const std::vector<int8_t> actual = RunGraph(graph, flags, threadpool, input, &num_cnhw);
+        const std::vector<int8_t> actual = RunGraph(graph, flags, threadpool, input, &counts);
         ASSERT_EQ(expected, actual) << "seed " << seed << ", flags " << flags << ":" << graph.description();
         if (flags == (kForce | kCnhw)) {
           // Another runtime of the same graph, and more images.
-          ASSERT_EQ(more_expected, RunGraph(graph, flags, threadpool, more, &num_cnhw))
+          ASSERT_EQ(more_expected, RunGraph(graph, flags, threadpool, more, &counts))
             << "seed " << seed << ":" << graph.description();
         }
       }
     }
   }
-  EXPECT_GT(num_cnhw, kNumQuantizedGraphs);
+  EXPECT_GT(counts.nhwc, kNumQuantizedGraphs);
+  EXPECT_GT(counts.cnhw, kNumQuantizedGraphs);
 }
 
 TEST(REWRITE_FOR_NM_QS8, any_costs_and_records_give_the_same_bytes) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   ReplicableRandomDevice rng;
-  size_t num_cnhw = 0, num_dense = 0, num_measured = 0;
+  Counts none, counts;
   for (size_t i = 0; i < kNumQuantizedGraphs; i++) {
     const uint32_t seed = static_cast<uint32_t>(rng());
     const QuantizedGraph plain(seed), graph(seed);
     std::vector<int8_t> input(plain.input().size());
     for (int8_t& value : input) value = static_cast<int8_t>(rng() % 256);
-    const std::vector<int8_t> expected = RunGraph(plain, 0, nullptr, input, &num_dense);
+    const std::vector<int8_t> expected = RunGraph(plain, 0, nullptr, input, &none);
     ASSERT_EQ(xnn_status_success, SetCosts(graph.subgraph(), xnn_datatype_qint8, DrawCosts(rng, xnn_datatype_qint8)));
     const std::vector<xnn_nm_record> records = DrawRecords(rng, graph.subgraph());
     ASSERT_EQ(
       xnn_status_success, xnn_subgraph_set_nm_records(graph.subgraph(), 1.0f, records.size(), records.data()));
     const uint32_t flags = kVariants[rng() % std::size(kVariants)];
-    ASSERT_EQ(expected, RunGraph(graph, flags, nullptr, input, &num_cnhw, &num_measured))
+    ASSERT_EQ(expected, RunGraph(graph, flags, nullptr, input, &counts))
       << "seed " << seed << ", flags " << flags << ":" << graph.description();
   }
-  EXPECT_EQ(0, num_dense);
-  EXPECT_GT(num_cnhw, 0);
-  EXPECT_GT(num_measured, kNumQuantizedGraphs / 2);
+  EXPECT_EQ(0, none.nhwc + none.cnhw);
+  EXPECT_GT(counts.cnhw, 0);
+  EXPECT_GT(counts.measured, kNumQuantizedGraphs / 2);
 }
 
 // The layer of a network, with everything that its records may name.
@@ -321,9 +328,9 @@ TEST(REWRITE_FOR_NM_QS8, records_of_its_type_decide_for_a_layer) {
     }
     const QuantizedGraph graph(seed);
     EXPECT_EQ(xnn_status_success, xnn_subgraph_set_nm_records(graph.subgraph(), 1.0f, records.size(), records.data()));
-    size_t num_cnhw = 0, num_measured = 0;
-    RunGraph(graph, kHint, nullptr, input, &num_cnhw, &num_measured);
-    return std::make_pair(num_cnhw, num_measured);
+    Counts counts;
+    RunGraph(graph, kHint, nullptr, input, &counts);
+    return std::make_pair(counts.nhwc + counts.cnhw, counts.measured);
   };
   EXPECT_GT(count(xnn_datatype_qint8, /*dense_is_fastest=*/true).second, 0);
   EXPECT_EQ(0, count(xnn_datatype_fp32, /*dense_is_fastest=*/true).second);

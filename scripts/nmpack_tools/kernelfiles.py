@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from textwrap import indent
 
 from .kernelcosts import BASE, Cost, Costs, Slot, Tile, Width
-from .kernelspec import Spec, Strips, TypeSpec
+from .kernelspec import Pixels, Spec, Strips, TypeSpec
 from .kerneltypes import F16, F32, ElementType
 
 TABLES = PurePosixPath("src/configs/nm-tables.h")
@@ -50,6 +50,11 @@ _LISTS = {
     "x16-packim2col": (
         "x16-packim2col.h",
         "XNN_UKERNEL(arch_flags, ukernel, op): op is COPY (bits) or MAX (f16).",
+    ),
+    "qs8-qc8w-nmconv": (
+        "qs8-qc8w-nmconv-minmax-fp32.h",
+        "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, "
+        "log2_image_size): a tile is nr * nr_scale output channels wide, kr columns at a time.",
     ),
     "qs8-qc8w-nmspmm": (
         "qs8-qc8w-nmspmm-minmax-fp32.h",
@@ -106,7 +111,8 @@ def kernels(spec: Spec) -> list[Kernel]:
 def _kernels(kind: ElementType, spec: TypeSpec) -> list[Kernel]:
     result = []
     for isa, costs in spec.costs.items():
-        result += [_nmconv(isa, tile) for slot in costs.nmconv for tile in slot]
+        pixels = spec.pixels.get(isa, Pixels())
+        result += [_nmconv(kind, isa, pixels, tile) for slot in costs.nmconv for tile in slot]
         for dense in (False, True) if kind.dense else (False,):
             result += [
                 _nmspmm(kind, isa, spec.strips[isa], tile, dense)
@@ -118,19 +124,23 @@ def _kernels(kind: ElementType, spec: TypeSpec) -> list[Kernel]:
     return result
 
 
-def _nmconv(isa: str, tile: Tile) -> Kernel:
+def _nmconv(kind: ElementType, isa: str, pixels: Pixels, tile: Tile) -> Kernel:
+    assert kind.nmconv is not None  # or the costs would have no such tile
+    shape = _shape(tile, pixels.columns)
+    sizes = (pixels.columns, _log2_weight_size(pixels), _log2_image_size(pixels))
+    formats = sizes if kind.pixels is not None else ()
     return Kernel(
-        "f32-nmconv",
+        kind.nmconv,
         isa,
-        f"f32-nmconv-{tile}-minmax-{isa}",
+        f"{kind.nmconv}-{shape}-{kind.variant}-{isa}",
         _defines(tile),
-        f"xnn_f32_nmconv_minmax_ukernel_{tile}__{isa}",
-        (tile.mr, tile.nr.count, _scale(F32, tile.nr)),
+        f"xnn_{_c(kind.nmconv)}_{_c(kind.variant)}_ukernel_{shape}__{isa}",
+        (tile.mr, tile.nr.count, _scale(kind, tile.nr), *formats),
     )
 
 
 def _nmspmm(kind: ElementType, isa: str, strips: Strips, tile: Tile, dense: bool) -> Kernel:
-    shape = f"{tile}c{strips.columns}" if strips.columns > 1 else f"{tile}"
+    shape = _shape(tile, strips.columns)
     columns: tuple[object, ...] = (tile.mr, tile.nr.count, _scale(kind, tile.nr))
     defines: dict[str, object] = {"DATATYPE": kind.name.upper()}
     if kind.dense:
@@ -166,8 +176,18 @@ def _c(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _log2_weight_size(strips: Strips) -> int:
-    return strips.weight_bytes.bit_length() - 1
+def _shape(tile: Tile, columns: int) -> str:
+    return f"{tile}c{columns}" if columns > 1 else f"{tile}"
+
+
+def _log2_weight_size(reading: Strips | Pixels) -> int:
+    """Of a weight as it is packed: of 4 bytes where it is not said."""
+    return (reading.weight_bytes or 4).bit_length() - 1
+
+
+def _log2_image_size(pixels: Pixels) -> int:
+    """Of an element of an image as it is read, likewise."""
+    return (pixels.image_bytes or 4).bit_length() - 1
 
 
 def _defines(tile: Tile) -> dict[str, object]:
@@ -239,8 +259,9 @@ def _isa_tables(kind: ElementType, spec: TypeSpec, isa: str) -> Iterator[str]:
         return
     costs = spec.costs[isa]
     if costs.nmconv:
-        slots = "".join(_block("", _nmconv_slot(isa, slot)) for slot in costs.nmconv)
-        yield _table(f"struct xnn_nmconv_config f32_nmconv_{isa}[XNN_MAX_NMCONV_KERNELS]", slots)
+        slots = "".join(_block("", _nmconv_slot(kind, spec, isa, slot)) for slot in costs.nmconv)
+        name = f"{_c(kind.nmconv or '')}_{isa}"
+        yield _table(f"struct xnn_nmconv_config {name}[XNN_MAX_NMCONV_KERNELS]", slots)
     if costs.nmspmm:
         slots = "".join(_block("", _nmspmm_slot(kind, spec, isa, slot)) for slot in costs.nmspmm)
         name = f"{_c(kind.nmspmm)}_{isa}"
@@ -257,15 +278,21 @@ def _cost_names(spec: Spec) -> str:
     return f"\n// Members of struct xnn_nm_costs.\n#define XNN_NM_COSTS(COST){rows}\n"
 
 
-def _nmconv_slot(isa: str, slot: Slot) -> str:
+def _nmconv_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str:
     (tile,) = slot
-    return _fields(
-        [
-            ("ukernel", f"(xnn_nmconv_ukernel_fn) {_nmconv(isa, tile).name}"),
-            ("mr", str(tile.mr)),
-            ("nr", str(tile.nr.count)),
-        ]
-    )
+    pixels = spec.pixels.get(isa, Pixels())
+    ukernel = _nmconv(kind, isa, pixels, tile).name
+    fields = [
+        ("ukernel", f"(xnn_nmconv_ukernel_fn) {ukernel}"),
+        ("mr", str(tile.mr)),
+        ("nr", str(tile.nr.count)),
+        ("log2_image_size", str(_log2_image_size(pixels))),
+    ]
+    weights = [
+        ("kr", str(pixels.columns)),
+        ("log2_size", str(_log2_weight_size(pixels))),
+    ]
+    return _fields(fields) + _block(".weights = ", _fields(weights))
 
 
 def _nmspmm_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str:

@@ -14,7 +14,7 @@ from .kerneltypes import F32, TYPES, ElementType
 from .specrows import SPEC, bad, check_keys, rows, text
 from .tomlfile import read_toml
 
-_WEIGHT_BYTES = (1, 2)
+_BYTES = (1, 2)
 _MOST_COLUMNS = 4
 _TEMPLATE = re.compile(r"[a-z0-9-]+/[a-z0-9]+")
 
@@ -40,6 +40,19 @@ class Pooling:
 
 
 @dataclass(frozen=True, slots=True)
+class Pixels:
+    """How micro-kernels for NHWC images read them.
+
+    columns are multiplied together, their weights interleaved; weight_bytes and image_bytes are how
+    wide weights are packed and images are copied, None as they are.
+    """
+
+    columns: int = 1
+    weight_bytes: int | None = None
+    image_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Strips:
     """What packs the strips of CNHW images, and pixels that cost the same; None: a strip's.
 
@@ -62,6 +75,7 @@ class TypeSpec:
     """What there is of an element type, by instruction set."""
 
     pooling: dict[str, Pooling]
+    pixels: dict[str, Pixels]
     strips: dict[str, Strips]
     costs: dict[str, Costs]
 
@@ -92,6 +106,9 @@ def _load_type(
     kind: ElementType, data: dict[str, Any], isas: dict[str, Isa], bounds: dict[str, list[int]]
 ) -> TypeSpec:
     pooling = {name: _pooling(where, row) for name, where, row in rows(kind.packim2col, data, isas)}
+    pixels = {}
+    if kind.pixels is not None:
+        pixels = {name: _pixels(where, row) for name, where, row in rows(kind.pixels, data, isas)}
     strips = {
         name: _strips(kind, where, row, pooling)
         for name, where, row in rows(kind.nmspmm, data, isas)
@@ -105,7 +122,10 @@ def _load_type(
         if costs.nmspmm and name not in strips:
             has = f"{kind.costs}.{name} has nmspmm_percent"
             bad(kind.nmspmm, f"a table {name}, as {has}", list(strips))
-    return TypeSpec(pooling, strips, tables)
+        if costs.nmconv and kind.pixels is not None and name not in pixels:
+            has = f"{kind.costs}.{name} has nmconv_percent"
+            bad(kind.pixels, f"a table {name}, as {has}", list(pixels))
+    return TypeSpec(pooling, pixels, strips, tables)
 
 
 def _check_widths(kind: ElementType, spec: TypeSpec, isas: dict[str, Isa]) -> None:
@@ -159,6 +179,26 @@ def _template(where: str, row: dict[str, Any]) -> str | None:
     return value
 
 
+def _pixels(where: str, row: dict[str, Any]) -> Pixels:
+    check_keys(where, row, (), ("columns", "weight_bytes", "image_bytes"))
+    sizes = (_bytes(where, row, name) for name in ("weight_bytes", "image_bytes"))
+    return Pixels(_columns(where, row), *sizes)
+
+
+def _columns(where: str, row: dict[str, Any]) -> int:
+    columns = row.get("columns", 1)
+    if type(columns) is not int or not 1 <= columns <= _MOST_COLUMNS:
+        bad(f"{where}.columns", f"a number of columns from 1 to {_MOST_COLUMNS}", columns)
+    return columns
+
+
+def _bytes(where: str, row: dict[str, Any], name: str) -> int:
+    size = row.get(name, 1)
+    if type(size) is not int or size not in _BYTES:
+        bad(f"{where}.{name}", "1 or 2", size)
+    return size
+
+
 def _strips(
     kind: ElementType, where: str, row: dict[str, Any], pooling: dict[str, Pooling]
 ) -> Strips:
@@ -168,19 +208,19 @@ def _strips(
     granularity = row.get("granularity")
     if granularity is not None and (type(granularity) is not int or not 1 <= granularity < 2**16):
         bad(f"{where}.granularity", "a number of pixels, at least 1 and of 16 bits", granularity)
-    columns = row.get("columns", 1)
-    if type(columns) is not int or not 1 <= columns <= _MOST_COLUMNS:
-        bad(f"{where}.columns", f"a number of columns from 1 to {_MOST_COLUMNS}", columns)
-    weight_bytes = row.get("weight_bytes", kind.size)
-    if "weight_bytes" in row and weight_bytes not in _WEIGHT_BYTES:
-        bad(f"{where}.weight_bytes", "1 or 2", weight_bytes)
+    weight_bytes = _bytes(where, row, "weight_bytes") if "weight_bytes" in row else kind.size
     input_offset = row.get("input_offset", 0)
     if type(input_offset) is not int or not 0 <= input_offset < 2**8:
         bad(f"{where}.input_offset", "a number from 0 to 255", input_offset)
     f32_sums = row.get("f32_sums", False)
     if not isinstance(f32_sums, bool):
         bad(f"{where}.f32_sums", "true or false", f32_sums)
-    template = _template(where, row)
     return Strips(
-        row["pack"], granularity, columns, weight_bytes, input_offset, f32_sums, template
+        row["pack"],
+        granularity,
+        _columns(where, row),
+        weight_bytes,
+        input_offset,
+        f32_sums,
+        _template(where, row),
     )

@@ -28,8 +28,14 @@ class ElementType:
     options: tuple[str, ...] = ()
 
     @property
-    def sections(self) -> tuple[str, str, str]:
-        return self.packim2col, self.nmspmm, self.costs
+    def pixels(self) -> str | None:
+        """The section of how micro-kernels for NHWC images read them, where they differ in it."""
+        return None if self.dense else self.nmconv
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        pixels = () if self.pixels is None else (self.pixels,)
+        return self.packim2col, *pixels, self.nmspmm, self.costs
 
 
 F32 = ElementType(
@@ -58,7 +64,7 @@ F16 = ElementType(
 QS8 = ElementType(
     name="qs8",
     size=1,
-    nmconv=None,
+    nmconv="qs8-qc8w-nmconv",
     nmspmm="qs8-qc8w-nmspmm",
     packim2col="x8-packim2col",
     pooling={"COPY": "x8-packim2col", "MAX": "s8-maxpool-cnhw"},

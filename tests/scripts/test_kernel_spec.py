@@ -98,11 +98,15 @@ QUANTIZED = """
 [x8-packim2col]
 scalar = { strip = "64" }
 
+[qs8-qc8w-nmconv]
+scalar = { columns = 2, weight_bytes = 2, image_bytes = 2 }
+
 [qs8-qc8w-nmspmm]
 scalar = { pack = "scalar", columns = 4, weight_bytes = 2, input_offset = 128 }
 
 [qs8-costs.scalar]
 addition = 7
+nmconv_percent = [{ 3x8 = 50 }]
 nmspmm_percent = [{ 1x8 = 150 }]
 pack_percent = [100]
 measured = ["Not measured."]
@@ -120,7 +124,21 @@ def test_quantized_kernels_say_how_they_read_weights(overlay: Path) -> None:
     assert f"XNN_UKERNEL(0, {name}, 1, 8, 1, 4, 1, 128)\n" in listed
     assert ".kr = 4,\n      .log2_size = 1,\n      .input_offset = 128,\n" in made[TABLES]
     assert "struct xnn_nm_costs qs8_nm_costs_scalar = {\n  .addition = 7.0f,\n" in made[TABLES]
-    assert spec.types[QS8].costs["scalar"].nmconv == []
+
+
+def test_quantized_kernels_for_nhwc_images_say_how_they_read_them(overlay: Path) -> None:
+    change(overlay, "[costs.scalar]", f"{QUANTIZED}\n[costs.scalar]")
+    spec = load_spec(overlay)
+    name = "xnn_qs8_qc8w_nmconv_minmax_fp32_ukernel_3x8c2__scalar"
+    kernel = next(kernel for kernel in kernels(spec) if kernel.name == name)
+    assert str(kernel.path) == "src/qs8-qc8w-nmconv/gen/qs8-qc8w-nmconv-3x8c2-minmax-fp32-scalar.c"
+    made = texts(spec)
+    listed = made[PurePosixPath("src/qs8-qc8w-nmconv/qs8-qc8w-nmconv-minmax-fp32.h")]
+    assert f"XNN_UKERNEL(0, {name}, 3, 8, 1, 2, 1, 1)\n" in listed
+    slot = ".log2_image_size = 1,\n    .weights = {\n      .kr = 2,\n      .log2_size = 1,\n"
+    assert slot in made[TABLES]
+    assert "struct xnn_nmconv_config qs8_qc8w_nmconv_scalar[" in made[TABLES]
+    assert spec.types[QS8].costs["scalar"].members["nmconv_percent"] == [50]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +146,15 @@ def test_quantized_kernels_say_how_they_read_weights(overlay: Path) -> None:
     [
         ("columns = 4", "columns = 5", "scalar.columns: expected a number of columns from 1 to 4"),
         ("input_offset = 128", "input_offset = -1", "input_offset: expected a number from 0 to"),
-        ("weight_bytes = 2", "weight_bytes = 4", "scalar.weight_bytes: expected 1 or 2, got 4"),
+        ("weight_bytes = 2, inp", "weight_bytes = 4, inp", "scalar.weight_bytes: expected 1 or 2"),
+        ("image_bytes = 2", "image_bytes = 3", "scalar.image_bytes: expected 1 or 2, got 3"),
+        (
+            "scalar = { columns = 2, weight_bytes = 2, image_bytes = 2 }",
+            "",
+            "qs8-qc8w-nmconv: expected a table scalar, as qs8-costs.scalar has nmconv_percent",
+        ),
         ("[qs8-costs.scalar]", "[qs8-costs.rvv]", "qs8-costs: expected a table scalar, which"),
-        ("addition = 7", "nmconv_percent = []", "qs8-costs.scalar: expected only the keys measur"),
+        ("addition = 7", "luck = 7", "qs8-costs.scalar: expected only the keys measur"),
     ],
 )
 def test_a_mistake_in_a_quantized_table_is_one_sentence(
@@ -212,7 +236,7 @@ def test_a_mistake_in_a_table_of_f16_is_one_sentence(
 
 def test_an_element_type_has_all_of_its_tables_or_none(overlay: Path) -> None:
     change(overlay, "[costs.scalar]", '[x8-packim2col]\nscalar = { strip = "8" }\n[costs.scalar]')
-    with pytest.raises(ToolError, match="the file: expected a key 'qs8-qc8w-nmspmm'"):
+    with pytest.raises(ToolError, match="the file: expected a key 'qs8-qc8w-nmconv'"):
         load_spec(overlay)
 
 

@@ -19,6 +19,17 @@ static struct xnn_nmconv_config f32_nmconv_config[XNN_MAX_NMCONV_KERNELS] = {0};
 
 XNN_INIT_ONCE_GUARD(f32_nmconv);
 
+void xnn_take_nmconv_entries(
+  const struct xnn_nmconv_config* entries,
+  size_t nr_scale,
+  struct xnn_nmconv_config* config)
+{
+  for (size_t i = 0; i < XNN_MAX_NMCONV_KERNELS; i++) {
+    config[i] = entries[i];
+    config[i].nr = (uint16_t) (entries[i].nr * nr_scale);
+  }
+}
+
 static void init_f32_nmconv_config(void) {
   // Scalar first: every branch below overwrites it, none leaves the table empty.
   const struct xnn_nmconv_config* entries = f32_nmconv_scalar;
@@ -41,10 +52,7 @@ static void init_f32_nmconv_config(void) {
     }
   #endif
 
-  for (size_t i = 0; i < XNN_MAX_NMCONV_KERNELS; i++) {
-    f32_nmconv_config[i] = entries[i];
-    f32_nmconv_config[i].nr = (uint16_t) (entries[i].nr * nr_scale);
-  }
+  xnn_take_nmconv_entries(entries, nr_scale, f32_nmconv_config);
 }
 
 const struct xnn_nmconv_config* xnn_init_f32_nmconv_config() {

@@ -47,6 +47,55 @@ static size_t list_candidates(
   return count;
 }
 
+// Adds the runs of a tile, and the columns in them.
+static void count_runs(
+  const struct xnn_nm_layer* layer,
+  const uint64_t* kept,
+  size_t kr,
+  size_t* num_runs,
+  size_t* num_columns)
+{
+  const size_t row_size = xnn_get_nm_row_size(layer);
+  const size_t channels = layer->group_input_channels;
+  for (size_t tap = 0; tap < row_size; tap += channels) {
+    for (size_t c = 0; c < channels; c += kr) {
+      const size_t size = min(kr, channels - c);
+      if (xnn_is_any_nm_kept(kept, tap + c, size)) {
+        *num_runs += 1;
+        *num_columns += size;
+      }
+    }
+  }
+}
+
+// Counts what a micro-kernel makes of a filter.
+static void count_columns(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_zeros* zeros,
+  const struct xnn_nmconv_config* config,
+  uint64_t* kept,
+  struct xnn_nmconv_analysis* analysis)
+{
+  const size_t channels = layer->group_output_channels;
+  const size_t nr = config->nr;
+  analysis->config = config;
+  analysis->num_tiles = 0;
+  analysis->num_runs = 0;
+  analysis->num_columns = 0;
+  for (size_t group = 0; group < layer->groups; group++) {
+    for (size_t oc = 0; oc < channels; oc += nr) {
+      const size_t columns = xnn_find_nm_kept_columns(zeros, group * channels + oc, min(nr, channels - oc), kept);
+      if (config->weights.kr == 1) {
+        analysis->num_runs += columns;
+        analysis->num_columns += columns;
+      } else {
+        count_runs(layer, kept, config->weights.kr, &analysis->num_runs, &analysis->num_columns);
+      }
+      analysis->num_tiles += 1;
+    }
+  }
+}
+
 enum xnn_status xnn_analyze_nmconv(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_zeros* zeros,
@@ -71,37 +120,24 @@ enum xnn_status xnn_analyze_nmconv(
     xnn_log_error("failed to allocate %zu bytes to find the kept columns", zeros->row_words * sizeof(uint64_t));
     return xnn_status_out_of_memory;
   }
-  const size_t channels = layer->group_output_channels;
   // Blocks that the pixels of an image do not fill cost the more.
   const size_t pixels = xnn_get_nm_image_pixels(layer);
-  double best_cost = 0.0;
   for (size_t c = 0; c < num_candidates; c++) {
     const size_t i = candidates[c].kernel;
     if (any_fits && !fits(&configs[i], tile_height)) {
       continue;
     }
     const size_t mr = configs[i].mr;
-    const size_t nr = configs[i].nr;
-    size_t num_tiles = 0;
-    size_t num_columns = 0;
-    for (size_t group = 0; group < layer->groups; group++) {
-      for (size_t oc = 0; oc < channels; oc += nr) {
-        num_columns += xnn_find_nm_kept_columns(zeros, group * channels + oc, min(nr, channels - oc), kept);
-        num_tiles += 1;
-      }
-    }
+    struct xnn_nmconv_analysis candidate;
+    count_columns(layer, zeros, &configs[i], kept, &candidate);
+    const double num_tiles = (double) candidate.num_tiles;
     const double rounding = pixels == 0 ? 1.0 : (double) round_up(pixels, mr) / (double) pixels;
-    const double columns = (double) num_columns + (double) num_tiles * costs->tile_columns;
-    const double cost = rounding *
-      ((double) nr * columns * costs->nmconv_percent[i] / 100.0 +
-       (double) num_tiles * costs->nmconv_call / (double) mr);
-    if (analysis->config == NULL || cost < best_cost) {
-      best_cost = cost;
-      analysis->config = &configs[i];
-      analysis->num_tiles = num_tiles;
-      analysis->num_columns = num_columns;
-      analysis->cost = (float) cost;
-      analysis->percent = costs->nmconv_percent[i];
+    const double columns = (double) candidate.num_runs * configs[i].weights.kr + num_tiles * costs->tile_columns;
+    candidate.percent = costs->nmconv_percent[i];
+    candidate.cost = (float) (rounding *
+      ((double) configs[i].nr * columns * candidate.percent / 100.0 + num_tiles * costs->nmconv_call / (double) mr));
+    if (analysis->config == NULL || candidate.cost < analysis->cost) {
+      *analysis = candidate;
     }
   }
   xnn_release_memory(kept);

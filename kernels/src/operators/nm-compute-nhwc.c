@@ -16,6 +16,34 @@
 
 #include <fxdiv.h>
 
+static void fill(const struct nmconv_pad_context* context, void* output, size_t num_pixels)
+{
+  const size_t size = num_pixels * context->pixel_channels;
+  if (context->log2_input_size == context->log2_output_size) {
+    memset(output, context->padding, size << context->log2_output_size);
+    return;
+  }
+  for (size_t i = 0; i < size; i++) {
+    ((int16_t*) output)[i] = (int16_t) context->padding;
+  }
+}
+
+static void copy(
+    const struct nmconv_pad_context* context,
+    const void* restrict input,
+    void* restrict output,
+    size_t num_pixels)
+{
+  const size_t size = num_pixels * context->pixel_channels;
+  if (context->log2_input_size == context->log2_output_size) {
+    memcpy(output, input, size << context->log2_output_size);
+    return;
+  }
+  for (size_t i = 0; i < size; i++) {
+    ((int16_t*) output)[i] = (int16_t) ((const int8_t*) input)[i];
+  }
+}
+
 void xnn_compute_nmconv_pad(
     const struct nmconv_pad_context* context,
     size_t batch_index,
@@ -26,25 +54,25 @@ void xnn_compute_nmconv_pad(
   // Unsigned: rows above the image wrap around and are below it, too.
   const size_t input_row = row - context->padding_top;
   if (input_row >= context->input_height) {
-    memset(output, 0, context->output_row_stride);
+    fill(context, output, context->left_pixels + context->input_pixels + context->right_pixels);
     return;
   }
   const uint8_t* input = (const uint8_t*) context->input +
     batch_index * context->input_batch_stride + input_row * context->input_row_stride;
-  const size_t pixel_size = context->pixel_size;
-  memset(output, 0, context->left_pixels * pixel_size);
+  const size_t pixel_size = context->pixel_channels << context->log2_output_size;
+  fill(context, output, context->left_pixels);
   output += context->left_pixels * pixel_size;
-  if (context->input_pixel_stride == pixel_size) {
-    memcpy(output, input, context->input_pixels * pixel_size);
+  if (context->input_pixel_stride == context->pixel_channels << context->log2_input_size) {
+    copy(context, input, output, context->input_pixels);
     output += context->input_pixels * pixel_size;
   } else {
     for (size_t pixel = 0; pixel < context->input_pixels; pixel++) {
-      memcpy(output, input, pixel_size);
+      copy(context, input, output, 1);
       output += pixel_size;
       input += context->input_pixel_stride;
     }
   }
-  memset(output, 0, context->right_pixels * pixel_size);
+  fill(context, output, context->right_pixels);
 }
 
 void xnn_compute_nmconv(
@@ -66,7 +94,7 @@ void xnn_compute_nmconv(
   const size_t first_column = (size_t) *column_starts;
   const int32_t* offsets = context->offsets + first_column;
   const void* w = (const void*) ((uintptr_t) context->packed_w +
-    nr * ((tile << context->log2_row_size) + (first_column << context->log2_element_size)));
+    nr * ((tile << context->log2_row_size) + first_column * context->run_size));
 
   const uint8_t* input = (const uint8_t*) context->input +
     batch_index * context->input_batch_stride + group_index * context->input_group_stride;

@@ -18,6 +18,7 @@
 #include "xnnpack/math.h"
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-layer.h"
+#include "xnnpack/nmconv.h"
 #include "xnnpack/operator-utils.h"
 
 enum xnn_status xnn_get_nm_costs(enum xnn_datatype datatype, struct xnn_nm_costs* costs)
@@ -62,7 +63,10 @@ double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_c
   return tiles * (columns + costs->tile_columns) * column * rounding / (double) mr;
 }
 
-double xnn_predict_nhwc_overhead(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs)
+double xnn_predict_nhwc_overhead(
+  const struct xnn_nm_layer* layer,
+  const struct xnn_nm_costs* costs,
+  const struct xnn_nmconv_config* config)
 {
   const size_t pixels = xnn_get_nm_pixels(layer);
   if (pixels == 0) {
@@ -73,7 +77,7 @@ double xnn_predict_nhwc_overhead(const struct xnn_nm_layer* layer, const struct 
     (size_t) (layer->kernel_height - 1) * layer->dilation_height + 1;
   const size_t width = (layer->output_width - 1) * layer->stride_width +
     (size_t) (layer->kernel_width - 1) * layer->dilation_width + 1;
-  if (xnn_is_nm_padded(layer) || height > layer->input_height || width > layer->input_width) {
+  if (config->log2_image_size != layer->datatype->log2_element_size || xnn_is_nm_padded(layer) || height > layer->input_height || width > layer->input_width) {
     cost += costs->padding + costs->padded_element * (double) layer->batch_size * (double) height * (double) width *
       (double) (layer->groups * layer->group_input_channels);
   }

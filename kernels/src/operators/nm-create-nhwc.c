@@ -22,7 +22,7 @@
 struct xnn_nmconv_filter xnn_get_nmconv_filter(const struct xnn_operator* op, void* memory)
 {
   return xnn_layout_nmconv_filter(
-    op->nm.datatype, op->nm.nmconv->nr, op->num_output_channel_blocks, op->num_nonzero_blocks, memory);
+    op->nm.datatype, op->nm.nmconv, op->num_output_channel_blocks, op->num_nonzero_blocks, memory);
 }
 
 // What a filter is packed from.
@@ -36,7 +36,7 @@ static enum xnn_status pack(const void* context, void* memory)
 {
   const struct source* source = context;
   const struct xnn_nmconv_filter filter = xnn_get_nmconv_filter(source->op, memory);
-  return xnn_pack_nmconv_filter(source->layer, source->zeros, source->op->nm.nmconv->nr, &filter);
+  return xnn_pack_nmconv_filter(source->layer, source->zeros, source->op->nm.nmconv, &filter);
 }
 
 static enum xnn_status pack_filter(
@@ -51,7 +51,9 @@ static enum xnn_status pack_filter(
     return xnn_status_unsupported_parameter;
   }
   const struct source source = {.op = op, .layer = layer, .zeros = zeros};
-  return xnn_pack_nm_weights(op, layer, op->nm.nmconv->nr ^ xnn_microkernel_type_nmconv, size, pack, &source);
+  // Micro-kernels of different tiles pack differently.
+  const uint32_t seed = op->nm.nmconv->nr ^ xnn_microkernel_type_nmconv ^ ((uint32_t) op->type << 20);
+  return xnn_pack_nm_weights(op, layer, seed, size, pack, &source);
 }
 
 enum xnn_status xnn_create_analyzed_nm_nhwc(
@@ -68,7 +70,7 @@ enum xnn_status xnn_create_analyzed_nm_nhwc(
     return xnn_status_out_of_memory;
   }
   op->num_nonzero_values = zeros->num_nonzeroes;
-  op->num_nonzero_blocks = analysis->num_columns;
+  op->num_nonzero_blocks = analysis->num_runs;
   op->num_output_channel_blocks = analysis->num_tiles;
   op->nm.nmconv = analysis->config;
   const enum xnn_status status = pack_filter(op, layer, zeros);
@@ -78,6 +80,31 @@ enum xnn_status xnn_create_analyzed_nm_nhwc(
   }
   *convolution_op_out = op;
   return xnn_status_success;
+}
+
+static enum xnn_status create_from_layer(
+  const struct xnn_nm_layer* layer,
+  size_t tile_height,
+  xnn_weights_cache_t weights_cache,
+  xnn_operator_t* convolution_op_out)
+{
+  enum xnn_status status = xnn_check_nm_layer(layer, layer->datatype->nhwc_operator);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  struct xnn_nm_zeros zeros;
+  status = xnn_find_nm_zeros(layer, &zeros);
+  if (status != xnn_status_success) {
+    return status;
+  }
+  const struct xnn_nm_costs* costs = layer->datatype->init_costs();
+  struct xnn_nmconv_analysis analysis;
+  status = xnn_analyze_nmconv(layer, &zeros, costs, tile_height, /*only=*/NULL, &analysis);
+  if (status == xnn_status_success) {
+    status = xnn_create_analyzed_nm_nhwc(layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
+  }
+  xnn_release_nm_zeros(&zeros);
+  return status;
 }
 
 enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
@@ -129,21 +156,66 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
     .output_max = output_max,
     .flags = flags,
   };
-  enum xnn_status status = xnn_check_nm_layer(&layer, xnn_operator_type_convolution_nm_nhwc_f32);
-  if (status != xnn_status_success) {
-    return status;
-  }
-  struct xnn_nm_zeros zeros;
-  status = xnn_find_nm_zeros(&layer, &zeros);
-  if (status != xnn_status_success) {
-    return status;
-  }
-  const struct xnn_nm_costs* costs = xnn_init_nm_costs();
-  struct xnn_nmconv_analysis analysis;
-  status = xnn_analyze_nmconv(&layer, &zeros, costs, tile_height, /*only=*/NULL, &analysis);
-  if (status == xnn_status_success) {
-    status = xnn_create_analyzed_nm_nhwc(&layer, &zeros, costs, &analysis, weights_cache, convolution_op_out);
-  }
-  xnn_release_nm_zeros(&zeros);
-  return status;
+  return create_from_layer(&layer, tile_height, weights_cache, convolution_op_out);
+}
+
+enum xnn_status xnn_create_convolution2d_nm_nhwc_qs8_qc8w(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    size_t input_channel_stride,
+    size_t output_channel_stride,
+    int8_t input_zero_point,
+    float input_scale,
+    const float* kernel_scale,
+    const int8_t* kernel,
+    const int32_t* bias,
+    int8_t output_zero_point,
+    float output_scale,
+    int8_t output_min,
+    int8_t output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  const struct xnn_nm_layer layer = {
+    .datatype = &xnn_nm_qs8_qc8w,
+    .padding_top = input_padding_top,
+    .padding_right = input_padding_right,
+    .padding_bottom = input_padding_bottom,
+    .padding_left = input_padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = subsampling_height,
+    .stride_width = subsampling_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = input_channel_stride,
+    .output_channel_stride = output_channel_stride,
+    .filter = {.data = kernel},
+    .bias = bias,
+    .filter_scale = kernel_scale,
+    .input_scale = input_scale,
+    .output_scale = output_scale,
+    .input_zero_point = input_zero_point,
+    .output_zero_point = output_zero_point,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+  return create_from_layer(&layer, /*tile_height=*/0, weights_cache, convolution_op_out);
 }

@@ -4,7 +4,8 @@
 // LICENSE file in the root directory of this source tree.
 
 // 2D convolution of NHWC images with column-wise N:M sparse filters, straight from the image: the address of a kept
-// column is that of its output pixel plus a distance that is the same for every pixel, once the image is padded.
+// column is that of its output pixel plus a distance that is the same for every pixel, once the image is padded. Columns
+// that a micro-kernel multiplies together are a run, which has one address.
 
 #include <assert.h>
 #include <stdbool.h>
@@ -25,29 +26,29 @@
 #include "xnnpack/operator.h"
 #include "pthreadpool.h"
 
-// Turns the kept columns into distances in bytes, for the given strides of the image that the kernel reads.
+// Turns the runs into distances in bytes, for the given strides of the image that the kernel reads.
 static enum xnn_status compute_offsets(
   xnn_operator_t op,
   size_t row_stride,
   size_t pixel_stride)
 {
-  const size_t num_columns = op->num_nonzero_blocks;
-  int32_t* offsets = xnn_reallocate_memory((void*) op->indirection_buffer, max(num_columns, 1) * sizeof(int32_t));
+  const size_t num_runs = op->num_nonzero_blocks;
+  int32_t* offsets = xnn_reallocate_memory((void*) op->indirection_buffer, max(num_runs, 1) * sizeof(int32_t));
   if (offsets == NULL) {
     xnn_log_error("failed to allocate %zu bytes for %s operator offsets",
-      num_columns * sizeof(int32_t), xnn_operator_type_to_string(op->type));
+      num_runs * sizeof(int32_t), xnn_operator_type_to_string(op->type));
     return xnn_status_out_of_memory;
   }
   op->indirection_buffer = (const void**) offsets;
 
   const struct xnn_nmconv_filter filter = xnn_get_nmconv_filter(op, packed_weights(op));
   const size_t row_columns = op->kernel_width * op->group_input_channels;
-  for (size_t i = 0; i < num_columns; i++) {
+  for (size_t i = 0; i < num_runs; i++) {
     const size_t ky = filter.columns[i] / row_columns;
     const size_t kx = filter.columns[i] % row_columns / op->group_input_channels;
     const size_t c = filter.columns[i] % op->group_input_channels;
     offsets[i] = (int32_t) (ky * op->dilation_height * row_stride + kx * op->dilation_width * pixel_stride +
-                            (c << op->nm.datatype->log2_element_size));
+                            (c << op->nm.nmconv->log2_image_size));
   }
   return xnn_status_success;
 }
@@ -74,9 +75,9 @@ static size_t get_task_blocks(
   return best;
 }
 
-// The image that taps reach: padded, where any tap leaves the input.
+// The image that taps reach: a copy where any tap leaves the input, or elements are wider than its own.
 struct view {
-  bool is_padded;
+  bool is_copy;
   size_t height;
   size_t width;
   // In bytes, of the image that the kernel reads; the size is that of all images.
@@ -93,13 +94,13 @@ static enum xnn_status find_view(const struct xnn_operator* op, struct view* vie
     (op->output_height - 1) * op->stride_height + (size_t) (op->kernel_height - 1) * op->dilation_height + 1;
   const size_t padded_width =
     (op->output_width - 1) * op->stride_width + (size_t) (op->kernel_width - 1) * op->dilation_width + 1;
-  view->is_padded = op->padding_top != 0 || op->padding_left != 0 ||
-    padded_height > op->input_height || padded_width > op->input_width;
-  view->height = view->is_padded ? padded_height : op->input_height;
-  view->width = view->is_padded ? padded_width : op->input_width;
-
   const size_t log2_size = op->nm.datatype->log2_element_size;
-  view->pixel_stride = (view->is_padded ? channels : op->input_pixel_stride) << log2_size;
+  const size_t log2_image_size = op->nm.nmconv->log2_image_size;
+  view->is_copy = op->padding_top != 0 || op->padding_left != 0 || log2_image_size != log2_size ||
+    padded_height > op->input_height || padded_width > op->input_width;
+  view->height = view->is_copy ? padded_height : op->input_height;
+  view->width = view->is_copy ? padded_width : op->input_width;
+  view->pixel_stride = (view->is_copy ? channels : op->input_pixel_stride) << log2_image_size;
   size_t output_size;
   if (!xnn_multiply_sizes(view->width, view->pixel_stride, &view->row_stride) ||
       !xnn_multiply_sizes(view->height, view->row_stride, &view->image_stride) ||
@@ -118,8 +119,8 @@ static enum xnn_status find_view(const struct xnn_operator* op, struct view* vie
   return xnn_status_success;
 }
 
-// Lets the operator first copy its images between zeros.
-static void pad_images(xnn_operator_t op, const struct view* view, struct compute_parameters* compute)
+// Lets the operator first copy its images between pixels of padding.
+static void copy_images(xnn_operator_t op, const struct view* view, struct compute_parameters* compute)
 {
   const size_t log2_size = op->nm.datatype->log2_element_size;
   const size_t left_pixels = min(op->padding_left, view->width);
@@ -130,12 +131,15 @@ static void pad_images(xnn_operator_t op, const struct view* view, struct comput
     .input_pixel_stride = op->input_pixel_stride << log2_size,
     .output_batch_stride = view->image_stride,
     .output_row_stride = view->row_stride,
-    .pixel_size = view->pixel_stride,
+    .pixel_channels = op->groups * op->group_input_channels,
     .input_height = op->input_height,
     .padding_top = op->padding_top,
     .left_pixels = left_pixels,
     .input_pixels = input_pixels,
     .right_pixels = view->width - left_pixels - input_pixels,
+    .log2_input_size = log2_size,
+    .log2_output_size = op->nm.nmconv->log2_image_size,
+    .padding = (int8_t) op->nm.padding,
   };
   compute->type = xnn_parallelization_type_2d;
   compute->task_2d = (pthreadpool_task_2d_t) xnn_compute_nmconv_pad;
@@ -151,7 +155,7 @@ static void fill_context(xnn_operator_t op, const struct view* view)
   const struct xnn_nmconv_filter filter = xnn_get_nmconv_filter(op, packed_weights(op));
   op->context.nmconv.nmconv = (struct nmconv_context) {
     .input_batch_stride = view->image_stride,
-    .input_group_stride = op->group_input_channels << log2_size,
+    .input_group_stride = op->group_input_channels << config->log2_image_size,
     .input_row_stride = op->stride_height * view->row_stride,
     .input_pixel_stride = op->stride_width * view->pixel_stride,
     .groups = fxdiv_init_size_t(op->groups),
@@ -167,6 +171,7 @@ static void fill_context(xnn_operator_t op, const struct view* view)
     .nr = config->nr,
     .log2_element_size = log2_size,
     .log2_row_size = op->nm.datatype->log2_row_size,
+    .run_size = xnn_get_nmconv_run_size(config),
     .ukernel = config->ukernel,
     .params = op->nm.params,
   };
@@ -179,9 +184,9 @@ static void plan_tasks(xnn_operator_t op, size_t num_threads, struct compute_par
   const size_t pixels = op->output_height * op->output_width;
   // Tiles of a task: an even part, small enough that their weights stay in cache from one pixel block to the next.
   const size_t group_tiles = divide_round_up(op->group_output_channels, config->nr);
-  const size_t mean_tile_size =
-    (op->num_output_channel_blocks + op->num_nonzero_blocks) / op->num_output_channel_blocks *
-    ((size_t) config->nr << op->nm.datatype->log2_element_size);
+  const size_t mean_tile_size = config->nr *
+    (((size_t) 1 << op->nm.datatype->log2_row_size) +
+     op->num_nonzero_blocks / op->num_output_channel_blocks * xnn_get_nmconv_run_size(config));
   const size_t most_tiles = max(1, op->nm.costs.nhwc_task_size / mean_tile_size);
   const size_t task_tiles = divide_round_up(group_tiles, divide_round_up(group_tiles, most_tiles));
   // Pixels of a task: all, or an even part for each thread.
@@ -200,8 +205,9 @@ static void plan_tasks(xnn_operator_t op, size_t num_threads, struct compute_par
   compute->tile[1] = task_tiles * config->nr;
 }
 
-enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
+enum xnn_status xnn_reshape_nm_nhwc(
     xnn_operator_t op,
+    enum xnn_operator_type type,
     size_t batch_size,
     size_t input_height,
     size_t input_width,
@@ -213,8 +219,7 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
 {
   *workspace_size = 0;
   *workspace_alignment = 1;
-  enum xnn_status status =
-    xnn_begin_nm_reshape(op, xnn_operator_type_convolution_nm_nhwc_f32, batch_size, input_height, input_width);
+  enum xnn_status status = xnn_begin_nm_reshape(op, type, batch_size, input_height, input_width);
   if (status != xnn_status_success || op->state == xnn_run_state_skip) {
     return status;
   }
@@ -235,10 +240,11 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
   fill_context(op, &view);
   struct compute_parameters* compute = &op->compute[0];
   memset(op->compute, 0, sizeof(op->compute));
-  if (view.is_padded) {
-    pad_images(op, &view, compute);
+  if (view.is_copy) {
+    copy_images(op, &view, compute);
     compute += 1;
-    *workspace_size = view.size;
+    // A run at the end of the last pixel may have fewer channels than are read.
+    *workspace_size = view.size + XNN_EXTRA_BYTES;
     *workspace_alignment = XNN_ALLOCATION_ALIGNMENT;
   }
   plan_tasks(op, pthreadpool_get_threads_count(threadpool), compute);
@@ -246,14 +252,15 @@ enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
   return xnn_status_success;
 }
 
-enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
+enum xnn_status xnn_setup_nm_nhwc(
     xnn_operator_t op,
+    enum xnn_operator_type type,
     void* workspace,
-    const float* input,
-    const float* residual,
-    float* output)
+    const void* input,
+    const void* residual,
+    void* output)
 {
-  const enum xnn_status status = xnn_check_nm_setup(op, xnn_operator_type_convolution_nm_nhwc_f32);
+  const enum xnn_status status = xnn_check_nm_setup(op, type);
   if (status != xnn_status_success || op->state == xnn_run_state_skip) {
     return status;
   }
@@ -263,19 +270,71 @@ enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
       xnn_operator_type_to_string(op->type));
     return xnn_status_invalid_parameter;
   }
-  const bool any_padding = op->compute[1].type != xnn_parallelization_type_invalid;
-  if (any_padding) {
+  const bool copies = op->compute[1].type != xnn_parallelization_type_invalid;
+  if (copies) {
     if (workspace == NULL) {
-      xnn_log_error("failed to setup %s operator: padding needs the workspace that reshape asked for",
+      xnn_log_error("failed to setup %s operator: the copied image needs the workspace that reshape asked for",
         xnn_operator_type_to_string(op->type));
       return xnn_status_invalid_parameter;
     }
     op->context.nmconv.pad.input = input;
     op->context.nmconv.pad.output = workspace;
   }
-  op->context.nmconv.nmconv.input = any_padding ? workspace : input;
+  op->context.nmconv.nmconv.input = copies ? workspace : input;
   op->context.nmconv.nmconv.output = output;
   op->context.nmconv.nmconv.residual_distance = residual == NULL ? 0 : (intptr_t) residual - (intptr_t) output;
   op->state = xnn_run_state_ready;
   return xnn_status_success;
+}
+
+enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f32(
+    xnn_operator_t op,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool)
+{
+  return xnn_reshape_nm_nhwc(
+    op, xnn_operator_type_convolution_nm_nhwc_f32, batch_size, input_height, input_width, workspace_size,
+    workspace_alignment, output_height_out, output_width_out, threadpool);
+}
+
+enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
+    xnn_operator_t op,
+    void* workspace,
+    const float* input,
+    const float* residual,
+    float* output)
+{
+  return xnn_setup_nm_nhwc(op, xnn_operator_type_convolution_nm_nhwc_f32, workspace, input, residual, output);
+}
+
+enum xnn_status xnn_reshape_convolution2d_nm_nhwc_qs8_qc8w(
+    xnn_operator_t op,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool)
+{
+  return xnn_reshape_nm_nhwc(
+    op, xnn_operator_type_convolution_nm_nhwc_qs8_qc8w, batch_size, input_height, input_width, workspace_size,
+    workspace_alignment, output_height_out, output_width_out, threadpool);
+}
+
+enum xnn_status xnn_setup_convolution2d_nm_nhwc_qs8_qc8w(
+    xnn_operator_t op,
+    void* workspace,
+    const int8_t* input,
+    int8_t* output)
+{
+  return xnn_setup_nm_nhwc(
+    op, xnn_operator_type_convolution_nm_nhwc_qs8_qc8w, workspace, input, /*residual=*/NULL, output);
 }

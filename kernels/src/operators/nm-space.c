@@ -100,7 +100,9 @@ enum xnn_status xnn_predict_nm_candidate(
       struct xnn_nmconv_analysis analysis;
       const enum xnn_status status =
         xnn_analyze_nmconv(layer, zeros, costs, /*tile_height=*/0, candidate, &analysis);
-      *cost = analysis.cost + (float) xnn_predict_nhwc_overhead(layer, costs);
+      if (status == xnn_status_success) {
+        *cost = analysis.cost + (float) xnn_predict_nhwc_overhead(layer, costs, analysis.config);
+      }
       return status;
     }
     case xnn_nm_candidate_cnhw: {

@@ -24,7 +24,7 @@
 struct scratch {
   // Columns of a tile or a block.
   uint64_t* kept;
-  // A row that is made; and, for blocks, the columns of one as a list.
+  // A row that is made; and the columns of a tile or a block as a list.
   void* row;
   uint32_t* columns;
   struct xnn_nm_weights format;
@@ -33,10 +33,11 @@ struct scratch {
 static enum xnn_status allocate_scratch(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_zeros* zeros,
+  size_t num_columns,
   struct scratch* scratch)
 {
   const size_t kept_size = zeros->row_words * sizeof(uint64_t);
-  const size_t columns_size = xnn_get_nm_row_size(layer) * sizeof(uint32_t);
+  const size_t columns_size = num_columns * sizeof(uint32_t);
   const size_t size = kept_size + columns_size + xnn_get_nm_row_bytes(layer);
   scratch->kept = xnn_allocate_memory(size);
   if (scratch->kept == NULL) {
@@ -152,6 +153,9 @@ void* xnn_pack_nm_quantized_rows(
     // Sums are modulo 2**32, as those of micro-kernels.
     uint32_t sum = 0;
     for (size_t j = 0; j < num_columns; j++) {
+      if (columns[j] == XNN_NM_NO_COLUMN) {
+        continue;
+      }
       const int8_t weight = row[columns[j]];
       const size_t index = (j / kr * nr + i) * kr + j % kr;
       sum += (uint32_t) (int32_t) weight;
@@ -182,59 +186,81 @@ static void* take(uintptr_t* memory, size_t count, size_t element_size)
 
 struct xnn_nmconv_filter xnn_layout_nmconv_filter(
   const struct xnn_nm_datatype* datatype,
-  size_t nr,
+  const struct xnn_nmconv_config* config,
   size_t num_tiles,
-  size_t num_columns,
+  size_t num_runs,
   void* memory)
 {
   struct xnn_nmconv_filter filter = {0};
   size_t num_weights;
-  if (!xnn_multiply_sizes(nr, num_tiles + num_columns, &num_weights) || num_weights > SIZE_MAX / 16) {
+  if (!xnn_multiply_sizes(config->nr, num_tiles + num_runs, &num_weights) || num_weights > SIZE_MAX / 32) {
     return filter;
   }
   uintptr_t end = (uintptr_t) memory;
   filter.weights = take(
-    &end, nr * ((num_tiles << datatype->log2_row_size) + (num_columns << datatype->log2_element_size)), 1);
-  filter.columns = take(&end, num_columns, sizeof(uint32_t));
+    &end, config->nr * ((num_tiles << datatype->log2_row_size) + num_runs * xnn_get_nmconv_run_size(config)), 1);
+  filter.columns = take(&end, num_runs, sizeof(uint32_t));
   filter.column_starts = take(&end, num_tiles + 1, sizeof(uint32_t));
   filter.size = end - (uintptr_t) memory;
   return filter;
 }
 
+// Lists the runs of a tile by their first columns, and all their columns, and returns how many runs there are.
+static uint32_t list_runs(
+  const struct xnn_nm_layer* layer,
+  const uint64_t* kept,
+  size_t kr,
+  uint32_t* first_columns,
+  uint32_t* columns)
+{
+  const size_t row_size = xnn_get_nm_row_size(layer);
+  const size_t channels = layer->group_input_channels;
+  uint32_t num_runs = 0;
+  for (size_t tap = 0; tap < row_size; tap += channels) {
+    for (size_t c = 0; c < channels; c += kr) {
+      if (xnn_is_any_nm_kept(kept, tap + c, min(kr, channels - c))) {
+        first_columns[num_runs++] = (uint32_t) (tap + c);
+        for (size_t i = 0; i < kr; i++) {
+          *columns++ = c + i < channels ? (uint32_t) (tap + c + i) : XNN_NM_NO_COLUMN;
+        }
+      }
+    }
+  }
+  return num_runs;
+}
+
 enum xnn_status xnn_pack_nmconv_filter(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_zeros* zeros,
-  size_t nr,
+  const struct xnn_nmconv_config* config,
   const struct xnn_nmconv_filter* filter)
 {
-  assert(nr != 0);
+  const size_t nr = config->nr;
+  const size_t kr = config->weights.kr;
+  // Biases of the next tile are aligned.
+  assert(nr * xnn_get_nmconv_run_size(config) % sizeof(uint32_t) == 0);
   struct scratch scratch;
-  const enum xnn_status status = allocate_scratch(layer, zeros, &scratch);
+  const enum xnn_status status = allocate_scratch(
+    layer, zeros, xnn_get_nm_kernel_size(layer) * round_up(layer->group_input_channels, kr), &scratch);
   if (status != xnn_status_success) {
     return status;
   }
-  const size_t row_size = xnn_get_nm_row_size(layer);
   const size_t channels = layer->group_output_channels;
   uint32_t* column_starts = filter->column_starts;
   void* weights = filter->weights;
-  uint32_t num_columns = 0;
-  const struct xnn_nm_weights unpacked = {.kr = 1, .log2_size = layer->datatype->log2_element_size};
+  uint32_t num_runs = 0;
   *column_starts++ = 0;
   for (size_t group = 0; group < layer->groups; group++) {
     for (size_t oc = 0; oc < channels; oc += nr) {
       const size_t first_row = group * channels + oc;
       const size_t num_rows = min(nr, channels - oc);
-      const uint32_t first_column = num_columns;
       xnn_find_nm_kept_columns(zeros, first_row, num_rows, scratch.kept);
-      for (size_t k = 0; k < row_size; k++) {
-        if (xnn_is_nm_kept(scratch.kept, k)) {
-          filter->columns[num_columns++] = (uint32_t) k;
-        }
-      }
+      const uint32_t tile_runs = list_runs(layer, scratch.kept, kr, filter->columns + num_runs, scratch.columns);
       weights = layer->datatype->pack_rows(
-        layer, &unpacked, first_row, num_rows, nr, num_columns - first_column, filter->columns + first_column,
-        /*with_bias=*/true, scratch.row, weights);
-      *column_starts++ = num_columns;
+        layer, &config->weights, first_row, num_rows, nr, tile_runs * kr, scratch.columns, /*with_bias=*/true,
+        scratch.row, weights);
+      num_runs += tile_runs;
+      *column_starts++ = num_runs;
     }
   }
   xnn_release_memory(scratch.kept);
@@ -337,7 +363,7 @@ enum xnn_status xnn_pack_nmspmm_filter(
   const struct xnn_nmspmm_filter filter = xnn_layout_nmspmm_filter(sizes, memory);
   *filter.sizes = *sizes;
   struct scratch scratch;
-  const enum xnn_status status = allocate_scratch(layer, zeros, &scratch);
+  const enum xnn_status status = allocate_scratch(layer, zeros, xnn_get_nm_row_size(layer), &scratch);
   if (status != xnn_status_success) {
     return status;
   }

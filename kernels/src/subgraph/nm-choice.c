@@ -201,7 +201,7 @@ static enum xnn_status examine_nhwc(struct xnn_nm_choice* choice, const struct x
   const float column_density = (float) ((double) choice->nhwc.num_columns / all_columns);
   const float gain = xnn_get_dense_percent(layer, costs) / choice->nhwc.percent;
   choice->gain_on_large_images = gain / column_density;
-  choice->nhwc_cost = choice->nhwc.cost + (float) xnn_predict_nhwc_overhead(layer, costs);
+  choice->nhwc_cost = choice->nhwc.cost + (float) xnn_predict_nhwc_overhead(layer, costs, choice->nhwc.config);
   if (column_density == 1.0f) {
     // Channels that fit the tiles of the dense operator badly do not speak for the other one.
     choice->dense_cost = math_min_f32(choice->dense_cost, choice->nhwc.cost * gain);

@@ -287,8 +287,9 @@ static enum xnn_status reshape_nm(
     xnn_reshape_nm_cnhw(
       op, op->type, dims[0], dims[1], dims[2], &opdata->workspace_size, &opdata->workspace_alignment, &height, &width,
       threadpool) :
-    xnn_reshape_convolution2d_nm_nhwc_f32(
-      op, dims[0], dims[1], dims[2], &opdata->workspace_size, &opdata->workspace_alignment, &height, &width, threadpool);
+    xnn_reshape_nm_nhwc(
+      op, op->type, dims[0], dims[1], dims[2], &opdata->workspace_size, &opdata->workspace_alignment, &height, &width,
+      threadpool);
   if (status != xnn_status_success) {
     return status;
   }
@@ -310,7 +311,7 @@ static enum xnn_status setup_nm(
   void* output = values[opdata->outputs[0]].data;
   return op->nm.nmspmm != NULL ?
     xnn_setup_nm_cnhw(op, op->type, opdata->workspace, input, residual, output) :
-    xnn_setup_convolution2d_nm_nhwc_f32(op, opdata->workspace, input, residual, output);
+    xnn_setup_nm_nhwc(op, op->type, opdata->workspace, input, residual, output);
 }
 
 void xnn_node_carry_nm_choice(struct xnn_node* node, struct xnn_nm_choice* choice)

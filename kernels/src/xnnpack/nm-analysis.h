@@ -45,6 +45,17 @@ XNN_INLINE static bool xnn_is_nm_kept(const uint64_t* bits, size_t k)
   return ((bits[k / 64] >> (k % 64)) & 1) != 0;
 }
 
+// Whether any of so many columns is set, from column k on.
+XNN_INLINE static bool xnn_is_any_nm_kept(const uint64_t* bits, size_t k, size_t num_columns)
+{
+  for (size_t i = k; i < k + num_columns; i++) {
+    if (xnn_is_nm_kept(bits, i)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // Adds the columns of one more row to kept.
 XNN_INLINE static void xnn_add_nm_row(const struct xnn_nm_zeros* zeros, size_t row, uint64_t* kept)
 {
@@ -77,7 +88,9 @@ struct xnn_nmconv_analysis {
   const struct xnn_nmconv_config* config;
   // Tiles in all groups.
   size_t num_tiles;
-  // Kept columns, summed over all tiles.
+  // Runs of columns that are multiplied together, kr consecutive channels of a tap or what is left of it, where any is
+  // kept; and the columns in them. Summed over all tiles.
+  size_t num_runs;
   size_t num_columns;
   // Time of the micro-kernel for one pixel.
   float cost;

@@ -30,7 +30,10 @@ XNN_INTERNAL float xnn_get_dense_percent(const struct xnn_nm_layer* layer, const
 XNN_INTERNAL double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs);
 
 // Time for one output pixel that the N:M operator of NHWC images takes beside its micro-kernel.
-XNN_INTERNAL double xnn_predict_nhwc_overhead(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs);
+XNN_INTERNAL double xnn_predict_nhwc_overhead(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_costs* costs,
+    const struct xnn_nmconv_config* config);
 
 // Time to bring an image from one layout to the other.
 XNN_INTERNAL double xnn_predict_conversion(size_t elements, size_t log2_element_size, const struct xnn_nm_costs* costs);

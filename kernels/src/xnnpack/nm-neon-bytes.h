@@ -33,16 +33,17 @@ XNN_INLINE static struct xnn_neon_bounds xnn_get_neon_bounds(const union xnn_qs8
   };
 }
 
-// clamp(round(scale * sum) + zero_point) of 8 sums. What is not less than 2**22 saturates.
+// clamp(round(scale * sum) + zero_point) of 8 sums, each four with scales. What is not less than 2**22 saturates.
 XNN_INLINE static int8x8_t xnn_requantize_neon(
   int32x4_t low,
   int32x4_t high,
-  float32x4_t scale,
+  float32x4_t low_scale,
+  float32x4_t high_scale,
   const struct xnn_neon_bounds* bounds)
 {
   const float32x4_t magic = vdupq_n_f32(XNN_NEON_MAGIC);
-  const float32x4_t scaled_low = vmulq_f32(vcvtq_f32_s32(low), scale);
-  const float32x4_t scaled_high = vmulq_f32(vcvtq_f32_s32(high), scale);
+  const float32x4_t scaled_low = vmulq_f32(vcvtq_f32_s32(low), low_scale);
+  const float32x4_t scaled_high = vmulq_f32(vcvtq_f32_s32(high), high_scale);
   const int32x4_t rounded_low =
     vqsubq_s32(vreinterpretq_s32_f32(vaddq_f32(scaled_low, magic)), bounds->magic_less_zero_point);
   const int32x4_t rounded_high =

@@ -116,7 +116,8 @@ XNN_INTERNAL enum xnn_status xnn_resolve_nm_output_size(xnn_operator_t op);
 
 /*** NHWC images ***/
 
-// Copies an image between zeros, so that no tap of the convolution leaves it.
+// Copies an image between pixels of padding, so that no tap of the convolution leaves it, and makes bytes as wide as the
+// micro-kernel reads them.
 struct nmconv_pad_context {
   const void* input;
   void* output;
@@ -125,14 +126,17 @@ struct nmconv_pad_context {
   size_t input_pixel_stride;
   size_t output_batch_stride;
   size_t output_row_stride;
-  // Bytes of the channels of one pixel.
-  size_t pixel_size;
+  size_t pixel_channels;
   size_t input_height;
   size_t padding_top;
-  // Pixels of an output row: zeros, copies, zeros.
+  // Pixels of an output row: padding, copies, padding.
   size_t left_pixels;
   size_t input_pixels;
   size_t right_pixels;
+  size_t log2_input_size;
+  size_t log2_output_size;
+  // An element of bytes; 0 of wider elements.
+  int8_t padding;
 };
 
 struct nmconv_context {
@@ -158,6 +162,7 @@ struct nmconv_context {
   size_t nr;
   size_t log2_element_size;
   size_t log2_row_size;
+  size_t run_size;
   xnn_nmconv_ukernel_fn ukernel;
   union xnn_nm_params params;
 };
@@ -183,6 +188,27 @@ XNN_INTERNAL enum xnn_status xnn_create_analyzed_nm_nhwc(
     const struct xnn_nmconv_analysis* analysis,
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out);
+
+// Reshapes and sets up an operator of NHWC images that is of that type.
+XNN_INTERNAL enum xnn_status xnn_reshape_nm_nhwc(
+    xnn_operator_t op,
+    enum xnn_operator_type type,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool);
+
+XNN_INTERNAL enum xnn_status xnn_setup_nm_nhwc(
+    xnn_operator_t op,
+    enum xnn_operator_type type,
+    void* workspace,
+    const void* input,
+    const void* residual,
+    void* output);
 
 // The filter in the operator's packed weights, or, without memory, what size it has.
 XNN_INTERNAL struct xnn_nmconv_filter xnn_get_nmconv_filter(const struct xnn_operator* op, void* memory);

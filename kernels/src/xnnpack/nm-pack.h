@@ -15,6 +15,7 @@
 #include "xnnpack/common.h"
 #include "xnnpack/nm-analysis.h"
 #include "xnnpack/nm-layer.h"
+#include "xnnpack/nmconv.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,13 +26,22 @@ XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_f32_rows;
 XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_f16_rows;
 XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_quantized_rows;
 
+// Stands in a list of columns for one that is not there: its weights are 0.
+#define XNN_NM_NO_COLUMN UINT32_MAX
+
+// Bytes that a run of columns, which are multiplied together, takes for each channel of a tile.
+XNN_INLINE static size_t xnn_get_nmconv_run_size(const struct xnn_nmconv_config* config)
+{
+  return (size_t) config->weights.kr << config->weights.log2_size;
+}
+
 // A filter for micro-kernels of NHWC images: views into one block of memory.
 struct xnn_nmconv_filter {
-  // Per tile nr biases, then nr weights for each kept column.
+  // Per tile nr biases, and nr scales of quantized layers, then kr weights of each of nr channels for each run.
   void* weights;
-  // Of each kept column the index into K, ascending in each tile.
+  // Of each run the index of its first column into K, ascending in each tile.
   uint32_t* columns;
-  // Index of each tile's first column, and one past the last of all.
+  // Index of each tile's first run, and one past the last of all.
   uint32_t* column_starts;
   // Bytes of it all; 0 if they overflow.
   size_t size;
@@ -39,16 +49,16 @@ struct xnn_nmconv_filter {
 
 XNN_INTERNAL struct xnn_nmconv_filter xnn_layout_nmconv_filter(
     const struct xnn_nm_datatype* datatype,
-    size_t nr,
+    const struct xnn_nmconv_config* config,
     size_t num_tiles,
-    size_t num_columns,
+    size_t num_runs,
     void* memory);
 
 // Fills that memory.
 XNN_INTERNAL enum xnn_status xnn_pack_nmconv_filter(
     const struct xnn_nm_layer* layer,
     const struct xnn_nm_zeros* zeros,
-    size_t nr,
+    const struct xnn_nmconv_config* config,
     const struct xnn_nmconv_filter* filter);
 
 // Rows that share a column list, and the columns of one part.

@@ -149,15 +149,6 @@ typedef void (*xnn_qs8_qc8w_nmspmm_minmax_fp32_ukernel_fn)(
 #include "qs8-qc8w-nmspmm/qs8-qc8w-nmspmm-minmax-fp32.h"
 #undef XNN_UKERNEL
 
-// How micro-kernels read weights.
-struct xnn_nm_weights {
-  // Columns that are multiplied together, and the size of a weight.
-  uint8_t kr;
-  uint8_t log2_size;
-  // What is added to each byte of the input, so that signed ones become unsigned. Biases make up for it.
-  uint8_t input_offset;
-};
-
 // Micro-kernels of one strip width.
 struct xnn_nmspmm_config {
   // For 1, 2, ... mr rows; NULL where there is none, never for one row.

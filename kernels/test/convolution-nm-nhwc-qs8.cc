@@ -1,0 +1,200 @@
+// Copyright 2026 nmpack authors
+//
+// This source code is licensed under the BSD-style license found in the
+// LICENSE file in the root directory of this source tree.
+
+// The quantized N:M convolution of NHWC images against XNNPACK's dense one: bit for bit.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "xnnpack.h"
+#include "xnnpack-nm.h"
+#include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-costs.h"
+#include "xnnpack/nm-layer.h"
+#include "nm-convolution-tester.h"
+#include "nm-quantized-tester.h"
+#include "replicable_random_device.h"
+#include "pthreadpool.h"
+
+namespace xnnpack {
+namespace {
+
+// What is not to be read, or written.
+constexpr int8_t kGarbage = 99;
+
+xnn_status CreateSparse(const Layer& layer, xnn_operator_t* op) {
+  const Shape& s = layer.shape;
+  const Quantization& q = layer.quantization;
+  return xnn_create_convolution2d_nm_nhwc_qs8_qc8w(
+    s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
+    s.dilation_height, s.dilation_width, s.groups, s.group_input_channels, s.group_output_channels, s.input_stride(),
+    s.output_stride(), q.input_zero_point, q.input_scale, q.filter_scale.data(), layer.filter.data(),
+    s.bias ? layer.bias.data() : nullptr, q.output_zero_point, q.output_scale, q.min, q.max, s.flags(), nullptr, nullptr,
+    op);
+}
+
+// Brings pixels of so many channels so far apart; what lies between them is garbage.
+std::vector<int8_t> Spread(const std::vector<int8_t>& image, size_t channels, size_t stride) {
+  std::vector<int8_t> spread(image.size() / channels * stride, kGarbage);
+  for (size_t i = 0; i < image.size(); i++) spread[i / channels * stride + i % channels] = image[i];
+  return spread;
+}
+
+// Leaves out what lies between pixels, which must be garbage still.
+std::vector<int8_t> Gather(const std::vector<int8_t>& spread, size_t channels, size_t stride) {
+  std::vector<int8_t> image;
+  for (size_t i = 0; i < spread.size(); i++) {
+    if (i % stride < channels) {
+      image.push_back(spread[i]);
+    } else {
+      EXPECT_EQ(kGarbage, spread[i]) << "at " << i;
+    }
+  }
+  return image;
+}
+
+std::vector<int8_t> RunSparse(const Layer& layer, xnn_operator_t op) {
+  const Shape& s = layer.shape;
+  ThreadpoolPtr threadpool(s.threads > 1 ? pthreadpool_create(s.threads) : nullptr, pthreadpool_destroy);
+  size_t workspace_size = 0, alignment = 0, height = 0, width = 0;
+  EXPECT_EQ(xnn_status_success, xnn_reshape_convolution2d_nm_nhwc_qs8_qc8w(
+    op, s.batch, s.height, s.width, &workspace_size, &alignment, &height, &width, threadpool.get()));
+  std::vector<int8_t> input = Spread(layer.input, s.groups * s.group_input_channels, s.input_stride());
+  input.resize(input.size() + XNN_EXTRA_BYTES, kGarbage);
+  std::vector<int8_t> output(s.batch * height * width * s.output_stride(), kGarbage);
+  std::vector<char> workspace(workspace_size + 2 * XNN_ALLOCATION_ALIGNMENT, kGarbage);
+  EXPECT_EQ(xnn_status_success,
+            xnn_setup_convolution2d_nm_nhwc_qs8_qc8w(op, Align(workspace), input.data(), output.data()));
+  EXPECT_EQ(xnn_status_success, xnn_run_operator(op, threadpool.get()));
+  const char* end = static_cast<const char*>(Align(workspace)) + workspace_size;
+  EXPECT_TRUE(std::all_of(end, end + XNN_ALLOCATION_ALIGNMENT, [](char c) { return c == kGarbage; }));
+  return Gather(output, s.groups * s.group_output_channels, s.output_stride());
+}
+
+void Compare(const Layer& layer) {
+  const std::vector<int8_t> expected = RunDense(layer);
+  xnn_operator_t op = nullptr;
+  ASSERT_EQ(xnn_status_success, CreateSparse(layer, &op));
+  OperatorPtr owner(op, xnn_delete_operator);
+  const std::vector<int8_t> actual = RunSparse(layer, op);
+  ASSERT_EQ(expected.size(), actual.size());
+  for (size_t i = 0; i < expected.size(); i++) {
+    ASSERT_EQ(static_cast<int>(expected[i]), static_cast<int>(actual[i])) << "at " << i << ", " << layer.shape.ToString();
+  }
+}
+
+class ConvolutionNmNhwcQs8 : public ::testing::Test {
+ protected:
+  void SetUp() override { ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr)); }
+  ReplicableRandomDevice rng_;
+};
+
+TEST_F(ConvolutionNmNhwcQs8, drawn_layers) {
+  const size_t num_layers = GetNumDrawnLayers();
+  ASSERT_NE(0u, num_layers);
+  for (size_t i = 0; i < num_layers; i++) {
+    Compare(DrawLayer(DrawShape(rng_), rng_));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_F(ConvolutionNmNhwcQs8, layers_of_resnet) {
+  for (const auto& [side, inputs, outputs, kernel, stride] : std::vector<std::array<uint32_t, 5>>{
+         {14, 64, 64, 1, 1}, {14, 32, 64, 3, 1}, {15, 32, 40, 3, 2}, {7, 128, 96, 3, 1}, {28, 16, 24, 1, 2},
+         {32, 3, 32, 7, 2}, {9, 300, 33, 3, 1}}) {
+    Shape shape;
+    shape.height = shape.width = side;
+    shape.kernel_height = shape.kernel_width = kernel;
+    shape.stride_height = shape.stride_width = stride;
+    shape.group_input_channels = inputs;
+    shape.group_output_channels = outputs;
+    shape.same = kernel > 1;
+    for (size_t threads : {1, 3}) {
+      shape.threads = threads;
+      Compare(DrawLayer(shape, rng_));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// Sums that do not fit 32 bits wrap around in both.
+TEST_F(ConvolutionNmNhwcQs8, extreme_values) {
+  Shape shape;
+  shape.group_input_channels = 37;
+  shape.group_output_channels = 21;
+  Layer layer = DrawLayer(shape, rng_);
+  std::fill(layer.input.begin(), layer.input.end(), INT8_MIN);
+  // As TFLite has them: XNNPACK's dense kernels add products of two in 16 bits, where -128 might not fit.
+  std::fill(layer.filter.begin(), layer.filter.end(), static_cast<int8_t>(-127));
+  for (size_t i = 0; i < layer.bias.size(); i++) layer.bias[i] = i % 2 == 0 ? INT32_MAX : INT32_MIN;
+  Compare(layer);
+}
+
+TEST_F(ConvolutionNmNhwcQs8, can_be_reshaped_again) {
+  Shape shape;
+  shape.kernel_height = shape.kernel_width = 3;
+  shape.same = true;
+  shape.group_input_channels = 6;
+  shape.group_output_channels = 30;
+  Layer layer = DrawLayer(shape, rng_);
+  xnn_operator_t op = nullptr;
+  ASSERT_EQ(xnn_status_success, CreateSparse(layer, &op));
+  OperatorPtr owner(op, xnn_delete_operator);
+  for (const size_t size : {5, 13, 1, 9}) {
+    layer.shape.height = size;
+    layer.shape.width = size + 1;
+    layer.input.assign(size * (size + 1) * 6, 0);
+    for (int8_t& value : layer.input) value = DrawByte(rng_);
+    EXPECT_EQ(RunDense(layer), RunSparse(layer, op)) << size;
+  }
+}
+
+// Of 16 channels one is kept, then the 4 that it is one of: that costs no more, since they are multiplied together.
+TEST_F(ConvolutionNmNhwcQs8, runs_are_kept_whole) {
+  constexpr size_t kChannels = 16, kOutputs = 64;
+  std::vector<int8_t> one(kOutputs * kChannels, 0), four = one;
+  for (size_t row = 0; row < kOutputs; row++) {
+    one[row * kChannels + 9] = 1;
+    std::fill_n(four.begin() + row * kChannels + 8, 4, static_cast<int8_t>(1));
+  }
+  const std::vector<float> scales(kOutputs, 1.0f);
+  struct xnn_nmconv_analysis analyses[2];
+  for (size_t i = 0; i < 2; i++) {
+    struct xnn_nm_layer layer = {};
+    layer.datatype = &xnn_nm_qs8_qc8w;
+    layer.kernel_height = layer.kernel_width = layer.stride_height = layer.stride_width = 1;
+    layer.dilation_height = layer.dilation_width = layer.groups = 1;
+    layer.group_input_channels = layer.input_channel_stride = kChannels;
+    layer.group_output_channels = layer.output_channel_stride = kOutputs;
+    layer.filter.data = i == 0 ? one.data() : four.data();
+    layer.filter_scale = scales.data();
+    struct xnn_nm_zeros zeros;
+    ASSERT_EQ(xnn_status_success, xnn_find_nm_zeros(&layer, &zeros));
+    EXPECT_EQ(xnn_status_success,
+              xnn_analyze_nmconv(&layer, &zeros, xnn_init_qs8_nm_costs(), 0, nullptr, &analyses[i]));
+    xnn_release_nm_zeros(&zeros);
+  }
+  const size_t kr = analyses[0].config->weights.kr;
+  EXPECT_EQ(analyses[0].num_tiles * kr, analyses[0].num_columns);
+  EXPECT_EQ(analyses[1].num_tiles * 4, analyses[1].num_columns);
+  EXPECT_EQ(analyses[1].num_runs * kr, analyses[1].num_columns);
+}
+
+TEST_F(ConvolutionNmNhwcQs8, refuses_what_the_dense_operator_refuses) {
+  for (const Hostile& hostile : DrawHostileLayers(rng_)) {
+    xnn_operator_t op = nullptr;
+    EXPECT_EQ(hostile.status, CreateSparse(hostile.layer, &op));
+    EXPECT_EQ(hostile.status, CreateDense(hostile.layer, &op));
+  }
+}
+
+}  // namespace
+}  // namespace xnnpack
