@@ -73,7 +73,7 @@ struct SpMMShape {
 // multiplication is not fused with its addition, the product is rounded, too.
 class Sum {
  public:
-  Sum(double bias, double residual) : value_(bias), residual_(residual) {}
+  Sum(double bias, double residual) : value_(bias), residual_(residual), rounded_(std::abs(bias)) {}
   void Add(double product) {
     value_ += product;
     rounded_ += std::abs(value_) + std::abs(product);
@@ -81,13 +81,13 @@ class Sum {
   }
   double value() const { return value_ + residual_; }
   double Error(double rounding, double underflow) const {
-    const double all_rounded = rounded_ + (steps_ + 1.0) * std::abs(residual_) + std::abs(value_);
-    return (rounding * all_rounded + 2.0 * steps_ * underflow) * std::exp(rounding * (steps_ + 1.0));
+    const double all_rounded = rounded_ + (steps_ + 2.0) * std::abs(residual_) + std::abs(value_);
+    return (rounding * all_rounded + 2.0 * steps_ * underflow) * std::exp(rounding * (steps_ + 2.0));
   }
 
  private:
-  double value_, residual_;
-  double rounded_ = 0.0, steps_ = 0.0;
+  double value_, residual_, rounded_;
+  double steps_ = 0.0;
 };
 
 // Their values, which take long to convert.
