@@ -134,10 +134,17 @@ def test_a_kernel_that_the_list_tool_does_not_know(patched: Project, run: Run) -
     head = patched.git("rev-parse", "HEAD")
     patched.write("kernels/kernels.toml", SPEC.replace("rvv", "rvw"))
     patched.write("kernels/src/f32-nmconv/rvw.c.in", TEMPLATE.replace("rvv", "rvw"))
+    (patched.root / "kernels/src/f32-nmconv/rvv.c.in").unlink()
     error = run(TOOL, *patched.args).error()
     kernel = "src/f32-nmconv/gen/f32-nmconv-7x4v-minmax-rvw.c"
     assert f"{kernel} is in none of XNNPACK's cmake" in error
     assert patched.git("rev-parse", "HEAD") == head
+
+
+def test_a_template_that_nothing_names(patched: Project, run: Run) -> None:
+    patched.write("kernels/src/f32-gemm/rvv.c.in", TEMPLATE)
+    error = run(TOOL, *patched.args).error()
+    assert "kernels/src/f32-gemm/rvv.c.in is neither in kernels.toml nor in scripts/gen" in error
 
 
 def test_a_template_that_names_its_kernel_otherwise(patched: Project, run: Run) -> None:
