@@ -90,23 +90,19 @@ Halves RunSparse(Layer& layer, uint32_t flags, bool adds, ReplicableRandomDevice
   return Transpose(output, pixels);
 }
 
-// A sum of an output in double, and of the magnitudes of what it adds.
+// A sum of an output in double, and the variance of its error if it is rounded to half precision after each term: up to half
+// a step of what it is by then, of either sign.
 struct Sum {
-  double value = 0.0, magnitude = 0.0;
-  size_t terms = 0;
+  double value = 0.0, variance = 0.0;
 
   void Add(double term) {
     value += term;
-    magnitude += std::abs(term);
-    terms += term != 0.0;
+    if (term != 0.0) variance += std::pow(std::ldexp(value, -11), 2) / 3.0;
   }
-};
 
-// How far a sum in half precision may be from the true one, if each of the terms is rounded when it is added: errors of
-// random signs come to a quarter of a step of what is added, most likely. This is eight times that, and more for few terms.
-double GetBound(const Sum& sum) {
-  return std::ldexp(sum.magnitude, -11) * (4.0 / std::sqrt(static_cast<double>(sum.terms) + 1.0) + 2.0) + std::ldexp(1.0, -20);
-}
+  // The farthest that it may be from the true sum: eight standard deviations, and its own rounding.
+  double bound() const { return 8.0 * std::sqrt(variance) + std::ldexp(std::abs(value), -11) + std::ldexp(1.0, -14); }
+};
 
 Sum Reference(const Layer& layer, size_t image, size_t oy, size_t ox, size_t channel) {
   const Shape& s = layer.shape;
@@ -151,7 +147,7 @@ void Compare(Layer& layer, ReplicableRandomDevice& rng) {
                           i % channels);
       if (adds) sum.Add(Round(layer.residual[i]));
       const double expected = std::clamp<double>(sum.value, Round(s.min), Round(s.max));
-      ASSERT_NEAR(expected, xnn_float16_to_float(actual[i]), GetBound(sum))
+      ASSERT_NEAR(expected, xnn_float16_to_float(actual[i]), sum.bound())
         << "at " << i << " flags " << flags << (adds ? " adds, " : ", ") << s.ToString();
     }
   }
