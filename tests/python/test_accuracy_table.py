@@ -96,6 +96,7 @@ def test_two_at_once_train_what_one_after_another_does(tmp_path: Path) -> None:
     assert make(wanted, setting, tmp_path / "at-once") == one
 
 
+@pytest.mark.slow
 def test_the_cut_down_table_keeps_its_promise_on_fashion_mnist(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, PROGRAM, "--quick", "--folder", str(tmp_path)],
