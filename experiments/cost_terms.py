@@ -128,6 +128,11 @@ def terms(isa: str, layer: Layer, candidate: str, costs: Costs) -> Costs:
     return _cnhw(layer, rows, columns, costs)
 
 
+def is_known(layer: Layer, candidate: str) -> bool:
+    """Return whether :func:`terms` knows the rule: not of runs of channels, of bytes in NHWC."""
+    return layer.dtype == F32.name or not candidate.startswith("nhwc")
+
+
 def predict(found: Mapping[str, float], costs: Costs) -> float:
     """Return the time of one run in the costs' unit."""
     return sum(count * costs[name] for name, count in found.items())

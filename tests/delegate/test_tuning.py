@@ -170,7 +170,8 @@ def test_the_fastest_of_a_table_runs(
 def test_a_table_decides_for_layers_of_its_type_alone(
     machine: dict[str, Any], bytes_model: Path, run: Run, tmp_path: Path
 ) -> None:
-    assert machine["types"] == list(NAMES)
+    # Half precision has costs and candidates, and nothing here tunes it yet.
+    assert set(machine["types"]) - {"f16"} == set(NAMES)
     expected, (usual,) = run(bytes_model, tuning="none")
     table = tmp_path / "a.tuning"
     names = candidates_of("qs8")
@@ -182,12 +183,13 @@ def test_a_table_decides_for_layers_of_its_type_alone(
         table.write_text(content)
         output, (layer,) = run(bytes_model, tuning=str(table))
         assert layer["measured"]
-        _, _, tile = fastest.partition("-")
+        layout, _, tile = fastest.partition("-")
         assert (layer["operator"], layer["layout"]) == (
-            ("nm", "CNHW") if tile else ("dense", "NHWC")
+            ("nm", layout.upper()) if tile else ("dense", "NHWC")
         )
         if tile:
-            assert layer["pixel_tile"] == int(tile.split("x")[1])
+            columns = layer["pixel_tile"] if layout == "cnhw" else layer["tile_height"]
+            assert columns == int(tile.split("x")[1])
         assert np.array_equal(expected, output)
         # Of floats, and of a time when there was nothing else.
         for other in (
@@ -222,16 +224,16 @@ def test_costs_are_of_a_type(
 ) -> None:
     table = tmp_path / "a.tuning"
     for dtype, path in (("f32", model), ("qs8", bytes_model)):
-        (usual,) = run(path, tuning="none")[1]
+        (usual,) = run(path, tuning="none", layout="cnhw")[1]
         for other in NAMES:
             lines = text(machine).splitlines()[:-1]
-            lines.append(f"cost {other} dense_weight 1e9")
+            lines.append(f"cost {other} cnhw_operator 1e9")
             table.write_text("\n".join([*lines, f"end {len(lines)}", ""]))
             expected, _ = run(path, tuning="none")
-            output, (layer,) = run(path, tuning=str(table))
+            output, (layer,) = run(path, tuning=str(table), layout="cnhw")
             assert same(expected, output)
-            # Whatever the layer runs on, the dense operator is dearer than ever.
-            dearer = layer["predicted_speedup"] > 1e6 * usual["predicted_speedup"]
+            # It has to run in CNHW, dearer than ever.
+            dearer = layer["predicted_speedup"] < 0.01 * usual["predicted_speedup"]
             assert dearer == (dtype == other)
 
 

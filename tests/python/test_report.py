@@ -167,7 +167,7 @@ def test_the_overlay_has_the_tensors_of_the_file(report: Report, tmp_path: Path)
 def test_bytes_have_a_bound_of_their_own(tmp_path: Path) -> None:
     model = int8_network(tmp_path / "bytes.tflite")
     dense = int8_network(tmp_path / "dense.tflite", pruned=False)
-    found = build(model, baseline=dense, runs=2, warmup=0)
+    found = build(model, baseline=dense, options={"layout": "cnhw"}, runs=2, warmup=0)
     assert [layer.element_type for layer in found.layers] == ["qs8"] * 3
     for layer in found.layers:
         assert set(layer.seconds) == {UPSTREAM, OWN, SPARSE}

@@ -197,9 +197,12 @@ enum xnn_status xnn_reshape_nm_candidate(
       convolution_op, type, layer->batch_size, layer->input_height, layer->input_width, workspace_size,
       workspace_alignment, &height, &width, threadpool);
   }
-  const bool is_nm = type == layer->datatype->nhwc_operator;
-  return (is_nm ? xnn_reshape_convolution2d_nm_nhwc_f32 :
-          type == xnn_operator_type_convolution_nhwc_qc8 ? xnn_reshape_convolution2d_nhwc_qs8_qc8w :
+  if (type == layer->datatype->nhwc_operator) {
+    return xnn_reshape_nm_nhwc(
+      convolution_op, type, layer->batch_size, layer->input_height, layer->input_width, workspace_size,
+      workspace_alignment, &height, &width, threadpool);
+  }
+  return (type == xnn_operator_type_convolution_nhwc_qc8 ? xnn_reshape_convolution2d_nhwc_qs8_qc8w :
           type == xnn_operator_type_convolution_nhwc_f16 ? xnn_reshape_convolution2d_nhwc_f16 :
           xnn_reshape_convolution2d_nhwc_f32)(
     convolution_op, layer->batch_size, layer->input_height, layer->input_width, workspace_size, workspace_alignment,
@@ -218,7 +221,7 @@ enum xnn_status xnn_setup_nm_candidate(
     return xnn_setup_nm_cnhw(convolution_op, type, workspace, input, /*residual=*/NULL, output);
   }
   if (type == layer->datatype->nhwc_operator) {
-    return xnn_setup_convolution2d_nm_nhwc_f32(convolution_op, workspace, input, /*residual=*/NULL, output);
+    return xnn_setup_nm_nhwc(convolution_op, type, workspace, input, /*residual=*/NULL, output);
   }
   switch (type) {
     case xnn_operator_type_convolution_nhwc_qc8:
