@@ -32,6 +32,7 @@ SANITIZED = (
     "fallback",
     "hostile_models",
     "life",
+    "precision",
     "plugin",
     "profile",
     "soak",
