@@ -294,7 +294,8 @@ TEST(REWRITE_FOR_NM_QS8, any_costs_and_records_give_the_same_bytes) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   ReplicableRandomDevice rng;
   Counts none, counts;
-  for (size_t i = 0; i < kNumQuantizedGraphs; i++) {
+  constexpr size_t kNumCosts = 40;
+  for (size_t i = 0; i < kNumCosts; i++) {
     const uint32_t seed = static_cast<uint32_t>(rng());
     const QuantizedGraph plain(seed), graph(seed);
     std::vector<int8_t> input(plain.input().size());
@@ -310,17 +311,21 @@ TEST(REWRITE_FOR_NM_QS8, any_costs_and_records_give_the_same_bytes) {
   }
   EXPECT_EQ(0, none.nhwc + none.cnhw);
   EXPECT_GT(counts.cnhw, 0);
-  EXPECT_GT(counts.measured, kNumQuantizedGraphs / 2);
+  EXPECT_GT(counts.measured, kNumCosts / 2);
 }
 
 // The layer of a network, with everything that its records may name.
 TEST(REWRITE_FOR_NM_QS8, records_of_its_type_decide_for_a_layer) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   ReplicableRandomDevice rng;
-  const uint32_t seed = static_cast<uint32_t>(rng());
-  std::vector<int8_t> input(QuantizedGraph(seed).input().size(), 3);
+  uint32_t seed = 0;
   std::vector<xnn_nm_record> records;
-  while (records.empty()) records = DrawRecords(rng, QuantizedGraph(seed).subgraph());
+  // Some graphs have no layer.
+  while (records.empty()) {
+    seed = static_cast<uint32_t>(rng());
+    records = DrawRecords(rng, QuantizedGraph(seed).subgraph());
+  }
+  std::vector<int8_t> input(QuantizedGraph(seed).input().size(), 3);
   const auto count = [&](xnn_datatype datatype, bool dense_is_fastest) {
     for (xnn_nm_record& record : records) {
       record.datatype = datatype;
