@@ -284,8 +284,8 @@ typedef void (*xnn_read_row_fn)(const void* context, size_t row, void* elements)
 /// Define a static tensor-type Value whose elements are made row by row when XNNPACK needs them, so that a filter that is
 /// stored in another form is nowhere as a whole.
 ///
-/// Only filters of xnn_define_convolution_2d for f32 can be such Values; creating a Runtime fails where another Node
-/// reads one, or where f16 inference is forced.
+/// Only filters of xnn_define_convolution_2d for f32, rewritten for f16 or not, can be such Values; creating a Runtime fails
+/// where another Node reads one.
 ///
 /// @param subgraph - a Subgraph object that will own the created Value.
 /// @param datatype - type of the tensor elements; xnn_datatype_fp32.
