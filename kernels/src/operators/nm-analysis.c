@@ -55,16 +55,9 @@ static void count_runs(
   size_t* num_runs,
   size_t* num_columns)
 {
-  const size_t row_size = xnn_get_nm_row_size(layer);
-  const size_t channels = layer->group_input_channels;
-  for (size_t tap = 0; tap < row_size; tap += channels) {
-    for (size_t c = 0; c < channels; c += kr) {
-      const size_t size = min(kr, channels - c);
-      if (xnn_is_any_nm_kept(kept, tap + c, size)) {
-        *num_runs += 1;
-        *num_columns += size;
-      }
-    }
+  for (size_t k = 0, size; (size = xnn_find_nm_run(layer, kept, kr, &k)) != 0; k += size) {
+    *num_runs += 1;
+    *num_columns += size;
   }
 }
 

@@ -153,29 +153,10 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f32(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  const struct xnn_nm_layer layer = {
-    .datatype = &xnn_nm_f32,
-    .padding_top = input_padding_top,
-    .padding_right = input_padding_right,
-    .padding_bottom = input_padding_bottom,
-    .padding_left = input_padding_left,
-    .kernel_height = kernel_height,
-    .kernel_width = kernel_width,
-    .stride_height = subsampling_height,
-    .stride_width = subsampling_width,
-    .dilation_height = dilation_height,
-    .dilation_width = dilation_width,
-    .groups = groups,
-    .group_input_channels = group_input_channels,
-    .group_output_channels = group_output_channels,
-    .input_channel_stride = groups * group_input_channels,
-    .output_channel_stride = groups * group_output_channels,
-    .filter = {.data = kernel},
-    .bias = bias,
-    .output_min = output_min,
-    .output_max = output_max,
-    .flags = flags,
-  };
+  const struct xnn_nm_layer layer = xnn_describe_nm_layer(
+    &xnn_nm_f32, input_padding_top, input_padding_right, input_padding_bottom, input_padding_left, kernel_height,
+    kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width, groups, group_input_channels,
+    group_output_channels, kernel, bias, output_min, output_max, flags);
   return create_from_layer(&layer, weights_cache, convolution_op_out);
 }
 
@@ -202,29 +183,10 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_f16(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  const struct xnn_nm_layer layer = {
-    .datatype = &xnn_nm_f16,
-    .padding_top = input_padding_top,
-    .padding_right = input_padding_right,
-    .padding_bottom = input_padding_bottom,
-    .padding_left = input_padding_left,
-    .kernel_height = kernel_height,
-    .kernel_width = kernel_width,
-    .stride_height = subsampling_height,
-    .stride_width = subsampling_width,
-    .dilation_height = dilation_height,
-    .dilation_width = dilation_width,
-    .groups = groups,
-    .group_input_channels = group_input_channels,
-    .group_output_channels = group_output_channels,
-    .input_channel_stride = groups * group_input_channels,
-    .output_channel_stride = groups * group_output_channels,
-    .filter = {.data = kernel},
-    .bias = bias,
-    .output_min = output_min,
-    .output_max = output_max,
-    .flags = flags,
-  };
+  const struct xnn_nm_layer layer = xnn_describe_nm_layer(
+    &xnn_nm_f16, input_padding_top, input_padding_right, input_padding_bottom, input_padding_left, kernel_height,
+    kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width, groups, group_input_channels,
+    group_output_channels, kernel, bias, output_min, output_max, flags);
   return create_from_layer(&layer, weights_cache, convolution_op_out);
 }
 
@@ -256,33 +218,10 @@ enum xnn_status xnn_create_convolution2d_nm_cnhw_qs8_qc8w(
     xnn_weights_cache_t weights_cache,
     xnn_operator_t* convolution_op_out)
 {
-  const struct xnn_nm_layer layer = {
-    .datatype = &xnn_nm_qs8_qc8w,
-    .padding_top = input_padding_top,
-    .padding_right = input_padding_right,
-    .padding_bottom = input_padding_bottom,
-    .padding_left = input_padding_left,
-    .kernel_height = kernel_height,
-    .kernel_width = kernel_width,
-    .stride_height = subsampling_height,
-    .stride_width = subsampling_width,
-    .dilation_height = dilation_height,
-    .dilation_width = dilation_width,
-    .groups = groups,
-    .group_input_channels = group_input_channels,
-    .group_output_channels = group_output_channels,
-    .input_channel_stride = groups * group_input_channels,
-    .output_channel_stride = groups * group_output_channels,
-    .filter = {.data = kernel},
-    .bias = bias,
-    .filter_scale = kernel_scale,
-    .input_scale = input_scale,
-    .output_scale = output_scale,
-    .input_zero_point = input_zero_point,
-    .output_zero_point = output_zero_point,
-    .output_min = output_min,
-    .output_max = output_max,
-    .flags = flags,
-  };
+  struct xnn_nm_layer layer = xnn_describe_nm_layer(
+    &xnn_nm_qs8_qc8w, input_padding_top, input_padding_right, input_padding_bottom, input_padding_left, kernel_height,
+    kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width, groups, group_input_channels,
+    group_output_channels, kernel, bias, output_min, output_max, flags);
+  xnn_quantize_nm_layer(&layer, input_zero_point, input_scale, kernel_scale, output_zero_point, output_scale);
   return create_from_layer(&layer, weights_cache, convolution_op_out);
 }

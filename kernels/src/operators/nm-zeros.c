@@ -41,6 +41,11 @@ static void init_f32_params(const struct xnn_nm_layer* layer, float output_min, 
   xnn_init_f32_minmax_scalar_params(params, output_min, output_max);
 }
 
+static void store_f32(void* packed, size_t i, float value)
+{
+  ((float*) packed)[i] = value;
+}
+
 const struct xnn_nm_datatype xnn_nm_f32 = {
   .datatype = xnn_datatype_fp32,
   .filter_datatype = xnn_datatype_fp32,
@@ -53,7 +58,8 @@ const struct xnn_nm_datatype xnn_nm_f32 = {
   .has_partial_sums = true,
   .find_nonzeroes = find_f32_nonzeroes,
   .init_params = init_f32_params,
-  .pack_rows = xnn_pack_nm_f32_rows,
+  .pack_rows = xnn_pack_nm_float_rows,
+  .store = store_f32,
   .init_nmconv_config = xnn_init_f32_nmconv_config,
   .init_nmspmm_config = xnn_init_f32_nmspmm_config,
   .init_costs = xnn_init_nm_costs,
@@ -75,6 +81,11 @@ static const struct xnn_nmconv_config* init_no_nmconv_config()
   return NULL;
 }
 
+static void store_f16(void* packed, size_t i, float value)
+{
+  ((xnn_float16*) packed)[i] = xnn_float16_from_float(value);
+}
+
 const struct xnn_nm_datatype xnn_nm_f16 = {
   .datatype = xnn_datatype_fp16,
   .filter_datatype = xnn_datatype_fp32,
@@ -87,7 +98,8 @@ const struct xnn_nm_datatype xnn_nm_f16 = {
   .has_partial_sums = true,
   .find_nonzeroes = find_f32_nonzeroes,
   .init_params = init_f16_params,
-  .pack_rows = xnn_pack_nm_f16_rows,
+  .pack_rows = xnn_pack_nm_float_rows,
+  .store = store_f16,
   .init_nmconv_config = init_no_nmconv_config,
   .init_nmspmm_config = xnn_init_f16_nmspmm_config,
   .init_costs = xnn_init_f16_nm_costs,

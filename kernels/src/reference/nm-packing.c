@@ -49,22 +49,9 @@ static enum xnn_status allocate_scratch(
   return xnn_status_success;
 }
 
-// Stores element i of one array as element j of another.
-typedef void store_fn(void* to, size_t j, const void* from, size_t i);
-
-static void store_f32(void* to, size_t j, const void* from, size_t i)
-{
-  ((float*) to)[j] = ((const float*) from)[i];
-}
-
-static void store_f16(void* to, size_t j, const void* from, size_t i)
-{
-  ((xnn_float16*) to)[j] = xnn_float16_from_float(((const float*) from)[i]);
-}
-
-XNN_INLINE static void* pack_float_rows(
+void* xnn_pack_nm_float_rows(
   const struct xnn_nm_layer* layer,
-  store_fn* store,
+  const struct xnn_nm_weights* format,
   size_t first_row,
   size_t num_rows,
   size_t nr,
@@ -74,56 +61,24 @@ XNN_INLINE static void* pack_float_rows(
   void* row_buffer,
   void* memory)
 {
+  assert(format->kr == 1);
+  const struct xnn_nm_datatype* datatype = layer->datatype;
   // Biases are as wide as weights.
-  const uint8_t log2_size = layer->datatype->log2_row_size;
+  const uint8_t log2_size = datatype->log2_row_size;
   void* weights = (void*) ((uintptr_t) memory + (nr << log2_size));
   void* end = (void*) ((uintptr_t) weights + ((nr * num_columns) << log2_size));
   memset(memory, 0, (uintptr_t) end - (uintptr_t) memory);
   const size_t row_bytes = xnn_get_nm_row_bytes(layer);
   for (size_t i = 0; i < num_rows; i++) {
-    const void* row = xnn_get_nm_row(&layer->filter, first_row + i, row_bytes, row_buffer);
+    const float* row = xnn_get_nm_row(&layer->filter, first_row + i, row_bytes, row_buffer);
     if (with_bias && layer->bias != NULL) {
-      store(memory, i, layer->bias, first_row + i);
+      datatype->store(memory, i, ((const float*) layer->bias)[first_row + i]);
     }
     for (size_t j = 0; j < num_columns; j++) {
-      store(weights, nr * j + i, row, columns[j]);
+      datatype->store(weights, nr * j + i, row[columns[j]]);
     }
   }
   return end;
-}
-
-void* xnn_pack_nm_f32_rows(
-  const struct xnn_nm_layer* layer,
-  const struct xnn_nm_weights* format,
-  size_t first_row,
-  size_t num_rows,
-  size_t nr,
-  size_t num_columns,
-  const uint32_t* columns,
-  bool with_bias,
-  void* row_buffer,
-  void* memory)
-{
-  assert(format->kr == 1);
-  return pack_float_rows(
-    layer, store_f32, first_row, num_rows, nr, num_columns, columns, with_bias, row_buffer, memory);
-}
-
-void* xnn_pack_nm_f16_rows(
-  const struct xnn_nm_layer* layer,
-  const struct xnn_nm_weights* format,
-  size_t first_row,
-  size_t num_rows,
-  size_t nr,
-  size_t num_columns,
-  const uint32_t* columns,
-  bool with_bias,
-  void* row_buffer,
-  void* memory)
-{
-  assert(format->kr == 1);
-  return pack_float_rows(
-    layer, store_f16, first_row, num_rows, nr, num_columns, columns, with_bias, row_buffer, memory);
 }
 
 void* xnn_pack_nm_quantized_rows(
@@ -213,17 +168,11 @@ static uint32_t list_runs(
   uint32_t* first_columns,
   uint32_t* columns)
 {
-  const size_t row_size = xnn_get_nm_row_size(layer);
-  const size_t channels = layer->group_input_channels;
   uint32_t num_runs = 0;
-  for (size_t tap = 0; tap < row_size; tap += channels) {
-    for (size_t c = 0; c < channels; c += kr) {
-      if (xnn_is_any_nm_kept(kept, tap + c, min(kr, channels - c))) {
-        first_columns[num_runs++] = (uint32_t) (tap + c);
-        for (size_t i = 0; i < kr; i++) {
-          *columns++ = c + i < channels ? (uint32_t) (tap + c + i) : XNN_NM_NO_COLUMN;
-        }
-      }
+  for (size_t k = 0, size; (size = xnn_find_nm_run(layer, kept, kr, &k)) != 0; k += size) {
+    first_columns[num_runs++] = (uint32_t) k;
+    for (size_t i = 0; i < kr; i++) {
+      *columns++ = i < size ? (uint32_t) (k + i) : XNN_NM_NO_COLUMN;
     }
   }
   return num_runs;

@@ -61,11 +61,9 @@ static void set_quantization(
 {
   const float scale = output->quantization.scale;
   const int32_t zero_point = output->quantization.zero_point;
-  layer->filter_scale = filter->quantization.channelwise_scale;
-  layer->input_scale = input->quantization.scale;
-  layer->input_zero_point = (int8_t) input->quantization.zero_point;
-  layer->output_scale = scale;
-  layer->output_zero_point = (int8_t) zero_point;
+  xnn_quantize_nm_layer(
+    layer, (int8_t) input->quantization.zero_point, input->quantization.scale, filter->quantization.channelwise_scale,
+    (int8_t) zero_point, scale);
   layer->output_min = (float) xnn_qs8_quantize(layer->output_min, scale, zero_point);
   layer->output_max = (float) xnn_qs8_quantize(layer->output_max, scale, zero_point);
 }
@@ -90,30 +88,16 @@ bool xnn_node_get_nm_layer(
       (bias != NULL && (bias->datatype != datatype->bias_datatype || bias->data == NULL))) {
     return false;
   }
-  const size_t groups = node->params.convolution_2d.groups;
-  *layer = (struct xnn_nm_layer) {
-    .datatype = datatype,
-    .padding_top = node->params.convolution_2d.input_padding_top,
-    .padding_right = node->params.convolution_2d.input_padding_right,
-    .padding_bottom = node->params.convolution_2d.input_padding_bottom,
-    .padding_left = node->params.convolution_2d.input_padding_left,
-    .kernel_height = node->params.convolution_2d.kernel_height,
-    .kernel_width = node->params.convolution_2d.kernel_width,
-    .stride_height = node->params.convolution_2d.subsampling_height,
-    .stride_width = node->params.convolution_2d.subsampling_width,
-    .dilation_height = node->params.convolution_2d.dilation_height,
-    .dilation_width = node->params.convolution_2d.dilation_width,
-    .groups = node->params.convolution_2d.groups,
-    .group_input_channels = node->params.convolution_2d.group_input_channels,
-    .group_output_channels = node->params.convolution_2d.group_output_channels,
-    .input_channel_stride = groups * node->params.convolution_2d.group_input_channels,
-    .output_channel_stride = groups * node->params.convolution_2d.group_output_channels,
-    .filter = get_rows(filter),
-    .bias = bias == NULL ? NULL : bias->data,
-    .output_min = node->activation.output_min,
-    .output_max = node->activation.output_max,
-    .flags = node->flags & ~XNN_FLAG_ADD_LAST_INPUT,
-  };
+  *layer = xnn_describe_nm_layer(
+    datatype, node->params.convolution_2d.input_padding_top, node->params.convolution_2d.input_padding_right,
+    node->params.convolution_2d.input_padding_bottom, node->params.convolution_2d.input_padding_left,
+    node->params.convolution_2d.kernel_height, node->params.convolution_2d.kernel_width,
+    node->params.convolution_2d.subsampling_height, node->params.convolution_2d.subsampling_width,
+    node->params.convolution_2d.dilation_height, node->params.convolution_2d.dilation_width,
+    node->params.convolution_2d.groups, node->params.convolution_2d.group_input_channels,
+    node->params.convolution_2d.group_output_channels, /*filter=*/NULL, bias == NULL ? NULL : bias->data,
+    node->activation.output_min, node->activation.output_max, node->flags & ~XNN_FLAG_ADD_LAST_INPUT);
+  layer->filter = get_rows(filter);
   if (datatype == &xnn_nm_qs8_qc8w) {
     set_quantization(layer, input, filter, output);
   }

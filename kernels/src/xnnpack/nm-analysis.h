@@ -56,6 +56,23 @@ XNN_INLINE static bool xnn_is_any_nm_kept(const uint64_t* bits, size_t k, size_t
   return false;
 }
 
+// Finds the first run of up to kr channels of a tap, from column *k on where one begins, in which any column is kept. Stores
+// its first column, and returns its length; 0 where there is none.
+XNN_INLINE static size_t xnn_find_nm_run(const struct xnn_nm_layer* layer, const uint64_t* kept, size_t kr, size_t* k)
+{
+  const size_t row_size = xnn_get_nm_row_size(layer);
+  const size_t channels = layer->group_input_channels;
+  while (*k < row_size) {
+    const size_t left = channels - *k % channels;
+    const size_t size = left < kr ? left : kr;
+    if (xnn_is_any_nm_kept(kept, *k, size)) {
+      return size;
+    }
+    *k += size;
+  }
+  return 0;
+}
+
 // Adds the columns of one more row to kept.
 XNN_INLINE static void xnn_add_nm_row(const struct xnn_nm_zeros* zeros, size_t row, uint64_t* kept)
 {

@@ -67,6 +67,8 @@ struct xnn_nm_datatype {
   // Stores parameters of a micro-kernel that clamp to a range.
   void (*init_params)(const struct xnn_nm_layer* layer, float output_min, float output_max, void* params);
   xnn_pack_nm_rows_fn* pack_rows;
+  // Stores a weight or bias as element i of what is packed; NULL where that is not all there is to it.
+  void (*store)(void* packed, size_t i, float value);
   // The micro-kernels for this hardware, and what they cost. NULL without any.
   const struct xnn_nmconv_config* (*init_nmconv_config)();
   const struct xnn_nmspmm_config* (*init_nmspmm_config)();
@@ -148,6 +150,69 @@ struct xnn_nm_layer {
   size_t output_height;
   size_t output_width;
 };
+
+// A layer with what the functions that create operators of all types and layouts are given, in their order.
+XNN_INLINE static struct xnn_nm_layer xnn_describe_nm_layer(
+    const struct xnn_nm_datatype* datatype,
+    uint32_t padding_top,
+    uint32_t padding_right,
+    uint32_t padding_bottom,
+    uint32_t padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t stride_height,
+    uint32_t stride_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    const void* filter,
+    const void* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags)
+{
+  return (struct xnn_nm_layer) {
+    .datatype = datatype,
+    .padding_top = padding_top,
+    .padding_right = padding_right,
+    .padding_bottom = padding_bottom,
+    .padding_left = padding_left,
+    .kernel_height = kernel_height,
+    .kernel_width = kernel_width,
+    .stride_height = stride_height,
+    .stride_width = stride_width,
+    .dilation_height = dilation_height,
+    .dilation_width = dilation_width,
+    .groups = groups,
+    .group_input_channels = group_input_channels,
+    .group_output_channels = group_output_channels,
+    .input_channel_stride = groups * group_input_channels,
+    .output_channel_stride = groups * group_output_channels,
+    .filter = {.data = filter},
+    .bias = bias,
+    .output_min = output_min,
+    .output_max = output_max,
+    .flags = flags,
+  };
+}
+
+// Lets it be quantized; a filter scale for each output channel.
+XNN_INLINE static void xnn_quantize_nm_layer(
+    struct xnn_nm_layer* layer,
+    int8_t input_zero_point,
+    float input_scale,
+    const float* filter_scale,
+    int8_t output_zero_point,
+    float output_scale)
+{
+  layer->input_zero_point = input_zero_point;
+  layer->input_scale = input_scale;
+  layer->filter_scale = filter_scale;
+  layer->output_zero_point = output_zero_point;
+  layer->output_scale = output_scale;
+}
 
 XNN_INLINE static size_t xnn_get_nm_kernel_size(const struct xnn_nm_layer* layer)
 {

@@ -22,8 +22,7 @@ extern "C" {
 #endif
 
 // The pack_rows of element types.
-XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_f32_rows;
-XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_f16_rows;
+XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_float_rows;
 XNN_INTERNAL xnn_pack_nm_rows_fn xnn_pack_nm_quantized_rows;
 
 // Stands in a list of columns for one that is not there: its weights are 0.
