@@ -20,6 +20,7 @@
 
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
+#include "xnnpack-nm-operators.h"
 #include "xnnpack/buffer.h"
 #include "xnnpack/common.h"
 #include "pthreadpool.h"

@@ -6,7 +6,6 @@
 // The N:M convolution of CNHW images of half precision against sums in double of the numbers as they are rounded.
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +17,7 @@
 
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
+#include "xnnpack-nm-operators.h"
 #include "xnnpack/math.h"
 #include "nm-convolution-tester.h"
 #include "replicable_random_device.h"
@@ -170,22 +170,10 @@ TEST_F(ConvolutionNmCnhwF16, drawn_layers) {
 }
 
 TEST_F(ConvolutionNmCnhwF16, layers_of_resnet) {
-  for (const auto& [side, inputs, outputs, kernel, stride] : std::vector<std::array<uint32_t, 5>>{
-         {14, 64, 64, 1, 1}, {14, 32, 64, 3, 1}, {15, 32, 40, 3, 2}, {7, 128, 96, 3, 1}, {28, 16, 24, 1, 2},
-         {32, 3, 32, 7, 2}, {9, 300, 33, 3, 1}}) {
-    Shape shape;
-    shape.height = shape.width = side;
-    shape.kernel_height = shape.kernel_width = kernel;
-    shape.stride_height = shape.stride_width = stride;
-    shape.group_input_channels = inputs;
-    shape.group_output_channels = outputs;
-    shape.same = kernel > 1;
-    for (size_t threads : {1, 3}) {
-      shape.threads = threads;
-      Layer layer = DrawLayer(shape, rng_);
-      Compare(layer, rng_);
-      if (HasFatalFailure()) return;
-    }
+  for (const Shape& shape : GetResNetShapes()) {
+    Layer layer = DrawLayer(shape, rng_);
+    Compare(layer, rng_);
+    if (HasFatalFailure()) return;
   }
 }
 

@@ -6,7 +6,6 @@
 // The quantized N:M convolution of NHWC images against XNNPACK's dense one: bit for bit.
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,6 +15,7 @@
 
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
+#include "xnnpack-nm-operators.h"
 #include "xnnpack/nm-analysis.h"
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-layer.h"
@@ -107,35 +107,15 @@ TEST_F(ConvolutionNmNhwcQs8, drawn_layers) {
 }
 
 TEST_F(ConvolutionNmNhwcQs8, layers_of_resnet) {
-  for (const auto& [side, inputs, outputs, kernel, stride] : std::vector<std::array<uint32_t, 5>>{
-         {14, 64, 64, 1, 1}, {14, 32, 64, 3, 1}, {15, 32, 40, 3, 2}, {7, 128, 96, 3, 1}, {28, 16, 24, 1, 2},
-         {32, 3, 32, 7, 2}, {9, 300, 33, 3, 1}}) {
-    Shape shape;
-    shape.height = shape.width = side;
-    shape.kernel_height = shape.kernel_width = kernel;
-    shape.stride_height = shape.stride_width = stride;
-    shape.group_input_channels = inputs;
-    shape.group_output_channels = outputs;
-    shape.same = kernel > 1;
-    for (size_t threads : {1, 3}) {
-      shape.threads = threads;
-      Compare(DrawLayer(shape, rng_));
-      if (HasFatalFailure()) return;
-    }
+  for (const Shape& shape : GetResNetShapes()) {
+    Compare(DrawLayer(shape, rng_));
+    if (HasFatalFailure()) return;
   }
 }
 
 // Sums that do not fit 32 bits wrap around in both.
 TEST_F(ConvolutionNmNhwcQs8, extreme_values) {
-  Shape shape;
-  shape.group_input_channels = 37;
-  shape.group_output_channels = 21;
-  Layer layer = DrawLayer(shape, rng_);
-  std::fill(layer.input.begin(), layer.input.end(), INT8_MIN);
-  // As TFLite has them: XNNPACK's dense kernels add products of two in 16 bits, where -128 might not fit.
-  std::fill(layer.filter.begin(), layer.filter.end(), static_cast<int8_t>(-127));
-  for (size_t i = 0; i < layer.bias.size(); i++) layer.bias[i] = i % 2 == 0 ? INT32_MAX : INT32_MIN;
-  Compare(layer);
+  Compare(DrawExtremeLayer(rng_));
 }
 
 TEST_F(ConvolutionNmNhwcQs8, can_be_reshaped_again) {

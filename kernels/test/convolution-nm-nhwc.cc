@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
+#include "xnnpack-nm-operators.h"
 #include "xnnpack/common.h"
 #include "xnnpack/hardware-config.h"
 #include "xnnpack/nm-costs.h"

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -137,6 +138,27 @@ inline Shape DrawShape(ReplicableRandomDevice& rng) {
   constexpr size_t kTileHeights[] = {0, 4, 8, 16, 24, 32, 64};
   s.tile_height = kTileHeights[rng() % 7];
   return s;
+}
+
+// Shapes as those of a ResNet's layers, each for one and three threads.
+inline std::vector<Shape> GetResNetShapes() {
+  std::vector<Shape> shapes;
+  for (const auto& [side, inputs, outputs, kernel, stride] : std::vector<std::array<uint32_t, 5>>{
+         {14, 64, 64, 1, 1}, {14, 32, 64, 3, 1}, {15, 32, 40, 3, 2}, {7, 128, 96, 3, 1}, {28, 16, 24, 1, 2},
+         {32, 3, 32, 7, 2}, {9, 300, 33, 3, 1}}) {
+    Shape shape;
+    shape.height = shape.width = side;
+    shape.kernel_height = shape.kernel_width = kernel;
+    shape.stride_height = shape.stride_width = stride;
+    shape.group_input_channels = inputs;
+    shape.group_output_channels = outputs;
+    shape.same = kernel > 1;
+    for (size_t threads : {1, 3}) {
+      shape.threads = threads;
+      shapes.push_back(shape);
+    }
+  }
+  return shapes;
 }
 
 // Numbers in [-1, 1].

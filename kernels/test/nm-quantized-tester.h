@@ -98,6 +98,19 @@ inline std::vector<int8_t> RunDense(const Layer& layer) {
   return output;
 }
 
+// A layer whose sums do not fit 32 bits.
+inline Layer DrawExtremeLayer(ReplicableRandomDevice& rng) {
+  Shape shape;
+  shape.group_input_channels = 37;
+  shape.group_output_channels = 21;
+  Layer layer = DrawLayer(shape, rng);
+  std::fill(layer.input.begin(), layer.input.end(), INT8_MIN);
+  // As TFLite has them: XNNPACK's dense kernels add products of two in 16 bits, where -128 might not fit.
+  std::fill(layer.filter.begin(), layer.filter.end(), static_cast<int8_t>(-127));
+  for (size_t i = 0; i < layer.bias.size(); i++) layer.bias[i] = i % 2 == 0 ? INT32_MAX : INT32_MIN;
+  return layer;
+}
+
 // Layers with one hostile number each, and how their creation must fail.
 struct Hostile {
   Layer layer;

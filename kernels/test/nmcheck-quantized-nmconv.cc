@@ -21,6 +21,7 @@
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-pack.h"
 #include "xnnpack/nmconv.h"
+#include "nmcheck-quantized.h"
 #include "nmcheck.h"
 
 namespace nmcheck {
@@ -52,10 +53,6 @@ struct ConvShape {
   bool extreme;
 };
 
-int8_t DrawByte(Random& random, bool extreme) {
-  return extreme ? (random.Chance(4) ? INT8_MAX : INT8_MIN) : static_cast<int8_t>(random.Size(0, 255));
-}
-
 // Element i of an array of bytes, or of bytes in 16 bits.
 int32_t Get(const void* data, ptrdiff_t i, size_t log2_size) {
   return log2_size == 0 ? static_cast<const int8_t*>(data)[i] : static_cast<const int16_t*>(data)[i];
@@ -79,10 +76,8 @@ struct Runs {
 void DrawWeights(const Conv& k, const ConvShape& s, size_t tiles, const Runs& runs, Random& random, uint8_t* w) {
   for (size_t t = 0; t < tiles; t++) {
     for (size_t n = 0; n < k.nr; n++) {
-      reinterpret_cast<int32_t*>(w)[n] = static_cast<int32_t>(random.Size(0, 20000)) - 10000;
-      // From sums that all become 0 to sums that all are clamped.
-      reinterpret_cast<float*>(w)[k.nr + n] =
-        std::ldexp(1.0f + random.Float() * 0.5f, -static_cast<int>(random.Size(0, 18)));
+      reinterpret_cast<int32_t*>(w)[n] = DrawBias(random);
+      reinterpret_cast<float*>(w)[k.nr + n] = DrawScale(random);
     }
     w += k.head_size();
     for (size_t j = runs.starts[t]; j < runs.starts[t + 1]; j++) {
@@ -92,17 +87,6 @@ void DrawWeights(const Conv& k, const ConvShape& s, size_t tiles, const Runs& ru
       w += k.run_size();
     }
   }
-}
-
-union xnn_qs8_qc8w_conv_minmax_params DrawParams(Random& random, int32_t* zero_point, int32_t* min, int32_t* max) {
-  *zero_point = static_cast<int8_t>(random.Size(0, 255));
-  *min = random.Chance(2) ? INT8_MIN : static_cast<int8_t>(random.Size(0, 255));
-  *max = random.Chance(2) ? INT8_MAX : static_cast<int8_t>(random.Size(0, 255));
-  if (*min > *max) std::swap(*min, *max);
-  union xnn_qs8_qc8w_conv_minmax_params params;
-  xnn_init_qs8_qc8w_conv_minmax_fp32_scalar_params(
-    &params, static_cast<int8_t>(*zero_point), static_cast<int8_t>(*min), static_cast<int8_t>(*max));
-  return params;
 }
 
 void CheckConv(const Conv& k, const ConvShape& s, Random& random) {
@@ -142,13 +126,13 @@ void CheckConv(const Conv& k, const ConvShape& s, Random& random) {
   const size_t stride = s.nc + s.gap;
   c_arena.Poison();
   int8_t* c = c_arena.Take<int8_t>((s.mr - 1) * stride + s.nc, !random.Chance(3));
-  int32_t zero_point, min, max;
-  const union xnn_qs8_qc8w_conv_minmax_params params = DrawParams(random, &zero_point, &min, &max);
+  const Requantization to_bytes(random);
 
   Case run(k.name, Shape({{"mr", s.mr}, {"nc", s.nc}, {"kc", s.kc}, {"exact", s.exact}, {"gap", s.gap},
-                          {"extreme", s.extreme}, {"zero_point", zero_point}, {"min", min}, {"max", max}}));
+                          {"extreme", s.extreme}, {"zero_point", to_bytes.zero_point}, {"min", to_bytes.min},
+                          {"max", to_bytes.max}}));
   BreakVectorState();
-  k.ukernel(s.mr, s.nc, a, runs.offsets, runs.starts, w, c, stride, 0, &params);
+  k.ukernel(s.mr, s.nc, a, runs.offsets, runs.starts, w, c, stride, 0, &to_bytes.params);
 
   for (size_t m = 0; m < s.mr && !run.failed(); m++) {
     for (size_t n = 0; n < s.nc && !run.failed(); n++) {
@@ -164,9 +148,7 @@ void CheckConv(const Conv& k, const ConvShape& s, Random& random) {
         }
         tile_w += k.run_size();
       }
-      const float low = static_cast<float>(min - zero_point), high = static_cast<float>(max - zero_point);
-      const float scaled = std::min(std::max(static_cast<float>(sum) * scale, low), high);
-      run.Near(c[m * stride + n], static_cast<int32_t>(std::lrintf(scaled)) + zero_point, 0.0, m, n);
+      run.Near(c[m * stride + n], to_bytes.Apply(sum, scale), 0.0, m, n);
     }
   }
   if (!c_arena.IsPoisonedBut(c, s.mr, stride, s.nc)) run.Fail("wrote outside of the output");

@@ -18,6 +18,7 @@
 #include "xnnpack/hardware-config.h"
 #include "xnnpack/microparams-init.h"
 #include "xnnpack/nmspmm.h"
+#include "nmcheck-quantized.h"
 #include "nmcheck.h"
 
 namespace nmcheck {
@@ -54,16 +55,11 @@ struct Weights {
   std::vector<int8_t> values;
 };
 
-int8_t DrawByte(Random& random, bool extreme) {
-  return extreme ? (random.Chance(4) ? INT8_MAX : INT8_MIN) : static_cast<int8_t>(random.Size(0, 255));
-}
-
 Weights DrawWeights(const SpMM& k, const SpMMShape& s, Random& random) {
   Weights weights;
   for (size_t m = 0; m < k.mr; m++) {
-    weights.biases.push_back(static_cast<int32_t>(random.Size(0, 20000)) - 10000);
-    // From sums that all become 0 to sums that all are clamped.
-    weights.scales.push_back(std::ldexp(1.0f + random.Float() * 0.5f, -static_cast<int>(random.Size(0, 18))));
+    weights.biases.push_back(DrawBias(random));
+    weights.scales.push_back(DrawScale(random));
   }
   for (size_t i = 0; i < k.mr * s.kc; i++) weights.values.push_back(DrawByte(random, s.extreme));
   return weights;
@@ -121,28 +117,19 @@ void CheckSpMM(const SpMM& k, const SpMMShape& s, Random& random) {
   const size_t c_stride = s.nc + s.gap;
   c_arena.Poison();
   int8_t* c = c_arena.Take<int8_t>((k.mr - 1) * c_stride + s.nc, !random.Chance(3));
-  const int32_t zero_point = static_cast<int8_t>(random.Size(0, 255));
-  int32_t min = random.Chance(2) ? INT8_MIN : static_cast<int8_t>(random.Size(0, 255));
-  int32_t max = random.Chance(2) ? INT8_MAX : static_cast<int8_t>(random.Size(0, 255));
-  if (min > max) std::swap(min, max);
-  union xnn_qs8_qc8w_conv_minmax_params params;
-  xnn_init_qs8_qc8w_conv_minmax_fp32_scalar_params(
-    &params, static_cast<int8_t>(zero_point), static_cast<int8_t>(min), static_cast<int8_t>(max));
+  const Requantization to_bytes(random);
 
   Case run(k.name, Shape({{"nc", s.nc}, {"kc", s.kc}, {"packed", s.packed}, {"gap", s.gap}, {"extreme", s.extreme},
-                          {"zero_point", zero_point}, {"min", min}, {"max", max}}));
+                          {"zero_point", to_bytes.zero_point}, {"min", to_bytes.min}, {"max", to_bytes.max}}));
   BreakVectorState();
-  k.ukernel(s.nc, s.kc, a, a_stride, offsets, w, nullptr, c, c_stride, &params);
+  k.ukernel(s.nc, s.kc, a, a_stride, offsets, w, nullptr, c, c_stride, &to_bytes.params);
 
   for (size_t m = 0; m < k.mr && !run.failed(); m++) {
     for (size_t n = 0; n < s.nc && !run.failed(); n++) {
       const int8_t* pixel = a + (n / k.nr) * strip_stride + n % k.nr;
       int32_t sum = weights.biases[m];
       for (size_t i = 0; i < s.kc; i++) sum += pixel[offsets[i]] * weights.values[i * k.mr + m];
-      const float scaled = static_cast<float>(sum) * weights.scales[m];
-      const float low = static_cast<float>(min - zero_point), high = static_cast<float>(max - zero_point);
-      const int32_t expected = static_cast<int32_t>(std::lrintf(std::min(std::max(scaled, low), high))) + zero_point;
-      run.Near(c[m * c_stride + n], expected, 0.0, m, n);
+      run.Near(c[m * c_stride + n], to_bytes.Apply(sum, weights.scales[m]), 0.0, m, n);
     }
   }
   if (!c_arena.IsPoisonedBut(c, k.mr, c_stride, s.nc)) run.Fail("wrote outside of the output");

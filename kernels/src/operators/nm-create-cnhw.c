@@ -11,6 +11,7 @@
 
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
+#include "xnnpack-nm-operators.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"

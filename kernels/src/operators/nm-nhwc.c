@@ -15,6 +15,7 @@
 
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
+#include "xnnpack-nm-operators.h"
 #include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
 #include "xnnpack/compute.h"

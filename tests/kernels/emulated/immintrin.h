@@ -39,6 +39,8 @@
 #define _mm512_set1_epi32 simde_mm512_set1_epi32
 #define _mm512_set1_epi8 simde_mm512_set1_epi8
 #define _mm512_set1_ps simde_mm512_set1_ps
+// The compiler has it as a macro.
+#undef _mm512_setr_epi32
 #define _mm512_setr_epi32 simde_mm512_setr_epi32
 #define _mm512_storeu_ps simde_mm512_storeu_ps
 #define _mm512_storeu_si512 simde_mm512_storeu_si512
