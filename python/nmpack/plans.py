@@ -8,7 +8,7 @@ All are JSON with ``"schema": 1`` and ``"layers"``, numbers by layer and then by
   and ``nmpack search --record`` read it.
 - A **plan** is a record with ``"patterns"``: of each layer the fields of its
   :class:`~nmpack.sparsity.pattern.NMPattern`, or null where it stays dense. ``nmpack tune
-  --density`` writes it, ``nmpack prune --plan`` reads it.
+  --density`` writes it, ``nmpack prune --plan`` and ``nmpack finetune --plan`` read it.
 - A **sensitivity record** has the harm, not negative. ``nmpack search --sensitivity`` writes it.
 """
 

@@ -8,9 +8,11 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nmpack.errors import NmpackError
+from nmpack.errors import NmpackError, PatternError
+from nmpack.plans import load_plan
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, INTERPRETERS
 from nmpack.sources import Source, load_source
+from nmpack.sparsity.selection import Patterns
 
 Subparsers = Any
 
@@ -59,6 +61,25 @@ def open_source(arguments: argparse.Namespace) -> Source:
         num_classes=arguments.classes,
         seed=arguments.seed,
     )
+
+
+def add_plan(patterns: Any) -> None:
+    """Add the argument of :func:`read_plan` to the group of those that say what to keep."""
+    patterns.add_argument(
+        "--plan", metavar="FILE", help="a pattern for each layer, as nmpack tune --density writes"
+    )
+
+
+def read_plan(arguments: argparse.Namespace) -> Patterns:
+    """Return the patterns of ``--plan``, by globs that match one layer each.
+
+    Raises:
+        PatternError: ``--tile`` or ``--block`` is given beside it.
+        ModelError: the file cannot be read, or is no plan.
+    """
+    if any(getattr(arguments, name, None) is not None for name in ("tile", "block")):
+        raise PatternError("a plan has a tile and a block for each layer: leave the options out")
+    return load_plan(arguments.plan).mapping
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

@@ -8,12 +8,23 @@ import json
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
+from nmpack.cli.common import (
+    Subparsers,
+    add_plan,
+    add_source,
+    add_verb,
+    open_source,
+    positive,
+    read_plan,
+)
 from nmpack.cli.progress import console, counter
 from nmpack.errors import NmpackError
 from nmpack.sources import save_source
+
+if TYPE_CHECKING:
+    from nmpack.training import Recipe
 
 _ABOUT = {
     "pattern": "what to keep: '25%%', '2:4', 'unstructured:25%%', or 'dense' to train all",
@@ -50,6 +61,7 @@ def add(verbs: Subparsers) -> None:
         """
         nmpack finetune fashion_resnet --pattern dense --rate 0.1 -o dense.pt --folder runs/dense
         nmpack finetune dense.pt --pattern 25% --distill 0.5 -o pruned.pt --folder runs/pruned
+        nmpack finetune dense.pt --plan plan.json -o p.pt --folder runs/p  # of tune --density
         nmpack finetune pruned.pt --qat --rate 0.003 --epochs 1 -o q.pt --folder runs/qat
         nmpack finetune resnet50 --checkpoint resnet50.pth --data /data/imagenet --permute \\
             --schedule dynamic --epochs 30 -o r50.pt --folder runs/r50
@@ -84,12 +96,14 @@ def add(verbs: Subparsers) -> None:
         help="train with weights and inputs of layers rounded as 'convert --int8' rounds them",
     )
     parser.add_argument("--no-augment", action="store_true", help="neither flips nor crops")
+    what = parser.add_mutually_exclusive_group()
+    add_plan(what)
     for field in _recipe_fields():
         kind = type(field.default)
-        parser.add_argument(
+        (what if field.name == "pattern" else parser).add_argument(
             f"--{field.name.replace('_', '-')}",
             type=kind,
-            default=field.default,
+            default=argparse.SUPPRESS,
             metavar=kind.__name__.upper()[:1],
             help=f"{_ABOUT[field.name]} (default {str(field.default).replace('%', '%%')})",
         )
@@ -97,18 +111,9 @@ def add(verbs: Subparsers) -> None:
 
 def execute(arguments: argparse.Namespace) -> None:
     """Train and save."""
-    from nmpack.training import Recipe, TensorImages, fine_tune, open_data
+    from nmpack.training import TensorImages, fine_tune, open_data
 
-    values: dict[str, Any] = {f.name: getattr(arguments, f.name) for f in _recipe_fields()}
-    if values["pattern"] == "dense":
-        values["pattern"] = None
-    recipe = Recipe(
-        **values,
-        permute=arguments.permute,
-        augment=not arguments.no_augment,
-        seed=arguments.seed,
-        qat=arguments.qat,
-    )
+    recipe = _recipe(arguments)
     source = open_source(arguments)
     if source.framework != "torch":
         raise NmpackError("finetune takes PyTorch models: for Keras give fit a nmpack.keras.Pruner")
@@ -136,6 +141,24 @@ def execute(arguments: argparse.Namespace) -> None:
         f"{100 * result['density']:.1f} % of the convolution weights kept"
     )
     console().print(f"wrote {arguments.output}; {folder} has the result and the logs")
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    from nmpack.training import Recipe
+
+    given = vars(arguments)
+    values = {field.name: given[field.name] for field in _recipe_fields() if field.name in given}
+    if arguments.plan is not None:
+        values["pattern"] = read_plan(arguments)
+    elif values.get("pattern") == "dense":
+        values["pattern"] = None
+    return Recipe(
+        **values,
+        permute=arguments.permute,
+        augment=not arguments.no_augment,
+        seed=arguments.seed,
+        qat=arguments.qat,
+    )
 
 
 def _recipe_fields() -> list[Any]:

@@ -6,12 +6,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
+from nmpack.cli.common import (
+    Subparsers,
+    add_plan,
+    add_source,
+    add_verb,
+    open_source,
+    positive,
+    read_plan,
+)
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import prune_table
 from nmpack.errors import PatternError
 from nmpack.files import write_json
-from nmpack.plans import load_plan
 from nmpack.sources import Source, save_source
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.sparsity.selection import Patterns, PruneReport
@@ -44,9 +51,7 @@ def add(verbs: Subparsers) -> None:
     what.add_argument(
         "--pattern", metavar="P", help="what to keep: N:M such as 2:4, or a share such as 25%%"
     )
-    what.add_argument(
-        "--plan", metavar="FILE", help="a pattern for each layer, as nmpack tune --density writes"
-    )
+    add_plan(what)
     parser.add_argument(
         "--tile", type=positive, metavar="T", help=f"output channels a tile (default {_TILE})"
     )
@@ -88,11 +93,7 @@ def execute(arguments: argparse.Namespace) -> None:
 
 def _patterns(arguments: argparse.Namespace) -> Patterns:
     if arguments.plan is not None:
-        if arguments.tile is not None or arguments.block is not None:
-            raise PatternError(
-                "a plan has a tile and a block for each layer: leave the options out"
-            )
-        return load_plan(arguments.plan).mapping
+        return read_plan(arguments)
     shape = {"tile": arguments.tile or _TILE, "block": arguments.block or 1}
     if arguments.pattern is not None:
         return NMPattern.parse(arguments.pattern, **shape)

@@ -183,6 +183,9 @@ def _rule(
 ) -> Callable[[Layer], str]:
     if isinstance(patterns, Mapping):
         _require_use(layers, tuple(patterns), "pattern", others)
+        for glob, item in patterns.items():
+            if not isinstance(item, NMPattern | Unstructured | None):
+                raise SelectionError(f"expected a pattern or None for {glob!r}, got {item!r}")
         if select is None:
             return lambda _: ""
     elif not isinstance(patterns, NMPattern | Unstructured):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from nmpack.errors import NmpackError
 from nmpack.sparsity.mask import SCORES
 from nmpack.sparsity.pattern import NMPattern, Pattern, Unstructured
 from nmpack.sparsity.schedule import Dynamic, Gradual, OneShot, Schedule
+from nmpack.sparsity.selection import Patterns
 
 SCHEDULES = ("oneshot", "gradual", "dynamic")
 PRECISIONS = ("no", "bf16", "fp16")
@@ -22,8 +24,9 @@ class Recipe:
     """What to prune and how to train. Defaults suit a few epochs after one-shot pruning.
 
     Attributes:
-        pattern: ``"25%"`` or ``"2:4"`` (kept), ``"unstructured:25%"``, or None to train dense.
-        tile, block: output channels and columns of a block of the pattern.
+        pattern: ``"25%"`` or ``"2:4"`` (kept), ``"unstructured:25%"``, or None to train dense; or
+            globs over names with the pattern of each layer (None: stays dense), as a plan has.
+        tile, block: output channels and columns of a block of the pattern, where that is a text.
         score: of :data:`nmpack.sparsity.mask.SCORES`; ``taylor`` and ``activation`` look at the
             first training batches.
         schedule: ``oneshot``; ``gradual`` over the first half of the steps; ``dynamic``, with
@@ -48,7 +51,7 @@ class Recipe:
         NmpackError: a value is out of its range.
     """
 
-    pattern: str | None = "25%"
+    pattern: str | Mapping[str, Pattern | None] | None = "25%"
     tile: int = 32
     block: int = 1
     score: str = "l1"
@@ -97,14 +100,14 @@ class Recipe:
                 raise NmpackError(f"{name} must be above 0, got {value}")
         self.what()
 
-    def what(self) -> Pattern | None:
-        """Return the pattern; None trains dense.
+    def what(self) -> Patterns | None:
+        """Return the pattern, or those of the layers; None trains dense.
 
         Raises:
             PatternError: it cannot be read.
         """
-        if self.pattern is None:
-            return None
+        if self.pattern is None or isinstance(self.pattern, Mapping):
+            return self.pattern
         if self.pattern.startswith("unstructured:"):
             share = NMPattern.parse(self.pattern.removeprefix("unstructured:")).density
             assert share is not None
@@ -129,4 +132,6 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; without ``qat``, those of a recipe that never heard of it."""
         values = asdict(self)
+        if isinstance(self.pattern, Mapping):  # a list, for the first glob that matches decides
+            values["pattern"] = list(values["pattern"].items())
         return values if self.qat else {k: v for k, v in values.items() if k != "qat"}
