@@ -7,6 +7,7 @@ import copy
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from int8_samples import int8_network
 
 from nmpack.errors import MissingError, ModelError, NmpackError
+from nmpack.locations import cache_folder
+from nmpack.runtime.qemu import cpu, execute, find_target, nmpack_run
 from nmpack.rvv import baseline
+from nmpack.rvv.account import Operator, Totals
 from nmpack.rvv.baseline import RegressionError, Settings
-from nmpack.rvv.measure import find_upstream, measure
+from nmpack.rvv.measure import _result, find_upstream, measure
+from nmpack.rvv.plugin import half_options
 from nmpack.rvv.report import zoo_model
 from nmpack.rvv.variants import Variant, as_it_is, prune_file, pruned
 from nmpack.sparsity.detection import detect_pattern
@@ -188,6 +193,9 @@ def test_the_committed_baseline_is_usable() -> None:
         (["--baseline", str(BASELINE), "--vlen", "512"], "has its own settings: --vlen"),
         (["x.tflite", "--baseline", str(BASELINE)], "name no file"),
         (["--networks", "resnet18", "--density", "2"], "at most 1, got 2"),
+        ([str(BASELINE), "--type", "int8"], "--type is of --networks"),
+        (["--baseline", str(BASELINE), "--type", "int8"], "a baseline is of float32"),
+        (["--networks", "resnet18", "--type", "int8", "--option", "precision=f16"], "nothing to"),
     ],
 )
 def test_the_command_line_says_what_is_wrong(
@@ -215,6 +223,29 @@ def test_missing_builds_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_unknown_networks_are_named() -> None:
     with pytest.raises(NmpackError, match=r"expected a network of .*resnet18.*, got 'x'"):
         zoo_model("x", None)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "element_type", "weak"),
+    [
+        ("xnn_f32_igemm_minmax_ukernel_7x4v__rvv", "f32", False),
+        ("xnn_f16_f32acc_igemm_minmax_ukernel_6x16__x", "f16", False),
+        ("xnn_qs8_qc8w_igemm_minmax_fp32_ukernel_3x4__scalar_lrintf", "qs8", True),
+    ],
+)
+def test_types_are_those_of_the_kernels_that_ran(
+    kernel: str, element_type: str, weak: bool, tmp_path: Path
+) -> None:
+    graph = TFLiteFile(int8_network(tmp_path / "bytes.tflite")).primary
+    multiplied = Totals(9, Counter({"float other": 9}))
+    packed = {"xnn_x8_packim2col_ukernel__rvv": Totals(8)}
+    operators = [Operator(0, Totals(), {})]
+    operators += [Operator(n, multiplied, {kernel: multiplied} | packed) for n in (1, 2, 3)]
+    operators.append(Operator(4, Totals(8), packed))
+    result = _result(Variant("upstream", upstream=True), operators, graph)
+    assert [row.element_type for row in result.rows] == [element_type] * 3 + ["", ""]
+    assert result.label == f"upstream, {element_type}"
+    assert ("a weak baseline" in result.note) == weak
 
 
 @pytest.mark.riscv64
@@ -287,8 +318,10 @@ def test_layers_of_bytes_are_counted(nmpack_command: Command, tmp_path: Path) ->
     arguments = ["--no-upstream", "--vlen", "512", "--json", written]
     done = nmpack_command("rvv-report", path, *arguments)
     assert done.returncode == 0, done.stderr
-    assert "3x3 32-32 @14x14 qs8 (n=3)" in done.stdout
+    assert "3x3 32-32 @14x14 (n=3)" in done.stdout
+    assert "nmpack, qs8" in done.stdout
     (variant,) = json.loads(written.read_text())["networks"][0]["variants"]
+    assert variant["element_types"] == ["qs8"]
     layers = [row for row in variant["operators"] if row["convolution"]]
     assert [row["element_type"] for row in layers] == ["qs8"] * 3
     assert all("qs8_qc8w_nmspmm" in row["kernel"] for row in layers)
@@ -301,3 +334,69 @@ def test_layers_of_bytes_are_counted(nmpack_command: Command, tmp_path: Path) ->
     layers = [row for row in nhwc["operators"] if row["convolution"]]
     assert all("qs8_qc8w_nmconv" in row["kernel"] for row in layers)
     assert sparse["totals"]["instructions"] < cnhw["totals"]["instructions"]
+
+
+@pytest.mark.riscv64
+@pytest.mark.torch
+def test_networks_are_counted_in_int8(nmpack_command: Command, tmp_path: Path) -> None:
+    written = tmp_path / "report.json"
+    done = nmpack_command(
+        "rvv-report", "--networks", "fashion_resnet", "--type", "int8", "--density", "1,0.25",
+        "--tile", "32", "--no-upstream", "--vlen", "512", "--json", written,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "25% T=32, qs8" in done.stdout
+    nhwc, cnhw, sparse = json.loads(written.read_text())["networks"][0]["variants"]
+    for variant in (nhwc, cnhw, sparse):
+        assert variant["element_types"] == ["qs8"]
+        assert variant["note"] == ""
+    assert sparse["totals"]["classes"]["vector fma"] < cnhw["totals"]["classes"]["vector fma"] / 2
+
+
+@pytest.mark.riscv64
+@pytest.mark.torch
+def test_half_precision_is_counted(models: Models, nmpack_command: Command, tmp_path: Path) -> None:
+    written = tmp_path / "report.json"
+    done = nmpack_command(
+        "rvv-report", models("pruned"), "--option", "precision=f16", "--no-upstream",
+        "--json", written,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "nmpack, f16" in done.stdout
+    (variant,) = json.loads(written.read_text())["networks"][0]["variants"]
+    assert (variant["element_types"], variant["note"]) == (["f16"], "")
+    multiplied = [row for row in variant["operators"] if row["element_type"]]
+    assert {row["element_type"] for row in multiplied} == {"f16"}
+    assert all("__rvvfp16arith" in row["kernel"] for row in multiplied)
+    single = measure(models("pruned"), Variant("nmpack"), vlen=256, prices=None)
+    assert (single.element_types, single.label) == (("f32",), "nmpack, f32")
+    assert variant["totals"]["loaded"] < 0.7 * single.totals.loaded
+
+
+@pytest.mark.riscv64
+@pytest.mark.torch
+def test_half_precision_is_what_the_emulator_that_knows_it_computes(
+    models: Models, tmp_path: Path
+) -> None:
+    newer = next((cache_folder() / "qemu").glob("*/usr/bin/qemu-riscv64"), None)
+    assert newer, "run python3 scripts/make_sysroot.py qemu"
+    target = find_target()
+    told = half_options(tmp_path, target.program)
+    image = tmp_path / "image.bin"
+    image.write_bytes(np.random.default_rng(1).standard_normal(28 * 28, np.float32).tobytes())
+    found = []
+    for emulator, words, processor, precision in (
+        (target.emulator, told, cpu(256, half=True), "f16"),
+        (newer, (), f"{cpu(256)},zfh=true,zvfh=true", "f16"),
+        (target.emulator, (), cpu(256), "model"),
+    ):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        program = [str(emulator), *words, "-L", str(target.sysroot), str(target.program)]
+        options = {"precision": precision}
+        command = nmpack_run(program, str(models("pruned")), str(target.library), options)
+        command += ["--output-dir", str(folder), "--input", str(image)]
+        execute(command, {"QEMU_CPU": processor}, 300.0, tmp_path)
+        found.append([path.read_bytes() for path in sorted(folder.glob("*.bin"))])
+    assert found[0] == found[1] != []
+    assert found[0] != found[2]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nmpack.cli.common import Subparsers, add_verb, options, positive
 from nmpack.cli.progress import console, progress
+from nmpack.element_types import DTYPES, F32, QS8
 from nmpack.errors import MissingError, NmpackError
 from nmpack.files import write_json
 from nmpack.runtime.qemu import VLENS
@@ -31,10 +32,14 @@ def add(verbs: Subparsers) -> None:
         "Without --density a file runs as it is; with it, and for --networks, copies are pruned:\n"
         "1 is the dense model, by the unpatched XNNPACK ('upstream dense') and by our kernels in\n"
         "either layout ('own dense'); 0.25 keeps a quarter of each row, once for each --tile.\n"
+        "Tables name the element type that kernels multiplied in. At the pin upstream multiplies\n"
+        "int8 without vectors on RISC-V, and has no half precision there: it stays in float32.\n"
         "It takes about 10 s for each GFLOP of each variant.",
         """
         nmpack rvv-report r50.tflite --no-upstream
         nmpack rvv-report --networks resnet18,resnet50 --json report.json
+        nmpack rvv-report --networks resnet18 --type int8      # copies are pruned, then quantized
+        nmpack rvv-report --networks resnet18 --option precision=f16
         nmpack rvv-report r50.tflite --density 1,0.25 --tile 32 --vlen 512
         nmpack rvv-report --baseline tests/baselines/rvv-resnet18.json         # 1 where a row grew
         nmpack rvv-report --write-baseline tests/baselines/rvv-resnet18.json   # renew it
@@ -47,6 +52,9 @@ def add(verbs: Subparsers) -> None:
     )
     parser.add_argument(
         "--input-size", type=positive, metavar="N", help="image size of --networks (default: own)"
+    )
+    parser.add_argument(
+        "--type", choices=DTYPES, help=f"of --networks (default {F32.dtype}); a file has its own"
     )
     parser.add_argument(
         "--density", type=_numbers, metavar="X,Y", help="shares kept (--networks: 1,0.5,0.25)"
@@ -104,6 +112,12 @@ def execute(arguments: argparse.Namespace) -> None:
         raise NmpackError("a baseline is of the delegate's defaults: --option is not for it")
     if file is not None and arguments.models:
         raise NmpackError("a baseline is of --networks, which anyone can make: name no file")
+    if file is not None and arguments.type:
+        raise NmpackError("a baseline is of float32: --type is not for it")
+    if arguments.type and arguments.models:
+        raise NmpackError("--type is of --networks: a file is counted in the type that it has")
+    if _is_int8(arguments) and options(arguments.option).get("precision") == "f16":
+        raise NmpackError("precision=f16 halves float32: --type int8 leaves it nothing to halve")
     report = _build(arguments, settings)
     for table in report_tables(report):
         console().print(table)
@@ -166,9 +180,14 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> Report:
             variants,
             vlen=settings.vlen,
             options=options(arguments.option),
+            int8=_is_int8(arguments),
             timeout=arguments.timeout,
             progress=lambda what: shown.update(task, description=f"running {what}"),
         )
+
+
+def _is_int8(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.type == QS8.dtype)
 
 
 def _words(text: str) -> tuple[str, ...]:

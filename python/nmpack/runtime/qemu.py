@@ -78,8 +78,13 @@ def _sysroot() -> Path:
     )
 
 
-def cpu(vlen: int) -> str:
+def cpu(vlen: int, *, half: bool = False) -> str:
     """Return QEMU's processor string for vectors of ``vlen`` bits, 0 for a processor without.
+
+    Args:
+        vlen: one of :data:`VLENS`, or 0.
+        half: whether it computes in half precision, in words of QEMU 7.2. That version executes it
+            in vectors, too, but tells no program of it.
 
     Raises:
         NmpackError: not a vector length that is tested.
@@ -88,7 +93,7 @@ def cpu(vlen: int) -> str:
         return "rv64,v=false"
     if vlen not in VLENS:
         raise NmpackError(f"expected a VLEN of {', '.join(map(str, VLENS))} bits, got {vlen}")
-    return f"rv64,v=true,vext_spec=v1.0,vlen={vlen},elen=64"
+    return f"rv64,v=true,vext_spec=v1.0,vlen={vlen},elen=64" + (",Zfh=true" if half else "")
 
 
 def run_riscv64(

@@ -23,7 +23,7 @@ from nmpack.rvv.traces import Trace
 
 CPU = "spacemit-x60"
 VLEN = 256
-_FEATURES = "-mattr=+m,+a,+f,+d,+c,+v,+zicsr,+zifencei"
+_FEATURES = "-mattr=+m,+a,+f,+d,+c,+v,+zicsr,+zifencei,+zfh,+zvfh"
 _FEW, _MANY = 100, 300
 _NEWEST_WITHOUT = 21
 

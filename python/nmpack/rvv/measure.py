@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmpack.element_types import type_of
 from nmpack.errors import MissingError
 from nmpack.locations import LIBRARY, ROOT, named
 from nmpack.runtime.qemu import cpu, execute, find_target, nmpack_run
 from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
-from nmpack.rvv.plugin import find_plugin, plugin_options, read_counts
-from nmpack.rvv.variants import Variant, prune_file
+from nmpack.rvv.plugin import find_plugin, half_options, plugin_options, read_counts
+from nmpack.rvv.variants import Variant, prune_file, quantize_file
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import ConvolutionInfo, Subgraph
+from nmpack.tflite.model import Subgraph
 from nmpack.tflite.operator_codes import (
     BATCH_MATMUL,
     CALLING,
@@ -29,7 +28,7 @@ from nmpack.tflite.operator_codes import (
 )
 
 _WEIGHTED = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV, BATCH_MATMUL)
-_KERNELS = re.compile(r"(gemm|conv|spmm)\w*_ukernel")
+_KERNELS = re.compile(r"xnn_([a-z]+\d+)_\w*(?:gemm|conv|spmm)\w*_ukernel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,8 @@ class Row:
     Attributes:
         name: of a convolution, its output tensor; else the function that does most of it.
         convolution: whether it is one.
-        element_type: of a convolution's images, as ``f32`` or ``qs8``; empty otherwise.
+        element_type: of the kernels that multiplied by weights, as ``f32``, ``f16`` or ``qs8``;
+            empty where none did.
         shape: OHWI of its weights, empty otherwise; ``stride`` and ``size`` (of the output image)
             are (height, width).
         kernel: the function that takes most of it.
@@ -64,6 +64,16 @@ class Result:
     variant: Variant
     rows: tuple[Row, ...]
     note: str
+
+    @property
+    def element_types(self) -> tuple[str, ...]:
+        """What it multiplied in, most often one type."""
+        return tuple(sorted({row.element_type for row in self.rows} - {""}))
+
+    @property
+    def label(self) -> str:
+        """Name and element types, for tables."""
+        return ", ".join(filter(None, (self.variant.name, "+".join(self.element_types))))
 
     @property
     def totals(self) -> Totals:
@@ -106,6 +116,7 @@ def measure(
     vlen: int,
     prices: Prices | None,
     options: Mapping[str, str] | None = None,
+    int8: bool = False,
     timeout: float = 1800.0,
 ) -> Result:
     """Run one inference of ``variant`` of ``model`` with zeros as input: of its first subgraph.
@@ -115,7 +126,9 @@ def measure(
         variant: who runs it, and how it is pruned first.
         vlen: vector length in bits.
         prices: of :class:`nmpack.rvv.mca.Pricer`, None to model no cycles.
-        options: of our delegate, over those of ``variant``; upstream's gets none.
+        options: of our delegate, over those of ``variant``; upstream's gets none. With
+            ``precision=f16`` the emulated core has half precision in vectors.
+        int8: quantize a copy, pruned or not; ``model`` is of float32.
         timeout: seconds.
 
     Raises:
@@ -129,27 +142,34 @@ def measure(
         folder = Path(name)
         (folder / "run").symlink_to(target.program.resolve())
         (folder / "delegate.so").symlink_to(library)
-        if variant.pattern is None:
-            (folder / "model.tflite").symlink_to(Path(model).resolve())
-        else:
-            prune_file(model, folder / "model.tflite", variant.pattern)
-        file = TFLiteFile(folder / "model.tflite")
+        file = TFLiteFile(_copy(Path(model).resolve(), folder / "model.tflite", variant, int8))
+        given = {"nm": variant.nm, "layout": variant.layout} | dict(options or {})
+        given = {} if variant.upstream else given
+        half = given.get("precision") == "f16"
         program = [
             str(target.emulator), *plugin_options(folder, plugin, library),
+            *(half_options(folder, target.program) if half else ()),
             "-L", str(target.sysroot), "./run",
         ]  # fmt: skip
-        given = {"nm": variant.nm, "layout": variant.layout} | dict(options or {})
-        command = nmpack_run(
-            program, "model.tflite", "./delegate.so", {} if variant.upstream else given
-        )
+        command = nmpack_run(program, "model.tflite", "./delegate.so", given)
         # Nor has the stack another environment.
-        execute(command, {"QEMU_CPU": cpu(vlen), "LC_ALL": "C"}, timeout, folder)
+        execute(command, {"QEMU_CPU": cpu(vlen, half=half), "LC_ALL": "C"}, timeout, folder)
         operators = account(read_counts(folder), prices)
         return _result(variant, operators, file.primary)
 
 
+def _copy(model: Path, copy: Path, variant: Variant, int8: bool) -> Path:
+    if variant.pattern is not None:
+        prune_file(model, copy, variant.pattern)
+    if int8:
+        quantize_file(model if variant.pattern is None else copy, copy)
+    elif variant.pattern is None:
+        copy.symlink_to(model)
+    return copy
+
+
 def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) -> Result:
-    weighted = [item for item in operators[1:] if _multiplies(item)]
+    weighted = [item for item in operators[1:] if _element_type(item)]
     codes = [item.code for item in graph.operators if item.code in _WEIGHTED]
     convolutions = iter(graph.convolutions)
     note, of_kind = "", {}
@@ -171,7 +191,7 @@ def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) ->
             Row(
                 info.name if info else item.kernel,
                 info is not None,
-                _element_type(graph, info) if info else "",
+                _element_type(item),
                 info.shape if info else (),
                 info.stride if info else (0, 0),
                 info.output.shape[1:3] if info else (),
@@ -184,24 +204,23 @@ def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) ->
     rows.append(
         Row("outside", False, "", (), (0, 0), (), first.kernel, first.totals, first.functions)
     )
+    notes = [note] if note else []
     if variant.nm == "force" and not any(map(_is_ours, operators)):
-        note = f"{note}; " if note else ""
-        note += f"no kernel of ours ran: there is none of its type for {variant.layout} images"
-    return Result(variant, tuple(rows), note)
-
-
-def _element_type(graph: Subgraph, item: ConvolutionInfo) -> str:
-    dtype = graph.tensors[graph.operators[item.node].inputs[0]].dtype
-    kind = type_of(dtype)
-    return dtype if kind is None else kind.name
+        notes.append(f"no N:M kernel ran: there is none of its type for {variant.layout} images")
+    if variant.upstream and weighted and all("__scalar" in item.kernel for item in weighted):
+        notes.append("upstream multiplies without vectors here, which makes it a weak baseline")
+    return Result(variant, tuple(rows), "; ".join(notes))
 
 
 def _is_ours(operator: Operator) -> bool:
     return any("_nmconv_" in name or "_nmspmm_" in name for name in operator.functions)
 
 
-def _multiplies(operator: Operator) -> bool:
-    return any(
-        _KERNELS.search(name) and totals.classes["vector fma"] + totals.classes["float other"] > 0
-        for name, totals in operator.functions.items()
-    )
+def _element_type(operator: Operator) -> str:
+    """Return the type of the kernels that multiply by weights, empty where none does."""
+    found: Counter[str] = Counter()
+    for name, totals in operator.functions.items():
+        kernel = _KERNELS.match(name)
+        if kernel and totals.classes["vector fma"] + totals.classes["float other"] > 0:
+            found[kernel[1]] += totals.instructions
+    return max(found, key=lambda kind: found[kind], default="")

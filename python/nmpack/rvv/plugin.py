@@ -11,7 +11,7 @@ from nmpack.rvv.profile import Profile, read_profile
 
 #: The function of XNNPACK that runs one operator.
 BOUNDARY = "xnn_run_operator_with_index"
-_LINK, _OUTPUT = "rvvprof.so", "profile.txt"
+_LINK, _OUTPUT, _HALF = "rvvprof.so", "profile.txt", "hwprobe.so"
 
 
 def find_plugin(program: Path) -> Path:
@@ -20,10 +20,28 @@ def find_plugin(program: Path) -> Path:
     Raises:
         MissingError: it is not built.
     """
-    plugin = program.parent.parent / "tools/qemu/librvvprof.so"
-    if not plugin.is_file():
-        raise MissingError(f"{plugin} is not built: run ./scripts/setup.sh")
-    return plugin
+    return _built(program, "librvvprof.so")
+
+
+def _built(program: Path, name: str) -> Path:
+    path = program.parent.parent / "tools/qemu" / name
+    if not path.is_file():
+        raise MissingError(f"{path} is not built: run ./scripts/setup.sh")
+    return path
+
+
+def half_options(folder: Path, program: Path) -> tuple[str, ...]:
+    """Return options of QEMU to tell a program of half precision in vectors.
+
+    Args:
+        folder: where it is to run, which gets a link to what ``tools/qemu/hwprobe.c`` became.
+        program: of the build that has it.
+
+    Raises:
+        MissingError: it is not built.
+    """
+    (folder / _HALF).symlink_to(_built(program, "libhwprobe.so").resolve())
+    return "-E", f"LD_PRELOAD=./{_HALF}"
 
 
 def plugin_options(folder: Path, plugin: Path, counted: Path) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ def _variant(result: Result) -> dict[str, Any]:
     pattern = result.variant.pattern
     return {
         "name": result.variant.name,
+        "element_types": list(result.element_types),
         "upstream": result.variant.upstream,
         "density": pattern.density if pattern else None,
         "tile": pattern.tile if pattern else None,
@@ -85,6 +86,7 @@ def build(
     *,
     vlen: int = VLEN,
     options: Mapping[str, str] | None = None,
+    int8: bool = False,
     timeout: float = 1800.0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
@@ -94,7 +96,7 @@ def build(
         models: names and paths of ``.tflite`` files.
         variants: of :mod:`nmpack.rvv.variants`.
         vlen: vector length in bits; cycles are modelled at that of the modelled core only.
-        options: of our delegate, over those of a variant.
+        options, int8: as for :func:`nmpack.rvv.measure.measure`.
         timeout: seconds for one run.
         progress: is told what runs.
 
@@ -114,8 +116,11 @@ def build(
         for variant in variants:
             progress(f"{name}, {variant.name}")
             results.append(
-                measure(path, variant, vlen=vlen, prices=prices, options=options, timeout=timeout)
-            )
+                measure(
+                    path, variant, vlen=vlen, prices=prices, options=options, int8=int8,
+                    timeout=timeout,
+                )
+            )  # fmt: skip
         networks.append(Network(name, tuple(results)))
     return Report(vlen, model, tuple(networks))
 
@@ -178,11 +183,11 @@ def by_convolution(result: Result) -> dict[str, Totals]:
 
 
 def shape_label(row: Row) -> str:
-    """Say what a convolution is: kernel, stride, channels, output image, element type."""
+    """Say what a convolution is: kernel, stride, channels, output image."""
     rows, height, width, columns = row.shape
     stride = f" /{row.stride[0]}" if max(row.stride) > 1 else ""
     size = "x".join(map(str, row.size))
-    return f"{height}x{width}{stride} {columns}-{rows} @{size} {row.element_type}"
+    return f"{height}x{width}{stride} {columns}-{rows} @{size}"
 
 
 def rows_by_name(result: Result) -> dict[str, tuple[str, Totals]]:

@@ -22,7 +22,7 @@ def report_tables(report: Report) -> Iterator[Table]:
         yield _classes(network)
         yield _rows(
             f"{network.name}: {_what(report)} by convolution",
-            "convolution: kernel, input-output channels @output, type",
+            "convolution: kernel, input-output channels @output",
             [by_convolution(result) for result in network.results],
             network.results,
         )
@@ -39,7 +39,7 @@ def _what(report: Report) -> str:
 
 
 def _whole(report: Report, network: Network) -> Table:
-    headers = ["variant", "M instructions", "times fewer"]
+    headers = ["variant, element type", "M instructions", "times fewer"]
     if report.model:
         headers += ["M cycles, modelled", "times fewer", "priced"]
     table = _table(
@@ -58,8 +58,8 @@ def _whole(report: Report, network: Network) -> Table:
                 f"{100 * priced:.1f}%",
             ]
         moved = (totals.loaded, totals.stored, totals.l1_misses, totals.l2_misses)
-        table.add_row(result.variant.name, *cells, *map(_millions, moved))
-    notes = [f"{result.variant.name}: {result.note}" for result in network.results if result.note]
+        table.add_row(result.label, *cells, *map(_millions, moved))
+    notes = [f"{result.label}: {result.note}" for result in network.results if result.note]
     if report.model:
         notes.insert(0, f"cycles: a model ({report.model}), loads hit L1, branches are predicted")
     notes.append("misses: a model, 32 KiB 8-way and 512 KiB 16-way, LRU, no prefetch")
@@ -68,7 +68,7 @@ def _whole(report: Report, network: Network) -> Table:
 
 
 def _classes(network: Network) -> Table:
-    names = [result.variant.name for result in network.results]
+    names = [result.label for result in network.results]
     table = _table(f"{network.name}: million instructions by class", "class", *names)
     for name in CLASSES:
         counts = [result.totals.classes[name] for result in network.results]
@@ -80,7 +80,7 @@ def _classes(network: Network) -> Table:
 def _rows(
     title: str, what: str, columns: Sequence[dict[str, Totals]], results: Sequence[Result]
 ) -> Table:
-    table = _table(title, what, *(result.variant.name for result in results))
+    table = _table(title, what, *(result.label for result in results))
     for label in dict.fromkeys(label for column in columns for label in column):
         cells = []
         for column in columns:

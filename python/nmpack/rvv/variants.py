@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nmpack.element_types import type_of
 from nmpack.errors import ModelError, NmpackError
+from nmpack.quantize import Int8, to_int8
 from nmpack.sparsity.mask import compute_mask
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tflite.file import TFLiteFile
@@ -113,6 +114,18 @@ def prune_file(source: str | Path, target: str | Path, pattern: NMPattern) -> in
             copy.seek(offset)
             copy.write(data)
     return len(spans)
+
+
+def quantize_file(source: str | Path, target: str | Path) -> None:
+    """Write a float32 file in int8, as ``nmpack convert --int8`` does, from two random inputs.
+
+    Raises:
+        NmpackError: what :func:`nmpack.quantize.to_int8` raises.
+    """
+    graph = TFLiteFile(source).primary
+    _, *shape = graph.tensors[graph.inputs[0]].shape
+    images = np.random.default_rng(0).standard_normal((2, *shape), np.float32)
+    to_int8(source, target, Int8(images))
 
 
 def _zero_is_nothing(tensor: TensorInfo) -> bool:
