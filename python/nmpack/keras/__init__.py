@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nmpack.keras.evidence import collect, reestimate_batch_norm_
+from nmpack.keras.fake_quantization import fake_quantize_, remove_fake_quantization_
 from nmpack.keras.holding import HoldMask, finalize_
 from nmpack.keras.layers import weights
 from nmpack.keras.permutation import permute_
@@ -31,11 +32,13 @@ __all__ = [
     "HoldMask",
     "Pruner",
     "collect",
+    "fake_quantize_",
     "finalize_",
     "inspect",
     "permute_",
     "prune_",
     "reestimate_batch_norm_",
+    "remove_fake_quantization_",
     "weights",
 ]
 

@@ -27,6 +27,7 @@ def collect(
         NmpackError: there was no batch, or the backend is neither tensorflow nor torch.
     """
     layers = layers_of(model)
+    before = [vars(layer.module).get("call") for layer in layers]  # of fake quantization
     sums: dict[str, Array] = {}
     counts: dict[str, int] = {}
     gradients: dict[str, Array] = {}
@@ -44,8 +45,10 @@ def collect(
                 if gradient is not None:
                     gradients[layer.name] = gradients.get(layer.name, 0) + to_array(gradient)
     finally:
-        for layer in layers:
+        for layer, call in zip(layers, before, strict=True):
             vars(layer.module).pop("call", None)
+            if call is not None:
+                vars(layer.module)["call"] = call
     if not steps:
         raise NmpackError("scores that look at data need at least one batch, got none")
     return {
