@@ -35,6 +35,7 @@ struct Conv {
   size_t kr;
   size_t log2_weight_size;
   size_t log2_image_size;
+  int32_t input_offset;
 
   // Bytes of a tile before its weights, and of its weights for one run.
   size_t head_size() const { return nr * (sizeof(int32_t) + sizeof(float)); }
@@ -144,7 +145,8 @@ void CheckConv(const Conv& k, const ConvShape& s, Random& random) {
       for (size_t j = runs.starts[tile]; j < runs.starts[tile + 1]; j++) {
         const void* first = static_cast<const uint8_t*>(a[m]) + runs.offsets[j];
         for (size_t i = 0; i < runs.columns[j]; i++) {
-          sum += Get(first, i, k.log2_image_size) * Get(tile_w, n % k.nr * k.kr + i, k.log2_weight_size);
+          const int32_t weight = Get(tile_w, n % k.nr * k.kr + i, k.log2_weight_size);
+          sum += (Get(first, i, k.log2_image_size) + k.input_offset) * weight;
         }
         tile_w += k.run_size();
       }
@@ -228,9 +230,9 @@ void AddQuantizedNMConv(std::vector<Ukernel>& ukernels) {
     ukernels.push_back({k.name, arch_flags, [k](Random& random, size_t rounds) { CheckAll(k, random, rounds); },
                         [k] { return TimeConv(k); }});
   };
-#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, log2_image_size) \
-  static_assert((mr) <= XNN_MAX_NMCONV_MR, #ukernel);                                             \
-  add(arch_flags, {#ukernel, ukernel, mr, (nr) * (nr_scale), kr, log2_weight_size, log2_image_size});
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, log2_image_size, input_offset) \
+  static_assert((mr) <= XNN_MAX_NMCONV_MR, #ukernel);                                                           \
+  add(arch_flags, {#ukernel, ukernel, mr, (nr) * (nr_scale), kr, log2_weight_size, log2_image_size, input_offset});
 #include "qs8-qc8w-nmconv/qs8-qc8w-nmconv-minmax-fp32.h"
 #undef XNN_UKERNEL
   const char* config = "xnn_init_qs8_qc8w_nmconv_config";

@@ -54,7 +54,8 @@ _LISTS = {
     "qs8-qc8w-nmconv": (
         "qs8-qc8w-nmconv-minmax-fp32.h",
         "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, "
-        "log2_image_size): a tile is nr * nr_scale output channels wide, kr columns at a time.",
+        "log2_image_size, input_offset): a tile is nr * nr_scale output channels wide, kr columns "
+        "at a time.",
     ),
     "qs8-qc8w-nmspmm": (
         "qs8-qc8w-nmspmm-minmax-fp32.h",
@@ -127,8 +128,8 @@ def _kernels(kind: ElementType, spec: TypeSpec) -> list[Kernel]:
 def _nmconv(kind: ElementType, isa: str, pixels: Pixels, tile: Tile) -> Kernel:
     assert kind.nmconv is not None  # or the costs would have no such tile
     shape = _shape(tile, pixels.columns)
-    sizes = (pixels.columns, _log2_weight_size(pixels), _log2_image_size(pixels))
-    formats = sizes if kind.pixels is not None else ()
+    sizes = (_log2_weight_size(pixels), _log2_image_size(pixels))
+    formats = (pixels.columns, *sizes, pixels.input_offset) if kind.pixels is not None else ()
     return Kernel(
         kind.nmconv,
         isa,
@@ -291,6 +292,7 @@ def _nmconv_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str
     weights = [
         ("kr", str(pixels.columns)),
         ("log2_size", str(_log2_weight_size(pixels))),
+        ("input_offset", str(pixels.input_offset)),
     ]
     return _fields(fields) + _block(".weights = ", _fields(weights))
 

@@ -44,12 +44,13 @@ class Pixels:
     """How micro-kernels for NHWC images read them.
 
     columns are multiplied together, their weights interleaved; weight_bytes and image_bytes are how
-    wide weights are packed and images are copied, None as they are.
+    wide weights are packed and images are copied, None as they are; input_offset as in Strips.
     """
 
     columns: int = 1
     weight_bytes: int | None = None
     image_bytes: int | None = None
+    input_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +181,13 @@ def _template(where: str, row: dict[str, Any]) -> str | None:
 
 
 def _pixels(where: str, row: dict[str, Any]) -> Pixels:
-    check_keys(where, row, (), ("columns", "weight_bytes", "image_bytes"))
-    sizes = (_bytes(where, row, name) for name in ("weight_bytes", "image_bytes"))
-    return Pixels(_columns(where, row), *sizes)
+    check_keys(where, row, (), ("columns", "weight_bytes", "image_bytes", "input_offset"))
+    return Pixels(
+        _columns(where, row),
+        _bytes(where, row, "weight_bytes"),
+        _bytes(where, row, "image_bytes"),
+        _input_offset(where, row),
+    )
 
 
 def _columns(where: str, row: dict[str, Any]) -> int:
@@ -199,6 +204,13 @@ def _bytes(where: str, row: dict[str, Any], name: str) -> int:
     return size
 
 
+def _input_offset(where: str, row: dict[str, Any]) -> int:
+    offset = row.get("input_offset", 0)
+    if type(offset) is not int or not 0 <= offset < 2**8:
+        bad(f"{where}.input_offset", "a number from 0 to 255", offset)
+    return offset
+
+
 def _strips(
     kind: ElementType, where: str, row: dict[str, Any], pooling: dict[str, Pooling]
 ) -> Strips:
@@ -209,9 +221,6 @@ def _strips(
     if granularity is not None and (type(granularity) is not int or not 1 <= granularity < 2**16):
         bad(f"{where}.granularity", "a number of pixels, at least 1 and of 16 bits", granularity)
     weight_bytes = _bytes(where, row, "weight_bytes") if "weight_bytes" in row else kind.size
-    input_offset = row.get("input_offset", 0)
-    if type(input_offset) is not int or not 0 <= input_offset < 2**8:
-        bad(f"{where}.input_offset", "a number from 0 to 255", input_offset)
     f32_sums = row.get("f32_sums", False)
     if not isinstance(f32_sums, bool):
         bad(f"{where}.f32_sums", "true or false", f32_sums)
@@ -220,7 +229,7 @@ def _strips(
         granularity,
         _columns(where, row),
         weight_bytes,
-        input_offset,
+        _input_offset(where, row),
         f32_sums,
         _template(where, row),
     )

@@ -99,7 +99,7 @@ QUANTIZED = """
 scalar = { strip = "64" }
 
 [qs8-qc8w-nmconv]
-scalar = { columns = 2, weight_bytes = 2, image_bytes = 2 }
+scalar = { columns = 2, weight_bytes = 2, image_bytes = 2, input_offset = 64 }
 
 [qs8-qc8w-nmspmm]
 scalar = { pack = "scalar", columns = 4, weight_bytes = 2, input_offset = 128 }
@@ -134,9 +134,9 @@ def test_quantized_kernels_for_nhwc_images_say_how_they_read_them(overlay: Path)
     assert str(kernel.path) == "src/qs8-qc8w-nmconv/gen/qs8-qc8w-nmconv-3x8c2-minmax-fp32-scalar.c"
     made = texts(spec)
     listed = made[PurePosixPath("src/qs8-qc8w-nmconv/qs8-qc8w-nmconv-minmax-fp32.h")]
-    assert f"XNN_UKERNEL(0, {name}, 3, 8, 1, 2, 1, 1)\n" in listed
+    assert f"XNN_UKERNEL(0, {name}, 3, 8, 1, 2, 1, 1, 64)\n" in listed
     slot = ".log2_image_size = 1,\n    .weights = {\n      .kr = 2,\n      .log2_size = 1,\n"
-    assert slot in made[TABLES]
+    assert f"{slot}      .input_offset = 64,\n" in made[TABLES]
     assert "struct xnn_nmconv_config qs8_qc8w_nmconv_scalar[" in made[TABLES]
     assert spec.types[QS8].costs["scalar"].members["nmconv_percent"] == [50]
 
@@ -146,10 +146,11 @@ def test_quantized_kernels_for_nhwc_images_say_how_they_read_them(overlay: Path)
     [
         ("columns = 4", "columns = 5", "scalar.columns: expected a number of columns from 1 to 4"),
         ("input_offset = 128", "input_offset = -1", "input_offset: expected a number from 0 to"),
+        ("input_offset = 64", "input_offset = 256", "input_offset: expected a number from 0 to"),
         ("weight_bytes = 2, inp", "weight_bytes = 4, inp", "scalar.weight_bytes: expected 1 or 2"),
         ("image_bytes = 2", "image_bytes = 3", "scalar.image_bytes: expected 1 or 2, got 3"),
         (
-            "scalar = { columns = 2, weight_bytes = 2, image_bytes = 2 }",
+            "scalar = { columns = 2, weight_bytes = 2, image_bytes = 2, input_offset = 64 }",
             "",
             "qs8-qc8w-nmconv: expected a table scalar, as qs8-costs.scalar has nmconv_percent",
         ),

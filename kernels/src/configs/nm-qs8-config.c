@@ -55,15 +55,14 @@ static void init_qs8_config(void) {
         qs8_config.costs.dense_weight *= 0.5f;
       }
     }
-    // No micro-kernels of NHWC images with dot products yet: the scalar ones stand in, which are never chosen.
     #if XNN_ENABLE_AVXVNNI
       if (hardware_config->use_x86_avxvnni) {
-        take(qs8_qc8w_nmconv_scalar, qs8_qc8w_nmspmm_avxvnni, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avxvnni, 1);
+        take(qs8_qc8w_nmconv_avxvnni, qs8_qc8w_nmspmm_avxvnni, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avxvnni, 1);
       }
     #endif
     #if XNN_ENABLE_AVX512VNNI
       if (hardware_config->use_x86_avx512vnni) {
-        take(qs8_qc8w_nmconv_scalar, qs8_qc8w_nmspmm_avx512vnni, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avx512vnni, 1);
+        take(qs8_qc8w_nmconv_avx512vnni, qs8_qc8w_nmspmm_avx512vnni, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avx512vnni, 1);
         if (hardware_config->use_x86_avx512amx) {
           // Dense micro-kernels that multiply whole tiles leave those with dot products behind.
           qs8_config.costs.dense_weight *= 0.12f;

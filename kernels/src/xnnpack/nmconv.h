@@ -94,17 +94,17 @@ typedef void (*xnn_qs8_qc8w_nmconv_minmax_fp32_ukernel_fn)(
     intptr_t residual_distance,
     const union xnn_qs8_qc8w_conv_minmax_params params[XNN_MIN_ELEMENTS(1)]);
 
-#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, log2_image_size) \
-    XNN_INTERNAL void ukernel(                                                                    \
-        size_t mr_,                                                                               \
-        size_t nc,                                                                                \
-        const void* const* a,                                                                     \
-        const int32_t* offsets,                                                                   \
-        const uint32_t* column_starts,                                                            \
-        const void* w,                                                                            \
-        int8_t* c,                                                                                \
-        size_t cm_stride,                                                                         \
-        intptr_t residual_distance,                                                               \
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, kr, log2_weight_size, log2_image_size, input_offset) \
+    XNN_INTERNAL void ukernel(                                                                                  \
+        size_t mr_,                                                                                             \
+        size_t nc,                                                                                              \
+        const void* const* a,                                                                                   \
+        const int32_t* offsets,                                                                                 \
+        const uint32_t* column_starts,                                                                          \
+        const void* w,                                                                                          \
+        int8_t* c,                                                                                              \
+        size_t cm_stride,                                                                                       \
+        intptr_t residual_distance,                                                                             \
         const union xnn_qs8_qc8w_conv_minmax_params params[XNN_MIN_ELEMENTS(1)]);
 #include "qs8-qc8w-nmconv/qs8-qc8w-nmconv-minmax-fp32.h"
 #undef XNN_UKERNEL

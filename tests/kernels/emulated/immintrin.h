@@ -24,6 +24,7 @@
 #define _mm512_add_ps simde_mm512_add_ps
 #define _mm512_adds_epi16 simde_mm512_adds_epi16
 #define _mm512_castsi512_ps simde_mm512_castsi512_ps
+#define _mm512_cvtsepi32_epi8 simde_mm512_cvtsepi32_epi8
 #define _mm512_dpbusd_epi32 simde_mm512_dpbusd_epi32
 #define _mm512_fmadd_ps simde_mm512_fmadd_ps
 #define _mm512_loadu_ps simde_mm512_loadu_ps
@@ -111,6 +112,16 @@ static inline void nmpack_mask_storeu_ps(void* to, __mmask16 mask, __m512 v)
 static inline void nmpack_mask_storeu_epi8(void* to, __mmask64 mask, __m512i v)
 {
   for (int i = 0; i < 64; i++) {
+    if ((mask >> i & 1) != 0) {
+      memcpy((int8_t*) to + i, (const int8_t*) &v + i, 1);
+    }
+  }
+}
+
+#define _mm_mask_storeu_epi8 nmpack_mask_storeu_16_epi8
+static inline void nmpack_mask_storeu_16_epi8(void* to, __mmask16 mask, __m128i v)
+{
+  for (int i = 0; i < 16; i++) {
     if ((mask >> i & 1) != 0) {
       memcpy((int8_t*) to + i, (const int8_t*) &v + i, 1);
     }
