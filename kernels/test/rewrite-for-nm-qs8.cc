@@ -22,6 +22,9 @@
 
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
+#include "xnnpack/nm-subgraph.h"
+#include "xnnpack/node-type.h"
+#include "xnnpack/subgraph.h"
 #include "nm-convolution-tester.h"
 #include "nm-graph-tester.h"
 #include "nm-plan-drawer.h"
@@ -82,7 +85,7 @@ class QuantizedGraph {
   void AddNode() {
     switch (Number(0, 9)) {
       case 0: AddPooling(); break;
-      case 1: AddPadding(); break;
+      case 1: AddPadding(Number(0, 1) == 0 ? 0.3f : 0.0f); break;
       case 2: AddConcatenation(); break;
       case 3: AddClamp(); break;
       default: AddBlock(); break;
@@ -152,23 +155,27 @@ class QuantizedGraph {
   }
 
   void AddPooling() {
-    const Image input = AnyImage();
-    const Image output = Define({input.dims[0], (input.dims[1] + 1) / 2, (input.dims[2] + 1) / 2, input.dims[3]}, 0, 0, &input);
+    const bool is_padded = Number(0, 1) == 0;
+    // Padding with the least byte there is becomes part of the pooling.
+    if (is_padded) AddPadding(-1.0e6f);
+    const Image input = is_padded ? images_.back() : AnyImage();
+    const auto reduced = [&](size_t size) { return is_padded ? (size - 1) / 2 : (size + 1) / 2; };
+    const Image output = Define({input.dims[0], reduced(input.dims[1]), reduced(input.dims[2]), input.dims[3]}, 0, 0, &input);
     EXPECT_EQ(xnn_status_success, xnn_define_max_pooling_2d(
       subgraph_.get(), 0, 0, 0, 0, 3, 3, 2, 2, 1, 1, Number(0, 1) == 0 ? -0.5f : -INFINITY, INFINITY, input.id, output.id,
-      XNN_FLAG_TENSORFLOW_SAME_PADDING));
+      is_padded ? 0 : XNN_FLAG_TENSORFLOW_SAME_PADDING));
     description_ += " pool";
     images_.push_back(output);
   }
 
-  void AddPadding() {
+  void AddPadding(float value) {
     const Image input = AnyImage();
     const size_t before[4] = {0, Number(0, 2), Number(0, 2), 0};
     const size_t after[4] = {0, Number(0, 2), Number(0, 2), 0};
     const Image output = Define({input.dims[0], before[1] + input.dims[1] + after[1],
                                  before[2] + input.dims[2] + after[2], input.dims[3]}, 0, 0, &input);
     EXPECT_EQ(xnn_status_success, xnn_define_static_constant_pad(
-      subgraph_.get(), before, after, 0.3f, input.id, output.id, 0));
+      subgraph_.get(), before, after, value, input.id, output.id, 0));
     description_ += " pad";
     images_.push_back(output);
   }
@@ -288,6 +295,36 @@ TEST(REWRITE_FOR_NM_QS8, drawn_graphs_equal_those_without_flags) {
   }
   EXPECT_GT(counts.nhwc, kNumQuantizedGraphs);
   EXPECT_GT(counts.cnhw, kNumQuantizedGraphs);
+}
+
+TEST(REWRITE_FOR_NM_QS8, padding_with_the_least_byte_is_part_of_pooling) {
+  ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  for (const xnn_datatype datatype : {xnn_datatype_qint8, xnn_datatype_quint8}) {
+    for (const float padding : {-1.0e6f, -1.0f}) {
+      xnn_subgraph_t created = nullptr;
+      ASSERT_EQ(xnn_status_success, xnn_create_subgraph(2, 0, &created));
+      const SubgraphPtr subgraph(created, xnn_delete_subgraph);
+      const int32_t zero_point = datatype == xnn_datatype_qint8 ? -5 : 20;
+      const auto define = [&](std::array<size_t, 4> dims, uint32_t external, uint32_t flags) {
+        uint32_t id = 0;
+        EXPECT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(
+          created, datatype, zero_point, 0.1f, 4, dims.data(), nullptr, external, flags, &id));
+        return id;
+      };
+      const uint32_t input = define({1, 7, 7, 4}, 0, XNN_VALUE_FLAG_EXTERNAL_INPUT);
+      const uint32_t output = define({1, 4, 4, 4}, 1, XNN_VALUE_FLAG_EXTERNAL_OUTPUT);
+      const uint32_t padded = define({1, 9, 9, 4}, XNN_INVALID_VALUE_ID, 0);
+      const size_t paddings[4] = {0, 1, 1, 0};
+      ASSERT_EQ(xnn_status_success, xnn_define_static_constant_pad(created, paddings, paddings, padding, input, padded, 0));
+      ASSERT_EQ(xnn_status_success, xnn_define_max_pooling_2d(
+        created, 0, 0, 0, 0, 3, 3, 2, 2, 1, 1, -INFINITY, INFINITY, padded, output, 0));
+      xnn_subgraph_analyze_consumers_and_producers(created);
+      xnn_subgraph_fuse_least_padding(created);
+      const bool is_fused = created->nodes[0].type == xnn_node_type_invalid;
+      EXPECT_EQ(padding < -100.0f, is_fused) << "padding " << padding << ", type " << datatype;
+      EXPECT_EQ(is_fused ? 1 : 0, created->nodes[1].params.pooling_2d.padding_left);
+    }
+  }
 }
 
 TEST(REWRITE_FOR_NM_QS8, any_costs_and_records_give_the_same_bytes) {

@@ -29,15 +29,24 @@ static bool is_private(const struct xnn_value* value)
     value->producer != XNN_INVALID_NODE_ID && value->first_consumer != XNN_INVALID_NODE_ID;
 }
 
-// The bits of negative infinity; NULL for types without.
-static const uint32_t* find_negative_infinity(enum xnn_datatype datatype)
+// Whether the value that a tensor is padded with is the least of its type.
+static bool is_least(enum xnn_datatype datatype, uint32_t bits)
 {
-  static const uint32_t f32 = UINT32_C(0xFF800000);
-  static const uint32_t f16 = UINT32_C(0xFC00);
-  return datatype == xnn_datatype_fp32 ? &f32 : datatype == xnn_datatype_fp16 ? &f16 : NULL;
+  switch (datatype) {
+    case xnn_datatype_fp32:
+      return bits == UINT32_C(0xFF800000);
+    case xnn_datatype_fp16:
+      return bits == UINT32_C(0xFC00);
+    case xnn_datatype_qint8:
+      return bits == (uint32_t) INT8_MIN;
+    case xnn_datatype_quint8:
+      return bits == 0;
+    default:
+      return false;
+  }
 }
 
-void xnn_subgraph_fuse_infinite_padding(xnn_subgraph_t subgraph)
+void xnn_subgraph_fuse_least_padding(xnn_subgraph_t subgraph)
 {
   for (uint32_t n = 0; n < subgraph->num_nodes; n++) {
     struct xnn_node* pool = &subgraph->nodes[n];
@@ -45,13 +54,12 @@ void xnn_subgraph_fuse_infinite_padding(xnn_subgraph_t subgraph)
       continue;
     }
     struct xnn_value* value = &subgraph->values[pool->inputs[0]];
-    const uint32_t* infinity = find_negative_infinity(value->datatype);
-    if (!is_private(value) || infinity == NULL || value->shape.num_dims != 4) {
+    if (!is_private(value) || value->shape.num_dims != 4) {
       continue;
     }
     struct xnn_node* pad = &subgraph->nodes[value->producer];
     if (pad->type != xnn_node_type_static_constant_pad ||
-        pad->params.static_pad.padding_value != *infinity) {
+        !is_least(value->datatype, pad->params.static_pad.padding_value)) {
       continue;
     }
     const size_t* before = pad->params.static_pad.pre_paddings;

@@ -251,7 +251,7 @@ enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph, uint32_t fl
     return status;
   }
   xnn_subgraph_analyze_consumers_and_producers(subgraph);
-  xnn_subgraph_fuse_infinite_padding(subgraph);
+  xnn_subgraph_fuse_least_padding(subgraph);
   xnn_subgraph_analyze_consumers_and_producers(subgraph);
   bool* in_cnhw = xnn_allocate_zero_memory(subgraph->num_nodes * sizeof(bool));
   if (in_cnhw == NULL) {

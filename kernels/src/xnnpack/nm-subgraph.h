@@ -34,8 +34,8 @@ XNN_INTERNAL enum xnn_status xnn_subgraph_rewrite_for_nm(xnn_subgraph_t subgraph
 // Stores for each node whether it is to run in CNHW layout. Layers carry a choice already.
 XNN_INTERNAL enum xnn_status xnn_choose_nm_layouts(const struct xnn_subgraph* subgraph, uint32_t flags, bool* in_cnhw);
 
-// Lets padding with minus infinity become part of the maximum pooling that follows.
-XNN_INTERNAL void xnn_subgraph_fuse_infinite_padding(xnn_subgraph_t subgraph);
+// Lets padding with the least value there is become part of the maximum pooling that follows.
+XNN_INTERNAL void xnn_subgraph_fuse_least_padding(xnn_subgraph_t subgraph);
 
 // Lets layers on N:M operators add what a following node adds, and clamp what the next one clamps.
 //
