@@ -24,7 +24,7 @@ A stage runs even if one before it failed. The end is a table and a line 'N pass
 status is 0 only if M is 0. Meson's logs are in build/<stage>/meson-logs.
 
 options:
-  --slow         also the tests that take minutes under QEMU, and thousands more drawn models
+  --slow         also the tests that take minutes under QEMU, and thousands more drawn models and layers
   --only STAGE   just this stage; repeatable
   --no-riscv64   leave riscv64 out
   -h, --help     show this help
