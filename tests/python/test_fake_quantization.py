@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import nmpack.torch
-from nmpack.errors import NmpackError, SelectionError
+from nmpack.convert import torch_to_tflite
+from nmpack.errors import ModelError, NmpackError, SelectionError
 from nmpack.models import fashion_resnet
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.training import Recipe, TensorImages, fine_tune
@@ -101,6 +102,22 @@ def test_it_goes_without_a_trace(mask: bool) -> None:
     assert bool(zeros.any()) == mask
     nmpack.torch.finalize_(model)
     assert list(model.state_dict()) == list(fashion_resnet().state_dict())
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_it_is_neither_finalized_nor_converted(wrapped: bool, tmp_path: Path) -> None:
+    model = pruned()
+    nmpack.torch.fake_quantize_(model)
+    model.train()(torch.randn(2, 1, 28, 28))
+    given = nn.Sequential(model) if wrapped else copy.deepcopy(model)
+    names = list(given.state_dict())
+    says = r"not fake-quantized any more: call nmpack\.torch\.remove_fake_quantization_"
+    with pytest.raises(ModelError, match=says):
+        nmpack.torch.finalize_(given)
+    with pytest.raises(ModelError, match=says):
+        torch_to_tflite(given, tmp_path / "m.tflite", (28, 28, 1))
+    assert list(given.state_dict()) == names
+    assert not list(tmp_path.iterdir())
 
 
 def test_fine_tuning_with_it(tmp_path: Path) -> None:

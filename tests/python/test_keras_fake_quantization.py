@@ -17,7 +17,7 @@ from torch import nn
 import nmpack.keras
 import nmpack.torch
 from nmpack.convert import keras_to_tflite
-from nmpack.errors import SelectionError
+from nmpack.errors import ModelError, SelectionError
 from nmpack.keras.fake_quantization import round_weights
 from nmpack.quantize import Int8
 from nmpack.quiet import import_keras
@@ -178,6 +178,28 @@ def test_fit_moves_masks_and_keeps_zeros(tmp_path: Path) -> None:
         (outputs,) = run(path, x, engine=Engine("built-in")).outputs.values()
         assert (outputs.argmax(1) == labels).mean() > 0.9
         assert np.abs(outputs - array(model(x))).mean() < 0.02 * np.abs(outputs).max()
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_it_is_neither_finalized_nor_converted(policy: str, tmp_path: Path) -> None:
+    keras = import_keras()
+    keras.config.set_dtype_policy(policy)
+    try:
+        inner = single("convolution")
+        model = keras.Sequential([keras.Input((8, 8, 4)), inner])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    nmpack.keras.fake_quantize_(model)
+    says = r"not fake-quantized any more: call nmpack\.keras\.remove_fake_quantization_"
+    with pytest.raises(ModelError, match=says):
+        nmpack.keras.finalize_(model)
+    assert nmpack.keras.inspect(model).pruned, "masks are still held"
+    if ON_TORCH:  # the TensorFlow backend alone converts
+        return
+    for int8 in (None, Int8(images())):
+        with pytest.raises(ModelError, match=says):
+            keras_to_tflite(model, tmp_path / "m.tflite", int8=int8)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_rounded_is_told() -> None:

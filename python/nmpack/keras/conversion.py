@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import ModelError
+from nmpack.keras.fake_quantization import require_plain
 from nmpack.keras.precision import in_float32, inputs_of
 from nmpack.quiet import import_keras, import_tensorflow
 from nmpack.refusals import said
@@ -26,6 +27,7 @@ def to_flatbuffer(model: Any, batch: int | None, samples: Any) -> bytes:
     """Convert ``model``; arguments and errors as :func:`nmpack.convert.keras_to_tflite`."""
     keras, tf = import_keras(), import_tensorflow()
     structure = _structure(model, samples)
+    require_plain(model)
     ready = in_float32(model)
     leaves = keras.tree.flatten(structure)
     names = _input_names(model, structure)

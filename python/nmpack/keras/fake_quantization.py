@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nmpack.errors import SelectionError
+from nmpack.errors import ModelError, SelectionError
 from nmpack.keras.layers import layers_of
 from nmpack.quiet import import_keras
 
@@ -57,6 +57,19 @@ def remove_fake_quantization_(model: Any) -> int:
         del vars(layer)["call"]
     _forget_traces(model)
     return len(layers)
+
+
+def require_plain(model: Any) -> None:
+    """Check that no layer of ``model`` is fake-quantized.
+
+    Raises:
+        ModelError: one is.
+    """
+    if any(_rounding(layer) for layer in model._flatten_layers()):
+        raise ModelError(
+            "expected a model that is not fake-quantized any more: call "
+            "nmpack.keras.remove_fake_quantization_ on it first"
+        )
 
 
 def round_weights(layer: Any) -> Any:

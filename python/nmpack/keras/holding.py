@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import NmpackError
+from nmpack.keras.fake_quantization import require_plain
 from nmpack.keras.layers import layers_of, to_array
 from nmpack.quiet import import_keras
 from nmpack.sparsity.mask import Array, BoolArray
@@ -91,8 +92,14 @@ def require_free(name: str, layer: Any) -> None:
 
 
 def finalize_(model: Any) -> Any:
-    """Bake the zeros into the kernels and remove the masks, in place; returns ``model``."""
-    for layer in layers_of(model):
+    """Bake the zeros into the kernels and remove the masks, in place; returns ``model``.
+
+    Raises:
+        ModelError: a layer is fake-quantized; the model is then unchanged.
+    """
+    layers = layers_of(model)
+    require_plain(model)
+    for layer in layers:
         holder = held(layer.module)
         if holder is not None:
             kernel = layer.module.kernel

@@ -13,6 +13,7 @@ from torch import nn
 from nmpack.errors import ModelError
 from nmpack.refusals import said
 from nmpack.tflite.ends import distinct, path_name
+from nmpack.torch.fake_quantization import require_plain
 from nmpack.torch.holding import finalized_copy
 from nmpack.torch.layers import layers_of, require_values, unwrap
 
@@ -70,8 +71,8 @@ def flat_model(model: nn.Module, samples: Any) -> FlatModel:
     """Return a flat copy of ``model``: finalized, in evaluation mode, in float32, on the CPU.
 
     Raises:
-        ModelError: a weight has no value yet, the model cannot be copied, or it fails on the
-            samples; the message says which.
+        ModelError: a weight has no value yet, a layer is fake-quantized, the model cannot be
+            copied, or it fails on the samples; the message says which.
     """
     layers_of(model)
     inner = unwrap(model)
@@ -80,6 +81,7 @@ def flat_model(model: nn.Module, samples: Any) -> FlatModel:
             "expected an ordinary module, got TorchScript: convert what it was made of"
         )
     require_values(inner)
+    require_plain(inner)
     try:
         ready = _in_own_order(finalized_copy(inner).cpu().float().eval())
     except Exception as error:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from nmpack.errors import SelectionError
+from nmpack.errors import ModelError, SelectionError
 from nmpack.quiet import import_module
 from nmpack.torch.layers import layers_of
 
@@ -71,6 +71,19 @@ def remove_fake_quantization_(model: nn.Module) -> int:
             del chain[len(chain) - 1]
         found += 1
     return found
+
+
+def require_plain(model: nn.Module) -> None:
+    """Check that no layer of ``model`` is fake-quantized.
+
+    Raises:
+        ModelError: one is.
+    """
+    if any(hasattr(layer, _INPUT) for layer in model.modules()):
+        raise ModelError(
+            "expected a model that is not fake-quantized any more: call "
+            "nmpack.torch.remove_fake_quantization_ on it first"
+        )
 
 
 def _weights_of(layer: nn.Module) -> nn.Module:

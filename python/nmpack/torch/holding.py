@@ -16,6 +16,7 @@ from torch.nn.utils import prune as torch_prune
 from nmpack.errors import SelectionError
 from nmpack.sparsity.mask import require_mask
 from nmpack.sparsity.pattern import Pattern
+from nmpack.torch.fake_quantization import require_plain
 from nmpack.torch.layers import layers_of, require_real
 
 
@@ -162,8 +163,13 @@ def finalize_(model: nn.Module) -> nn.Module:
 
     The state dict then has the names it had before pruning. Masks of ``torch.nn.utils.prune`` and
     ``torch.ao.pruning`` are baked in as well.
+
+    Raises:
+        ModelError: a layer is fake-quantized; the model is then unchanged.
     """
-    for layer in layers_of(model):
+    layers = layers_of(model)
+    require_plain(model)
+    for layer in layers:
         bake(layer.module)
     return model
 
