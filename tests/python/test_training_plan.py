@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict, UserDict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from nmpack.errors import MismatchError, NmpackError, PatternError, SelectionErr
 from nmpack.plans import PlanFile, load_plan, save_plan
 from nmpack.sources import load_source
 from nmpack.sparsity.mask import compute_mask
-from nmpack.sparsity.pattern import NMPattern, Pattern
+from nmpack.sparsity.pattern import NMPattern, Pattern, Unstructured
 from nmpack.training import Outcome, Recipe, TensorImages, fine_tune
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -112,6 +115,55 @@ def test_what_does_not_fit_is_refused_before_training(
     with pytest.raises(error, match=says):
         tune(tmp_path, replace(RECIPE, pattern=patterns, schedule="gradual"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [dict, MappingProxyType, UserDict, OrderedDict])
+def test_a_mapping_of_any_kind_is_the_same_recipe(kind: Any) -> None:
+    given = dict(PATTERNS)
+    recipe = replace(RECIPE, pattern=kind(given))
+    given.clear()
+    assert recipe == RECIPE
+    assert type(recipe.what()) is dict
+    assert json.dumps(recipe.to_dict()) == json.dumps(RECIPE.to_dict())
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        PATTERNS,
+        dict(reversed(PATTERNS.items())),
+        {"2": Unstructured(0.25), "*": NMPattern(3)},
+        {},
+        "25%",
+        "unstructured:25%",
+        None,
+    ],
+)
+def test_a_recipe_comes_back_from_its_plain_values(
+    pattern: str | Mapping[str, Pattern | None] | None,
+) -> None:
+    recipe = replace(RECIPE, pattern=pattern)
+    for values in (recipe.to_dict(), json.loads(json.dumps(recipe.to_dict()))):
+        again = Recipe(**values)
+        assert again == recipe
+        assert json.dumps(again.to_dict()) == json.dumps(recipe.to_dict()), "order decides"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "says"),
+    [
+        (NMPattern(0.5), PatternError, "expected a pattern such as '2:4', a mapping of globs to"),
+        (0.25, PatternError, "or None, got 0.25"),
+        ({0: NMPattern(0.5)}, SelectionError, "expected a glob, which is a text, .* got .0, NMP"),
+        ({"2": "25%"}, SelectionError, "expected a pattern or None for '2', got '25%'"),
+        ({"2": {"n": 0.5, "of": 4}}, SelectionError, "expected a pattern or None for '2', got {"),
+        ({"2": {"n": 9.0}}, PatternError, "the kept share of a row must be above 0"),
+        ([["2"]], SelectionError, "expected a glob, which is a text, with its pattern, got ..2"),
+    ],
+)
+def test_what_is_no_pattern_is_no_recipe(pattern: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        Recipe(pattern=pattern)
 
 
 def test_it_goes_on_with_the_same_patterns_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nmpack.errors import NmpackError
+from nmpack.errors import NmpackError, PatternError, SelectionError
 from nmpack.sparsity.mask import SCORES
 from nmpack.sparsity.pattern import NMPattern, Pattern, Unstructured
 from nmpack.sparsity.schedule import Dynamic, Gradual, OneShot, Schedule
@@ -25,7 +25,8 @@ class Recipe:
 
     Attributes:
         pattern: ``"25%"`` or ``"2:4"`` (kept), ``"unstructured:25%"``, or None to train dense; or
-            globs over names with the pattern of each layer (None: stays dense), as a plan has.
+            globs over names with the pattern of each layer (None: stays dense), as a plan has. A
+            mapping of any kind is copied; pairs as :meth:`to_dict` returns them become one again.
         tile, block: output channels and columns of a block of the pattern, where that is a text.
         score: of :data:`nmpack.sparsity.mask.SCORES`; ``taylor`` and ``activation`` look at the
             first training batches.
@@ -49,6 +50,7 @@ class Recipe:
 
     Raises:
         NmpackError: a value is out of its range.
+        PatternError, SelectionError: the pattern is none of these.
     """
 
     pattern: str | Mapping[str, Pattern | None] | None = "25%"
@@ -98,6 +100,7 @@ class Recipe:
             value = getattr(self, name)
             if not (value > 0.0 and math.isfinite(value)):
                 raise NmpackError(f"{name} must be above 0, got {value}")
+        object.__setattr__(self, "pattern", _read(self.pattern))
         self.what()
 
     def what(self) -> Patterns | None:
@@ -130,8 +133,43 @@ class Recipe:
         return 0.5 * (1.0 + math.cos(math.pi * (step - up) / max(steps - up, 1.0)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; without ``qat``, those of a recipe that never heard of it."""
+        """Return plain values that JSON has; ``Recipe(**values)`` is the same recipe again.
+
+        Without ``qat`` they are those of a recipe that never heard of it.
+        """
         values = asdict(self)
         if isinstance(self.pattern, Mapping):  # a list, for the first glob that matches decides
             values["pattern"] = list(values["pattern"].items())
         return values if self.qat else {k: v for k, v in values.items() if k != "qat"}
+
+
+def _read(pattern: object) -> str | dict[str, Pattern | None] | None:
+    if pattern is None or isinstance(pattern, str):
+        return pattern
+    if isinstance(pattern, Mapping):
+        rows = list(pattern.items())
+    elif isinstance(pattern, list):
+        rows = pattern
+    else:
+        raise PatternError(
+            "expected a pattern such as '2:4', a mapping of globs to patterns, or None, "
+            f"got {pattern!r}"
+        )
+    found: dict[str, Pattern | None] = {}
+    for row in rows:
+        if not (isinstance(row, list | tuple) and len(row) == 2 and isinstance(row[0], str)):
+            raise SelectionError(f"expected a glob, which is a text, with its pattern, got {row!r}")
+        glob, item = row
+        found.setdefault(glob, _read_one(glob, item))
+    return found
+
+
+def _read_one(glob: str, item: object) -> Pattern | None:
+    if item is None or isinstance(item, NMPattern | Unstructured):
+        return item
+    if isinstance(item, Mapping):
+        try:
+            return Unstructured(**item) if "density" in item else NMPattern(**item)
+        except TypeError:  # other fields than those of a pattern
+            pass
+    raise SelectionError(f"expected a pattern or None for {glob!r}, got {item!r}")
