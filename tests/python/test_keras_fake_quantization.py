@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,67 @@ def test_it_is_neither_finalized_nor_converted(policy: str, tmp_path: Path) -> N
         with pytest.raises(ModelError, match=says):
             keras_to_tflite(model, tmp_path / "m.tflite", int8=int8)
     assert not list(tmp_path.iterdir())
+
+
+def messages(found: list[warnings.WarningMessage]) -> list[str]:
+    return [str(item.message) for item in found if "learned no range" in str(item.message)]
+
+
+@pytest.mark.parametrize("argument", [False, True])
+def test_a_layer_without_a_learned_range_warns_once(argument: bool) -> None:
+    keras = import_keras()
+
+    class Plain(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = keras.layers.Conv2D(4, 1, name="body")
+            self.head = keras.layers.Dense(4)
+            self.flat = keras.layers.Flatten()
+
+        def call(self, x: Any) -> Any:
+            return self.head(self.flat(self.body(x)))
+
+    class Trained(Plain):
+        def call(self, x: Any, training: bool | None = None) -> Any:  # noqa: ARG002
+            return super().call(x)
+
+    model, x = (Trained if argument else Plain)(), images()
+    model(x)
+    nmpack.keras.fake_quantize_(model)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            model.fit(x, np.zeros(len(x)), verbose=0)
+            model.predict(x, verbose=0)
+            model(x)
+    expected = [] if argument else ["body is fake-quantized and has learned no range"]
+    assert [text.split(",")[0] for text in messages(found)] == expected
+
+
+def test_evaluation_before_training_warns_and_training_does_not() -> None:
+    x = images()
+    for training in (False, True):
+        model = network()  # compiled and never traced: fit begins with the shapes
+        nmpack.keras.fake_quantize_(model)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            if training:
+                model.fit(x, np.zeros(len(x)), validation_data=(x, np.zeros(len(x))), verbose=0)
+            model.predict(x, verbose=0)
+        assert len(messages(found)) == (not training)
+
+
+def test_copies_are_plain() -> None:
+    keras = import_keras()
+    model, x = single("convolution"), images()
+    plain = array(model(x))
+    nmpack.keras.fake_quantize_(model)
+    for twin in (copy.deepcopy(model), keras.models.clone_model(model)):
+        twin.set_weights(model.get_weights())
+        np.testing.assert_allclose(array(twin(x)), plain, rtol=1e-5, atol=1e-5)
+        assert nmpack.keras.fake_quantize_(twin) == 1
+        assert np.abs(array(twin(x)) - plain).max() > 1e-3
 
 
 def test_what_cannot_be_rounded_is_told() -> None:

@@ -9,6 +9,8 @@ the outputs of the last layer are not rounded.
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from nmpack.errors import ModelError, SelectionError
 from nmpack.keras.layers import layers_of
 from nmpack.quiet import import_keras
 
+_SYMBOLIC = "keras.src.backend.common.symbolic_scope"
 _LEAST_SCALE = 2.0**-23
 _RATE = 0.01  # of the moving average
 
@@ -25,8 +28,14 @@ def fake_quantize_(model: Any) -> int:
     """Let the convolutions and dense layers of a built ``model`` compute as in int8, in place.
 
     Any loop that calls ``model`` trains so, ``fit`` also where it ran before; a ``tf.function`` of
-    your own is to be traced afterwards. Ranges are learned with ``training=True`` alone, and are
-    not saved with the model.
+    your own is to be traced afterwards.
+
+    Ranges are learned with ``training=True`` alone, which Keras does not pass through a subclassed
+    model whose ``call`` has no such argument. A layer without a learned range takes each batch's
+    own; the first such call warns.
+
+    Copies are plain models, by ``copy.deepcopy``, ``clone_model`` or a file: neither rounded, nor
+    with the learned ranges. To quantize a copy, call this on it.
 
     Returns:
         How many layers do.
@@ -40,8 +49,9 @@ def fake_quantize_(model: Any) -> int:
         raise SelectionError("expected a convolution or a dense layer to quantize, got none")
     if any(_rounding(layer) for layer in layers):
         raise SelectionError("expected a model that is not fake-quantized yet, got one that is")
+    warned: list[str] = []
     for layer in layers:
-        vars(layer)["call"] = _Rounding(layer)
+        vars(layer)["call"] = _Rounding(layer, warned)
     _forget_traces(model)
     return len(layers)
 
@@ -84,8 +94,10 @@ def round_weights(layer: Any) -> Any:
 class _Rounding:
     """The ``call`` of a layer, on its rounded weights and input."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, warned: list[str]) -> None:
+        """Round for ``layer``; ``warned`` is shared by all layers of a model, which warn once."""
         self.layer, self.inner = layer, layer.call
+        self.learned, self.warned = False, warned
         nothing = np.array([np.inf, -np.inf], np.float32)
         self.range = import_keras().Variable(nothing, trainable=False, dtype="float32")
 
@@ -98,6 +110,7 @@ class _Rounding:
     def _round_input(self, x: Any) -> Any:
         ops = import_keras().ops
         training = bool(self.layer._get_call_context().training)
+        self._warn_without_range(training)
         x = ops.cast(x, "float32")
         fixed = ops.stop_gradient(x)
         now = ops.stack([ops.min(fixed), ops.max(fixed)])
@@ -110,6 +123,20 @@ class _Rounding:
         zero = ops.round(-128.0 - low / scale)
         inside = ops.clip(x, (-128.0 - zero) * scale, (127.0 - zero) * scale)
         return ops.cast(_rounded(inside, scale), self.layer.compute_dtype)
+
+    def _warn_without_range(self, training: bool) -> None:
+        # On the torch backend fit begins with a call for shapes alone, which is no evaluation.
+        if importlib.import_module(_SYMBOLIC).in_symbolic_scope():
+            return
+        self.learned = self.learned or training
+        if not self.learned and not self.warned:
+            self.warned.append(self.layer.name)
+            warnings.warn(
+                f"{self.layer.name} is fake-quantized and has learned no range, so that each batch "
+                "has its own: train it with training=True, an argument that the call of a "
+                "subclassed model has to have",
+                stacklevel=2,
+            )
 
 
 def _rounding(layer: Any) -> bool:
