@@ -297,32 +297,67 @@ TEST(REWRITE_FOR_NM_QS8, drawn_graphs_equal_those_without_flags) {
   EXPECT_GT(counts.cnhw, kNumQuantizedGraphs);
 }
 
+// An image of 7x7 pixels, padded all around, and the maxima of 3x3 pixels, every second; or padding that the pooling does.
+SubgraphPtr PaddedPooling(xnn_datatype datatype, float padding, uint32_t width, bool pooling_pads) {
+  xnn_subgraph_t created = nullptr;
+  EXPECT_EQ(xnn_status_success, xnn_create_subgraph(2, 0, &created));
+  const auto define = [&](size_t size, uint32_t external, uint32_t flags) {
+    const std::array<size_t, 4> dims = {1, size, size, 4};
+    uint32_t id = 0;
+    EXPECT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(
+      created, datatype, datatype == xnn_datatype_qint8 ? -5 : 20, 0.1f, 4, dims.data(), nullptr, external, flags, &id));
+    return id;
+  };
+  const uint32_t input = define(7, 0, XNN_VALUE_FLAG_EXTERNAL_INPUT);
+  const uint32_t output = define(3 + width, 1, XNN_VALUE_FLAG_EXTERNAL_OUTPUT);
+  uint32_t pooled = input;
+  if (!pooling_pads) {
+    pooled = define(7 + 2 * width, XNN_INVALID_VALUE_ID, 0);
+    const size_t paddings[4] = {0, width, width, 0};
+    EXPECT_EQ(xnn_status_success, xnn_define_static_constant_pad(created, paddings, paddings, padding, input, pooled, 0));
+    width = 0;
+  }
+  EXPECT_EQ(xnn_status_success, xnn_define_max_pooling_2d(
+    created, width, width, width, width, 3, 3, 2, 2, 1, 1, -INFINITY, INFINITY, pooled, output, 0));
+  return SubgraphPtr(created, xnn_delete_subgraph);
+}
+
+std::vector<uint8_t> RunPooling(xnn_subgraph_t subgraph, uint32_t flags, const std::vector<uint8_t>& image, size_t size) {
+  xnn_runtime_t runtime = nullptr;
+  EXPECT_EQ(xnn_status_success, xnn_create_runtime_v2(subgraph, nullptr, flags, &runtime));
+  const RuntimePtr owner(runtime, xnn_delete_runtime);
+  std::vector<uint8_t> input = image, output(size + XNN_EXTRA_BYTES);
+  input.resize(image.size() + XNN_EXTRA_BYTES);
+  const std::array<xnn_external_value, 2> values = {{{0, input.data()}, {1, output.data()}}};
+  EXPECT_EQ(xnn_status_success, xnn_setup_runtime(runtime, values.size(), values.data()));
+  EXPECT_EQ(xnn_status_success, xnn_invoke_runtime(runtime));
+  output.resize(size);
+  return output;
+}
+
 TEST(REWRITE_FOR_NM_QS8, padding_with_the_least_byte_is_part_of_pooling) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
+  ReplicableRandomDevice rng;
+  std::vector<uint8_t> image(7 * 7 * 4);
+  for (uint8_t& byte : image) byte = static_cast<uint8_t>(rng() % 256);
   for (const xnn_datatype datatype : {xnn_datatype_qint8, xnn_datatype_quint8}) {
     for (const float padding : {-1.0e6f, -1.0f}) {
-      xnn_subgraph_t created = nullptr;
-      ASSERT_EQ(xnn_status_success, xnn_create_subgraph(2, 0, &created));
-      const SubgraphPtr subgraph(created, xnn_delete_subgraph);
-      const int32_t zero_point = datatype == xnn_datatype_qint8 ? -5 : 20;
-      const auto define = [&](std::array<size_t, 4> dims, uint32_t external, uint32_t flags) {
-        uint32_t id = 0;
-        EXPECT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(
-          created, datatype, zero_point, 0.1f, 4, dims.data(), nullptr, external, flags, &id));
-        return id;
-      };
-      const uint32_t input = define({1, 7, 7, 4}, 0, XNN_VALUE_FLAG_EXTERNAL_INPUT);
-      const uint32_t output = define({1, 4, 4, 4}, 1, XNN_VALUE_FLAG_EXTERNAL_OUTPUT);
-      const uint32_t padded = define({1, 9, 9, 4}, XNN_INVALID_VALUE_ID, 0);
-      const size_t paddings[4] = {0, 1, 1, 0};
-      ASSERT_EQ(xnn_status_success, xnn_define_static_constant_pad(created, paddings, paddings, padding, input, padded, 0));
-      ASSERT_EQ(xnn_status_success, xnn_define_max_pooling_2d(
-        created, 0, 0, 0, 0, 3, 3, 2, 2, 1, 1, -INFINITY, INFINITY, padded, output, 0));
-      xnn_subgraph_analyze_consumers_and_producers(created);
-      xnn_subgraph_fuse_least_padding(created);
-      const bool is_fused = created->nodes[0].type == xnn_node_type_invalid;
-      EXPECT_EQ(padding < -100.0f, is_fused) << "padding " << padding << ", type " << datatype;
-      EXPECT_EQ(is_fused ? 1 : 0, created->nodes[1].params.pooling_2d.padding_left);
+      // With three there are windows of padding alone.
+      for (const uint32_t width : {1, 2, 3}) {
+        SCOPED_TRACE("type " + std::to_string(datatype) + ", padding " + std::to_string(padding) + " of " + std::to_string(width));
+        const SubgraphPtr graph = PaddedPooling(datatype, padding, width, /*pooling_pads=*/false);
+        const size_t size = (3 + width) * (3 + width) * 4;
+        const std::vector<uint8_t> expected = RunPooling(graph.get(), XNN_FLAG_NO_OPERATOR_FUSION, image, size);
+        const bool is_fused = padding < -100.0f && width < 3;
+        if (is_fused) {
+          const SubgraphPtr other = PaddedPooling(datatype, padding, width, /*pooling_pads=*/true);
+          EXPECT_EQ(expected, RunPooling(other.get(), 0, image, size));
+        }
+        xnn_subgraph_analyze_consumers_and_producers(graph.get());
+        xnn_subgraph_fuse_least_padding(graph.get());
+        EXPECT_EQ(is_fused, graph->nodes[0].type == xnn_node_type_invalid);
+        EXPECT_EQ(is_fused ? width : 0, graph->nodes[1].params.pooling_2d.padding_left);
+      }
     }
   }
 }

@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// What N:M convolutions and CNHW pooling can do besides: padding with minus infinity, additions, clamps.
+// What N:M convolutions and CNHW pooling can do besides: padding with the least value, additions, clamps.
 
 #include <inttypes.h>
 #include <math.h>

@@ -73,9 +73,9 @@ typedef void (*xnn_f32_nmconv_minmax_ukernel_fn)(
 
 // The same for quantized images and filters, KR columns at a time:
 //
-//   c[m][n] = clamp(round(scale[n] * (bias[n] + sum_j a[m][offset[j]] * w[j][n])) + output_zero_point)
+//   c[m][n] = clamp(round(scale[n] * (bias[n] + sum_j (input_offset + a[m][offset[j]]) * w[j][n])) + output_zero_point)
 //
-// where KR, and how wide weights and the elements of pixels are, are the micro-kernel's. KR columns that are kept together
+// where KR, input_offset, and how wide weights and the elements of pixels are, are the micro-kernel's. KR columns that are kept together
 // are consecutive channels of one tap, and have one offset, that of the first.
 //
 // a                  XNN_EXTRA_BYTES beyond what the last pixel's columns take can be read, too.

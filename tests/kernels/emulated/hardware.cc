@@ -10,6 +10,7 @@
 #include "xnnpack.h"
 #include "xnnpack/config.h"
 #include "xnnpack/hardware-config.h"
+#include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
 
 namespace {
@@ -19,9 +20,13 @@ namespace {
       xnn_init_qs8_qc8w_dwconv_config() == nullptr) {
     std::abort();
   }
-  const_cast<xnn_hardware_config*>(xnn_init_hardware_config())->NMPACK_EMULATED = true;
-  // Both have micro-kernels that make bytes unsigned; no others have.
-  if (xnn_init_qs8_qc8w_nmspmm_config()->weights.input_offset != 128) {
+  auto* hardware = const_cast<xnn_hardware_config*>(xnn_init_hardware_config());
+  // What is really here may be better.
+  hardware->use_x86_avx512vnni = hardware->use_x86_avxvnni = false;
+  hardware->NMPACK_EMULATED = true;
+  const auto nmconv = reinterpret_cast<xnn_nmconv_ukernel_fn>(NMPACK_NMCONV);
+  const auto nmspmm = reinterpret_cast<xnn_nmspmm_ukernel_fn>(NMPACK_NMSPMM);
+  if (xnn_init_qs8_qc8w_nmconv_config()->ukernel != nmconv || xnn_init_qs8_qc8w_nmspmm_config()->ukernel[0] != nmspmm) {
     std::abort();
   }
   return true;
