@@ -7,16 +7,12 @@ holds its seed, so that it can be run again: ``NMPACK_DRAW_SEED=7 pytest -k 'see
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import conv_models
 import drawn_convolutions
 import parity
+import pytest
 
 pytestmark = pytest.mark.delegate
 SLOW_COUNT = 1000

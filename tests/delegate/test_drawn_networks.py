@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import parity
+import pytest
 from conv_models import input_image, model, numbers
 from drawn_convolutions import draw
 from drawn_networks import Network, network

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import parity
+import pytest
 from drawn_operators import OPERATORS
 
 pytestmark = pytest.mark.delegate

@@ -4,16 +4,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import conv_models
 import drawn_convolutions
 import parity
+import pytest
 
 from nmpack.runtime.qemu import VLENS, run_riscv64
 

@@ -16,9 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from odd_graphs import CASES
 from signatures import Subgraph, join
 from test_life import CONV, RESOLVERS, ours

@@ -13,11 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import hostile_operators  # noqa: F401  adds its cases to the others
+import pytest
 from hostile_convolutions import CASES
 from sound_models import BASES
 

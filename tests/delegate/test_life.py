@@ -15,12 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parity
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import parity
 from signatures import Subgraph, join
 from tflite_graph import activation, options
 

@@ -6,15 +6,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from sound_models import small_network
 
 from nmpack.errors import MissingError

@@ -6,15 +6,11 @@ from __future__ import annotations
 import ctypes
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from sound_models import depthwise_and_shapes, small_network
 from tflite_graph import Graph, options
 

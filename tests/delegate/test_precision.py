@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parity
 import pytest
 from ai_edge_litert.interpreter import load_delegate
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import parity
 from conv_models import input_image, model, numbers, tolerance
 from drawn_convolutions import draw
 from sound_models import SAME, ramp, small_network, stored_filter

@@ -5,18 +5,14 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parity
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import parity
 from conv_models import numbers
 from drawn_networks import network
 from odd_graphs import left

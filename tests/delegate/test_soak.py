@@ -12,11 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import parity
+import pytest
 import soak
 import soak_memory
 from soak_steps import CHANCES, Step, draw

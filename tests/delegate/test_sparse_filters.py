@@ -7,15 +7,11 @@
 from __future__ import annotations
 
 import random
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import parity
+import pytest
 from sound_models import SAME, VALID, stored_filter
 from tflite_graph import Graph, options
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, load_delegate
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from sound_models import SAME, ramp
 from tflite_graph import Graph, options
 

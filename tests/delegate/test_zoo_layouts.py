@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parity
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import parity
 
 import nmpack.torch
 from nmpack.convert import torch_to_tflite

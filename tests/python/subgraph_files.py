@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "delegate"))
 from tflite_graph import Graph, activation, options
 
 SAME = schema.Padding.SAME

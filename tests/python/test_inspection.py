@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
+from subgraph_files import Model, branches, two_signatures
 
 from nmpack.cli import tables
 from nmpack.cli.progress import console
@@ -21,10 +21,6 @@ from nmpack.measure.inspection import ModelReport, explain
 from nmpack.runtime.delegate_report import read_report
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.operator_codes import CALLING, CONV_2D, DENSIFY, operator_name
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from subgraph_files import Model, branches, two_signatures
 
 ABS, IF = schema.BuiltinOperator.ABS, schema.BuiltinOperator.IF
 

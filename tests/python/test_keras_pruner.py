@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from backends import run_on_torch, wanted_backend
 from torch import nn
 
 import nmpack.keras
@@ -32,21 +30,11 @@ SELECT = ["body", "head"]
 
 
 def test_all_of_this_on_the_torch_backend() -> None:
-    this = f"{Path(__file__).name}::test_all_of_this_on_the_torch_backend"
-    environment = os.environ | {"KERAS_BACKEND": "torch", "NMPACK_TEST_BACKEND": "torch"}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__,
-         "--deselect", f"tests/python/{this}"],
-        capture_output=True, text=True, timeout=300, check=False, env=environment,
-        cwd=Path(__file__).resolve().parents[2],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert " passed, 1 deselected" in done.stdout
+    run_on_torch(__file__, "test_all_of_this_on_the_torch_backend")
 
 
 def test_the_backend_is_the_one_asked_for() -> None:
-    wanted = os.environ.get("NMPACK_TEST_BACKEND", "tensorflow")
-    assert import_keras().config.backend() == wanted
+    assert import_keras().config.backend() == wanted_backend()
 
 
 def twins() -> tuple[Any, nn.Sequential]:

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from int8_samples import int8_network
 
 from nmpack.cli import main

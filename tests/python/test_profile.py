@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from int8_samples import int8_network
+from subgraph_files import branches, loop
 
 from nmpack.cli import main
 from nmpack.errors import InterpreterError, NmpackError
@@ -20,11 +21,6 @@ from nmpack.measure.profile import profile
 from nmpack.measure.profile_report import ProfileReport, by_operator
 from nmpack.runtime.delegate_profile import read_profile
 from nmpack.runtime.interpreter import Engine, nmpack_engine
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from int8_samples import int8_network
-from subgraph_files import branches, loop
 
 pytestmark = [pytest.mark.delegate, pytest.mark.usefixtures("delegate")]
 Models = Callable[[str], Path]

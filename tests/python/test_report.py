@@ -6,7 +6,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from int8_samples import int8_network
+from report_samples import FILE, NAMES, bytes_by_hand, network, written
+from subgraph_files import two_signatures
+from tflite_graph import Graph, options
 
 from nmpack.cli import main
 from nmpack.errors import NmpackError
@@ -26,13 +29,6 @@ from nmpack.report.markup import Markup, element
 from nmpack.report.matching import Places, joined
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.storage import to_sparse_storage
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from int8_samples import int8_network
-from report_samples import FILE, NAMES, bytes_by_hand, network, written
-from subgraph_files import two_signatures
-from tflite_graph import Graph, options
 
 pytestmark = [pytest.mark.delegate, pytest.mark.usefixtures("delegate")]
 VOID = {"meta", "link", "br"}

@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from devtools import Browser
+from report_samples import written
 
 from nmpack.report import Report, build, page
 from nmpack.report.markup import Markup, document
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from devtools import Browser
-from report_samples import written
 
 pytestmark = [
     pytest.mark.browser,

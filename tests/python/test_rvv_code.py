@@ -4,13 +4,9 @@
 from __future__ import annotations
 
 import struct
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rvv_samples import code
 
 from nmpack.errors import NmpackError

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rvv_samples import GEMM_LOOP, IGEMM_LOOP, block
 
 from nmpack.errors import MissingError, NmpackError

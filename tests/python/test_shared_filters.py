@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from subgraph_files import Model, Part, branches, convolve, filters, shared, two_signatures
 
 from nmpack.errors import ModelError
 from nmpack.rvv.variants import Variant, prune_file
@@ -21,10 +21,6 @@ from nmpack.sparsity.pattern import NMPattern
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.operator_codes import DENSIFY
 from nmpack.tflite.storage import to_sparse_storage
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from subgraph_files import Model, Part, branches, convolve, filters, shared, two_signatures
 
 RESOLVERS = [
     OpResolverType.AUTO,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from subgraph_files import branches, filters, two_signatures
 
 from nmpack.measure.inspection import ModelReport, inspect
 from nmpack.quiet import import_tensorflow, silenced
 from nmpack.runtime.interpreter import INTERPRETERS, load_delegate, nmpack_engine
 from nmpack.tflite.storage import to_sparse_storage
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from subgraph_files import branches, filters, two_signatures
 
 pytestmark = [pytest.mark.delegate, pytest.mark.usefixtures("delegate")]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import random
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from long_files import chain
+from schema_objects import require_same, schema_of
+from subgraph_files import Model, Part, branches, filters, sharing, two_signatures
 
 from nmpack.errors import ModelError, NmpackError
 from nmpack.measure.inspection import inspect
@@ -18,12 +20,6 @@ from nmpack.sparsity.detection import detect_pattern
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.names import short_names
 from nmpack.tflite.operator_codes import CALLING, CONV_2D, DEPTHWISE_CONV_2D
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from long_files import chain
-from schema_objects import require_same, schema_of
-from subgraph_files import Model, Part, branches, filters, sharing, two_signatures
 
 pytestmark = pytest.mark.torch
 Models = Callable[[str], Path]

@@ -9,20 +9,15 @@ from __future__ import annotations
 import copy
 import os
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import flatbuffers
+import hostile_operators  # noqa: F401  adds its cases to the others
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "delegate"))
-
-import hostile_operators  # noqa: F401  adds its cases to the others
 from conv_models import model as convolution_model
 from drawn_convolutions import KINDS, draw
 from drawn_networks import network

@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from tune_samples import LAYER, MACHINE, OTHER_BUILD, SUBJECT, race, trial
 
 from nmpack.errors import NmpackError

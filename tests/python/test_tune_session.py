@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from tune_samples import DEFINITION, LAYER, MACHINE, session_of
 
 from nmpack.checks import FormatError, parse_object
