@@ -177,7 +177,8 @@ TEST(CONVOLUTION_NM_NHWC_F32, equals_dense_for_resnet_shapes) {
 TEST(CONVOLUTION_NM_NHWC_F32, adds_a_residual_before_clamping) {
   xnnpack::ReplicableRandomDevice rng;
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
-  for (size_t i = 0; i < (xnnpack::kEmulated ? 15 : 50); i++) {
+  const size_t num_layers = xnnpack::GetNumDrawnLayers(50, 15);
+  for (size_t i = 0; i < num_layers; i++) {
     const Shape shape = DrawShape(rng);
     SCOPED_TRACE(shape.ToString());
     std::uniform_real_distribution<float> dist(-1.0f, 1.0f);
