@@ -182,7 +182,8 @@ def _zeros_around(
 ) -> tuple[int, int, int, int] | None:
     """Return the padding of an image with zeros, None where an operator does something else."""
     padded = graph.tensors[operator.outputs[0]]
-    if padded.dtype != F32.dtype and not _pads_alike(operator, padded):
+    # What is quantized is padded with its zero point where no other value is given.
+    if padded.dtype != F32.dtype and operator.code != _PADS[0]:
         return None
     constants: list[npt.NDArray[Any]] = []
     # Whatever else is no such padding, and may be large.
@@ -201,15 +202,6 @@ def _zeros_around(
         return None
     (top, bottom), (left, right) = sides[1:3].tolist()
     return top, right, bottom, left
-
-
-def _pads_alike(operator: Operator, padded: TensorInfo) -> bool:
-    """Return whether XNNPACK sees that what is quantized is padded with its zero point.
-
-    It compares bytes with and without a sign, so that it does not where that is negative.
-    """
-    found = padded.quantization
-    return operator.code == _PADS[0] and found is not None and bool((found.zero_point >= 0).all())
 
 
 def _pattern(
