@@ -8,7 +8,7 @@ modules, which are imported when they are asked for:
 * :mod:`nmpack.torch`, :mod:`nmpack.keras`: ``prune_`` and ``finalize_`` for each framework.
 * :mod:`nmpack.models`: networks with torchvision's parameter names.
 * :mod:`nmpack.budget`, :mod:`nmpack.training`, :mod:`nmpack.checkpointing`: how much to prune
-  where, training, and training in less memory.
+  where, training, and training in less memory; :mod:`nmpack.plans`: files of patterns by layer.
 * :mod:`nmpack.convert`: to ``.tflite``; :mod:`nmpack.storage`: smaller files;
   :mod:`nmpack.quantize`: in int8.
 * :func:`load_delegate`, :func:`run`, :func:`inspect`, :func:`bench`, :func:`profile`: execute,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nmpack import keras as keras
     from nmpack import models as models
     from nmpack import peers as peers
+    from nmpack import plans as plans
     from nmpack import quantize as quantize
     from nmpack import report as report
     from nmpack import rvv as rvv
@@ -75,6 +76,7 @@ _MODULES = {
     "keras": ("keras", "keras"),
     "models": ("models", "torch"),
     "peers": ("peers", "interpreter"),
+    "plans": ("plans", "torch"),
     "quantize": ("quantize", "quantize"),
     "report": ("report", "interpreter"),
     "rvv": ("rvv", "torch"),
