@@ -41,6 +41,17 @@ def test_help_teaches_with_an_example(verb: str, capsys: pytest.CaptureFixture[s
     assert f"nmpack {verb}" in text.split("examples:")[1]
 
 
+@pytest.mark.parametrize("verb", ["search", "finetune", "checkpoint"])
+def test_verbs_for_pytorch_offer_no_keras_models(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert "zoo name" in text
+    assert "keras:NAME" not in text
+
+
 def test_prune_convert_inspect_run(tmp_path: Path, nmpack_command: Command) -> None:
     torch.save(fashion_resnet().state_dict(), tmp_path / "dense.pth")
     arguments = ["--pattern", "2:4", "--tile", "8", "-o", tmp_path / "pruned.pt"]

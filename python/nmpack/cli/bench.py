@@ -10,6 +10,7 @@ from nmpack.cli.progress import console, counter
 from nmpack.cli.tables import bench_table, peer_table
 from nmpack.errors import MissingError, NmpackError
 from nmpack.files import write_json
+from nmpack.measure.amx import deny_amx
 from nmpack.measure.benchmark import bench
 from nmpack.peers.comparison import compare_peers
 from nmpack.peers.contenders import RUNTIMES
@@ -35,6 +36,7 @@ def add(verbs: Subparsers) -> None:
         nmpack bench r50.tflite --threads 2 --extra unpatched=build/unpatched/delegate/libnmpack_delegate.so
         nmpack bench r50.pt --peers
         nmpack bench r50.pt --peers onnxruntime,openvino --threads 2 --json peers.json
+        nmpack bench r50.pt --peers --without-amx
         """,  # noqa: E501
         execute,
     )
@@ -61,6 +63,11 @@ def add(verbs: Subparsers) -> None:
         "'torch eager int8' names one way",
     )
     parser.add_argument(
+        "--without-amx",
+        action="store_true",
+        help="as on an x86-64 processor without AMX, for every runtime",
+    )
+    parser.add_argument(
         "--rounds", type=positive, default=10, metavar="N", help="interleaved rounds (default 10)"
     )
     parser.add_argument(
@@ -78,6 +85,8 @@ def add(verbs: Subparsers) -> None:
 
 def execute(arguments: argparse.Namespace) -> None:
     """Measure and print."""
+    if arguments.without_amx:
+        deny_amx()
     if arguments.peers is None:
         _execute_engines(arguments)
     else:

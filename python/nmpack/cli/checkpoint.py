@@ -29,7 +29,7 @@ def add(verbs: Subparsers) -> None:
         """,
         execute,
     )
-    add_source(parser)
+    add_source(parser, keras=False)
     parser.add_argument(
         "--batch", type=positive, default=8, metavar="N", help="images a step (default 8)"
     )

@@ -36,13 +36,15 @@ def add_verb(
     return parser
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of :func:`open_source`."""
+def add_source(parser: argparse.ArgumentParser, *, keras: bool = True) -> None:
+    """Add the arguments of :func:`open_source`; ``keras``: whether the verb takes such models."""
     parser.add_argument(
         "model",
         metavar="MODEL",
         help="a zoo name (see 'nmpack models'), keras:NAME of keras.applications, a .pt/.pth "
-        "checkpoint, or a .keras/.h5 file",
+        "checkpoint, or a .keras/.h5 file"
+        if keras
+        else "a zoo name (see 'nmpack models') or a .pt/.pth checkpoint",
     )
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="weights for a zoo name, torchvision's fit"

@@ -69,7 +69,7 @@ def add(verbs: Subparsers) -> None:
         """,
         execute,
     )
-    add_source(parser)
+    add_source(parser, keras=False)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the .pt file")
     parser.add_argument(
         "--folder", required=True, metavar="DIR", help="of this training: checkpoints, logs, result"

@@ -29,7 +29,7 @@ def add(verbs: Subparsers) -> None:
         """,
         execute,
     )
-    add_source(parser)
+    add_source(parser, keras=False)
     parser.add_argument("--data", default="fashion", metavar="WHERE", help="as for finetune")
     parser.add_argument(
         "--budgets", type=_shares, default="0.25,0.4,0.6", metavar="B,B", help="shares of the cost"

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "asimd", "asimdhp", "sve")
+from nmpack.measure.amx import is_amx_denied
+
+_FEATURES = (
+    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "amx_int8", "amx_bf16", "asimd", "asimdhp", "asimddp", "sve",
+)  # fmt: skip
 
 
 def describe_machine() -> dict[str, Any]:
@@ -19,7 +24,11 @@ def describe_machine() -> dict[str, Any]:
         key.strip(): value.strip()
         for key, _, value in (line.partition(":") for line in info.split("\n\n")[0].splitlines())
     }
-    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    flags = [
+        flag
+        for flag in (fields.get("flags") or fields.get("Features") or "").split()
+        if not (flag.startswith("amx") and is_amx_denied())
+    ]
     memory = next((line for line in _read("/proc/meminfo").splitlines() if "MemTotal" in line), "")
     return {
         "processor": fields.get("model name") or fields.get("uarch") or platform.machine(),
