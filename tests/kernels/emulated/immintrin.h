@@ -26,11 +26,13 @@
 #define _mm512_castsi512_ps simde_mm512_castsi512_ps
 #define _mm512_cvtsepi32_epi8 simde_mm512_cvtsepi32_epi8
 #define _mm512_dpbusd_epi32 simde_mm512_dpbusd_epi32
+#define _mm512_dpwssd_epi32 simde_mm512_dpwssd_epi32
 #define _mm512_fmadd_ps simde_mm512_fmadd_ps
 #define _mm512_loadu_ps simde_mm512_loadu_ps
 #define _mm512_loadu_si512 simde_mm512_loadu_si512
 #define _mm512_max_epi8 simde_mm512_max_epi8
 #define _mm512_max_ps simde_mm512_max_ps
+#define _mm512_min_epi8 simde_mm512_min_epi8
 #define _mm512_min_ps simde_mm512_min_ps
 #define _mm512_mul_ps simde_mm512_mul_ps
 #define _mm512_packs_epi16 simde_mm512_packs_epi16
@@ -43,6 +45,7 @@
 // The compiler has it as a macro.
 #undef _mm512_setr_epi32
 #define _mm512_setr_epi32 simde_mm512_setr_epi32
+#define _mm512_setzero_si512 simde_mm512_setzero_si512
 #define _mm512_storeu_ps simde_mm512_storeu_ps
 #define _mm512_storeu_si512 simde_mm512_storeu_si512
 #define _mm512_unpackhi_epi16 simde_mm512_unpackhi_epi16
@@ -67,6 +70,18 @@
   }                                                            \
   memcpy(&v, result, sizeof(v));                               \
   return v
+
+#define _mm512_sra_epi32 nmpack_sra_epi32
+static inline __m512i nmpack_sra_epi32(__m512i of, __m128i count)
+{
+  __m128i quarters[4];
+  memcpy(quarters, &of, sizeof(of));
+  for (int i = 0; i < 4; i++) {
+    quarters[i] = _mm_sra_epi32(quarters[i], count);
+  }
+  memcpy(&of, quarters, sizeof(of));
+  return of;
+}
 
 #define _mm512_mask_loadu_ps nmpack_mask_loadu_ps
 static inline __m512 nmpack_mask_loadu_ps(__m512 other, __mmask16 mask, const void* from)
