@@ -55,7 +55,8 @@ static void count_runs(
   size_t* num_runs,
   size_t* num_columns)
 {
-  for (size_t k = 0, size; (size = xnn_find_nm_run(layer, kept, kr, &k)) != 0; k += size) {
+  const size_t stretch = xnn_get_nm_stretch(layer);
+  for (size_t k = 0, size; (size = xnn_find_nm_run(layer, stretch, kept, kr, &k)) != 0; k += size) {
     *num_runs += 1;
     *num_columns += size;
   }

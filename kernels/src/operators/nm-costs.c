@@ -37,6 +37,16 @@ float xnn_get_dense_percent(const struct xnn_nm_layer* layer, const struct xnn_n
   return xnn_is_nm_pointwise(layer) ? costs->gemm_percent : costs->igemm_percent;
 }
 
+double xnn_count_dense_columns(const struct xnn_nm_layer* layer)
+{
+  const struct xnn_gemm_config* config = layer->datatype->init_gemm_config(layer->group_output_channels);
+  assert(config != NULL);
+  const size_t kr = (size_t) 1 << (config->log2_kr + config->log2_sr);
+  return xnn_is_nm_pointwise(layer) ?
+    (double) round_up(xnn_get_nm_row_size(layer), kr) :
+    (double) xnn_get_nm_kernel_size(layer) * (double) round_up(layer->group_input_channels, kr);
+}
+
 double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs)
 {
   const struct xnn_gemm_config* config = layer->datatype->init_gemm_config(layer->group_output_channels);
@@ -55,11 +65,7 @@ double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_c
   const double column = (costs->dense_column + costs->dense_weight * (float) (mr * config->nr)) *
     xnn_get_dense_percent(layer, costs) * 0.01f;
   const double tiles = (double) layer->groups * divide_round_up(layer->group_output_channels, config->nr);
-  // Input channels that are multiplied together: in each tap those that are missing count, too.
-  const size_t kr = (size_t) 1 << (config->log2_kr + config->log2_sr);
-  const double columns =
-    is_gemm ? (double) round_up(xnn_get_nm_row_size(layer), kr)
-            : (double) xnn_get_nm_kernel_size(layer) * (double) round_up(layer->group_input_channels, kr);
+  const double columns = xnn_count_dense_columns(layer);
   return tiles * (columns + costs->tile_columns) * column * rounding / (double) mr;
 }
 

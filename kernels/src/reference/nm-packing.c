@@ -169,7 +169,8 @@ static uint32_t list_runs(
   uint32_t* columns)
 {
   uint32_t num_runs = 0;
-  for (size_t k = 0, size; (size = xnn_find_nm_run(layer, kept, kr, &k)) != 0; k += size) {
+  const size_t stretch = xnn_get_nm_stretch(layer);
+  for (size_t k = 0, size; (size = xnn_find_nm_run(layer, stretch, kept, kr, &k)) != 0; k += size) {
     first_columns[num_runs++] = (uint32_t) k;
     for (size_t i = 0; i < kr; i++) {
       *columns++ = i < size ? (uint32_t) (k + i) : XNN_NM_NO_COLUMN;

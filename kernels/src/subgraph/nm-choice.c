@@ -203,8 +203,10 @@ static enum xnn_status examine_nhwc(struct xnn_nm_choice* choice, const struct x
   choice->gain_on_large_images = gain / column_density;
   choice->nhwc_cost = choice->nhwc.cost + (float) xnn_predict_nhwc_overhead(layer, costs, choice->nhwc.config);
   if (column_density == 1.0f) {
-    // Channels that fit the tiles of the dense operator badly do not speak for the other one.
-    choice->dense_cost = math_min_f32(choice->dense_cost, choice->nhwc.cost * gain);
+    // Output channels that fit the tiles of the dense operator badly do not speak for the other one; input channels do.
+    const double columns = (double) choice->nhwc.num_runs * choice->nhwc.config->weights.kr / (double) choice->nhwc.num_tiles;
+    const float more_columns = (float) (xnn_count_dense_columns(layer) / columns);
+    choice->dense_cost = math_min_f32(choice->dense_cost, choice->nhwc.cost * gain * more_columns);
   }
   return xnn_status_success;
 }

@@ -45,30 +45,32 @@ XNN_INLINE static bool xnn_is_nm_kept(const uint64_t* bits, size_t k)
   return ((bits[k / 64] >> (k % 64)) & 1) != 0;
 }
 
-// Whether any of so many columns is set, from column k on.
-XNN_INLINE static bool xnn_is_any_nm_kept(const uint64_t* bits, size_t k, size_t num_columns)
+// How many columns are together in memory: those of a tap, or of all taps in a row where the next tap's pixel is the next one
+// in memory.
+XNN_INLINE static size_t xnn_get_nm_stretch(const struct xnn_nm_layer* layer)
 {
-  for (size_t i = k; i < k + num_columns; i++) {
-    if (xnn_is_nm_kept(bits, i)) {
-      return true;
-    }
-  }
-  return false;
+  const bool is_row = layer->dilation_width == 1 && layer->groups == 1 &&
+    layer->input_channel_stride == layer->group_input_channels;
+  return is_row ? layer->kernel_width * layer->group_input_channels : layer->group_input_channels;
 }
 
-// Finds the first run of up to kr channels of a tap, from column *k on where one begins, in which any column is kept. Stores
+// Finds the first run, which begins with a kept column, at column *k or later, and has up to kr columns of a stretch. Stores
 // its first column, and returns its length; 0 where there is none.
-XNN_INLINE static size_t xnn_find_nm_run(const struct xnn_nm_layer* layer, const uint64_t* kept, size_t kr, size_t* k)
+XNN_INLINE static size_t xnn_find_nm_run(
+    const struct xnn_nm_layer* layer,
+    size_t stretch,
+    const uint64_t* kept,
+    size_t kr,
+    size_t* k)
 {
   const size_t row_size = xnn_get_nm_row_size(layer);
-  const size_t channels = layer->group_input_channels;
   while (*k < row_size) {
-    const size_t left = channels - *k % channels;
-    const size_t size = left < kr ? left : kr;
-    if (xnn_is_any_nm_kept(kept, *k, size)) {
-      return size;
+    if (xnn_is_nm_kept(kept, *k)) {
+      const size_t left = stretch - *k % stretch;
+      return left < kr ? left : kr;
     }
-    *k += size;
+    // Words without any are many.
+    *k = kept[*k / 64] >> *k % 64 != 0 ? *k + 1 : round_down_po2(*k, 64) + 64;
   }
   return 0;
 }

@@ -26,6 +26,10 @@ XNN_INTERNAL const struct xnn_nm_costs* xnn_init_qs8_nm_costs();
 // Percent that the dense operator's kind of micro-kernel, GEMM or IGEMM, costs.
 XNN_INTERNAL float xnn_get_dense_percent(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs);
 
+// Columns that the dense operator multiplies for an output channel. Input channels that are multiplied together count where
+// they are missing, too: in each tap.
+XNN_INTERNAL double xnn_count_dense_columns(const struct xnn_nm_layer* layer);
+
 // Time of the dense operator for one output pixel.
 XNN_INTERNAL double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs);
 
