@@ -57,13 +57,21 @@ KINDS = {
     F32.name: Kind(
         "costs",
         "f32-nmspmm",
-        {"fma3": Dense((16, (1, 5)), (8, (1, 4, 5, 6, 7, 8))), "rvv": Dense((32, (1, 7)))},
+        {
+            "fma3": Dense((16, (1, 5)), (8, (1, 4, 5, 6, 7, 8))),
+            "avx512f": Dense((32, (1, 7))),
+            "rvv": Dense((32, (1, 7))),
+        },
     ),
     QS8.name: Kind(
         "qs8-costs",
         "qs8-qc8w-nmspmm",
-        {"fma3": Dense((8, (1, 3)), depth=8), "rvv": Dense((4, (1, 3)))},
-        {"fma3": "avx2"},
+        {
+            "fma3": Dense((8, (1, 3)), depth=8),
+            "avx512f": Dense((16, (1, 7)), depth=8),
+            "rvv": Dense((4, (1, 3))),
+        },
+        {"fma3": "avx2", "avx512f": "avx512vnni"},
     ),
 }
 _VECTOR = {"rvv": VLEN // 32}

@@ -78,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"most multiply-adds of a drawn layer (default {MOST_MULTIPLY_ADDS})",
     )  # fmt: skip
     parser.add_argument(
-        "--target", choices=("fma3", "qemu"), default="fma3",
-        help="where: this processor as one of FMA3 (default), or cycles of an X60 modelled",
+        "--target", choices=("fma3", "native", "qemu"), default="fma3",
+        help="where: this processor as one of FMA3 (default), as it is, or cycles of an X60 modelled",
     )  # fmt: skip
     parser.add_argument(
         "--type", choices=DTYPES, default=F32.dtype, help=f"of drawn layers (default {F32.dtype})"
@@ -92,7 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     arguments = parser.parse_args(argv)
     if arguments.draw:
-        target = native_target("fma3") if arguments.target == "fma3" else qemu_target(VLEN)
+        target = {
+            "fma3": lambda: native_target("fma3"),
+            "native": native_target,
+            "qemu": lambda: qemu_target(VLEN),
+        }[arguments.target]()
         drawn = draw_layers(
             arguments.draw, arguments.seed, arguments.largest, named(arguments.type)
         )

@@ -35,7 +35,7 @@ extern "C" {
 /// that one of these computes at once.
 #define XNN_MAX_NMCONV_KERNELS 4
 #define XNN_MAX_NMSPMM_KERNELS 4
-#define XNN_MAX_NMSPMM_ROWS 31
+#define XNN_MAX_NMSPMM_ROWS 32
 
 /// What layers are predicted to cost on some hardware: numbers of type float, and nothing else.
 ///

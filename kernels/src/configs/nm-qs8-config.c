@@ -64,8 +64,10 @@ static void init_qs8_config(void) {
       if (hardware_config->use_x86_avx512vnni) {
         take(qs8_qc8w_nmconv_avx512vnni, qs8_qc8w_nmspmm_avx512vnni, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avx512vnni, 1);
         if (hardware_config->use_x86_avx512amx) {
-          // Dense micro-kernels that multiply whole tiles leave those with dot products behind.
-          qs8_config.costs.dense_weight *= 0.12f;
+          // Dense micro-kernels that multiply whole tiles: a column takes a fifth of what it takes with dot products, and
+          // scaling and storing a tile as long as 140 columns. Measured over ResNet-50 on a Xeon.
+          qs8_config.costs.dense_weight *= 0.21f;
+          qs8_config.costs.tile_columns = 140.0f;
         }
       }
     #endif
