@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 from cost_samples import Sample
-from cost_terms import Costs, is_known, predict, read_costs, terms
+from cost_terms import Costs, predict, read_costs, terms
 
 from nmpack.errors import NmpackError
 from nmpack.quiet import import_module
@@ -108,11 +108,7 @@ def runs_of(samples: Sequence[Sample], cut_by: Costs) -> list[Run]:
     found, misses = [], []
     for item in samples:
         machine, layer = item.subject.machine, item.subject.layer
-        paid = {
-            name: terms(machine.isa, layer, name, cut_by)
-            for name in item.levels
-            if is_known(layer, name)
-        }
+        paid = {name: terms(machine.isa, layer, name, cut_by) for name in item.levels}
         layouts = {x.name: x.layout for x in item.subject.definition.candidates}
         found.append(Run({name: item.times[name] for name in paid}, paid, layouts))
         predicted = {x.name: x.predicted for x in item.subject.definition.candidates}

@@ -8,6 +8,8 @@ which differs by little.
 
 from __future__ import annotations
 
+import functools
+import math
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -41,7 +43,7 @@ class Kind:
     """What kernels.toml and XNNPACK have of an element type.
 
     Attributes:
-        costs, kernels: sections of kernels.toml.
+        costs, kernels, nhwc_kernels: sections of kernels.toml.
         dense: by the instruction set that records name. RVV's are of the vector length that its
             costs were modelled for.
         tables: of instruction sets that have another's costs.
@@ -49,6 +51,7 @@ class Kind:
 
     costs: str
     kernels: str
+    nhwc_kernels: str
     dense: Mapping[str, Dense]
     tables: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,6 +60,7 @@ KINDS = {
     F32.name: Kind(
         "costs",
         "f32-nmspmm",
+        "f32-nmconv",
         {
             "fma3": Dense((16, (1, 5)), (8, (1, 4, 5, 6, 7, 8))),
             "avx512f": Dense((32, (1, 7))),
@@ -66,6 +70,7 @@ KINDS = {
     QS8.name: Kind(
         "qs8-costs",
         "qs8-qc8w-nmspmm",
+        "qs8-qc8w-nmconv",
         {
             "fma3": Dense((8, (1, 3)), depth=8),
             "avx512f": Dense((16, (1, 7)), depth=8),
@@ -91,8 +96,8 @@ def read_costs(isa: str, path: Path = KERNELS, dtype: str = F32.name) -> Costs:
     if isa not in kind.dense:
         raise NmpackError(f"costs are fitted for {', '.join(kind.dense)}, got records of {isa}")
     content = tomllib.loads(path.read_text(encoding="utf-8"))
-    name = kind.tables.get(isa, isa)
-    table = {"nmconv_percent": []} | content[kind.costs]["scalar"] | content[kind.costs][name]
+    table_name = kind.tables.get(isa, isa)
+    table = {"nmconv_percent": []} | content[kind.costs]["scalar"] | content[kind.costs][table_name]
     costs = {name: float(value) for name, value in table.items() if not isinstance(value, list)}
     for name in ("nmconv_percent", "nmspmm_percent"):
         for slot in table[name]:
@@ -103,9 +108,18 @@ def read_costs(isa: str, path: Path = KERNELS, dtype: str = F32.name) -> Costs:
             f"{name} {width.partition('x')[2]}": x
             for width, x in zip(widths, table[name], strict=True)
         }
-    if granularity := content[kind.kernels][kind.tables.get(isa, isa)].get("granularity"):
+    if granularity := content[kind.kernels][table_name].get("granularity"):
         costs["granularity"] = float(granularity)
-    return costs
+    # What is not said is 1: columns that are multiplied together, and bytes that an element has.
+    nhwc = content.get(kind.nhwc_kernels, {}).get(table_name, {})
+    size = 4.0 if dtype == F32.name else 1.0
+    return costs | {
+        "run": float(nhwc.get("columns", 1)),
+        "image": float(nhwc.get("image_bytes", 1)),
+        "size": size,
+        "nhwc_size": size * nhwc.get("weight_bytes", 1),
+        "cnhw_size": size * content[kind.kernels][table_name].get("weight_bytes", 1),
+    }
 
 
 def _pixels_of(isa: str, kernel: str) -> str:
@@ -136,14 +150,9 @@ def terms(isa: str, layer: Layer, candidate: str, costs: Costs) -> Costs:
     return _cnhw(layer, rows, columns, costs)
 
 
-def is_known(layer: Layer, candidate: str) -> bool:
-    """Return whether :func:`terms` knows the rule: not of runs of channels, of bytes in NHWC."""
-    return layer.dtype == F32.name or not candidate.startswith("nhwc")
-
-
 def predict(found: Mapping[str, float], costs: Costs) -> float:
     """Return the time of one run in the costs' unit."""
-    return sum(count * costs[name] for name, count in found.items())
+    return sum(count * costs.get(name, 0.0) for name, count in found.items())
 
 
 def _dense(isa: str, layer: Layer, costs: Costs) -> Costs:
@@ -155,11 +164,20 @@ def _dense(isa: str, layer: Layer, costs: Costs) -> Costs:
     mr = _height(pixels, heights, nr)
     tiles = layer.groups * -(-layer.group_output_channels // nr)
     taps = 1 if pointwise else layer.kernel_height * layer.kernel_width
-    deep = taps * _up(layer.group_input_channels, kernels.depth)
+    depth = max(kernels.depth, int(costs.get("dense_run", 1)))
+    deep = taps * _up(layer.group_input_channels, depth)
     columns = tiles * (deep + costs["tile_columns"]) * _up(pixels, mr) / mr
     percent = costs["gemm_percent" if pointwise else "igemm_percent"]
     columns *= _pixels(layer) / pixels * percent / 100.0
-    return {"dense_column": columns, "dense_weight": columns * mr * nr}
+    return {
+        "dense_column": columns,
+        "dense_weight": columns * mr * nr,
+        "dense_output": tiles * _up(pixels, mr) * (_pixels(layer) / pixels) * nr,
+        "weight_byte": layer.groups
+        * layer.group_output_channels
+        * _columns(layer)
+        * costs.get("size", 0.0),
+    }
 
 
 def _height(pixels: int, heights: Sequence[int], nr: int) -> int:
@@ -171,10 +189,10 @@ def _height(pixels: int, heights: Sequence[int], nr: int) -> int:
 
 def _nhwc(layer: Layer, kernel: str, mr: int, nr: int, costs: Costs) -> Costs:
     union = _union(layer)
-    tiles, columns = 0, 0.0
+    tiles, columns, run = 0, 0.0, int(costs.get("run", 1))
     for first in range(0, layer.group_output_channels, nr):
         end = min(first + nr, layer.group_output_channels)
-        columns += union[_touched(layer, first, end)]
+        columns += _run_columns(layer, union[_touched(layer, first, end)], run)
         tiles += 1
     blocks = layer.batch * _up(_image_pixels(layer), mr)
     found = {
@@ -182,8 +200,9 @@ def _nhwc(layer: Layer, kernel: str, mr: int, nr: int, costs: Costs) -> Costs:
         * (columns + tiles * costs["tile_columns"]) / 100.0,
         "nmconv_call": layer.groups * blocks * tiles / mr,
         "nhwc_operator": 1.0,
+        "weight_byte": layer.groups * nr * columns * costs.get("nhwc_size", 0.0),
     }  # fmt: skip
-    if _padded(layer):
+    if _padded(layer) or costs.get("image", 1) > 1:
         height = (layer.output_height - 1) * layer.stride_height
         height += (layer.kernel_height - 1) * layer.dilation_height + 1
         width = (layer.output_width - 1) * layer.stride_width
@@ -204,6 +223,7 @@ def _cnhw(layer: Layer, most_rows: int, width: int, costs: Costs) -> Costs:
             rows * (columns + costs["block_columns"]) * strips / 100.0
         )
         found["nmspmm_call"] += strips / width
+        found["weight_byte"] += rows * columns * costs.get("cnhw_size", 0.0)
     if not _pointwise(layer):
         packed = union[_touched(layer, 0, layer.group_output_channels)]
         name = "pack_percent" if layer.stride_width == 1 else "strided_pack_percent"
@@ -258,6 +278,31 @@ def _union(layer: Layer) -> list[float]:
     share = max(1, int(runs * layer.density + 0.5)) / runs
     tiles = -(-layer.group_output_channels // layer.tile)
     return [_columns(layer) * (1.0 - (1.0 - share) ** count) for count in range(tiles + 1)]
+
+
+def _run_columns(layer: Layer, kept: float, run: int) -> float:
+    """Return how many columns the runs have that so many kept columns are in, as chance makes it.
+
+    A run begins with a kept column, and ends with its stretch: what is together in memory.
+    """
+    if run == 1:
+        return kept
+    together = layer.groups == 1 and layer.dilation_width == 1
+    stretch = layer.group_input_channels * (layer.kernel_width if together else 1)
+    # Pruned together, and so kept together.
+    unit = math.gcd(layer.block, run)
+    share = kept / _columns(layer)
+    runs = _count_runs(-(-stretch // unit), run // unit, share)
+    return run * runs * (_columns(layer) / stretch)
+
+
+@functools.cache
+def _count_runs(size: int, run: int, share: float) -> float:
+    """Return how many runs a stretch of so many units has, a share of which is kept by chance."""
+    counts = [0.0]
+    for n in range(1, size + 1):
+        counts.append((1.0 - share) * counts[-1] + share * (1.0 + counts[max(n - run, 0)]))
+    return counts[-1]
 
 
 def _taps(layer: Layer, packed: float) -> float:

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--target", choices=("fma3", "native", "qemu"), default="fma3",
-        help="where: this processor as one of FMA3 (default), as it is, or cycles of an X60 modelled",
+        help="where: this processor as one of FMA3 (default), as it is, or an X60, modelled",
     )  # fmt: skip
     parser.add_argument(
         "--type", choices=DTYPES, default=F32.dtype, help=f"of drawn layers (default {F32.dtype})"

@@ -394,6 +394,7 @@ TEST(CONVOLUTION_NM_NHWC_F32, graph_chooses_by_hint_and_weights) {
   s.kernel_height = s.kernel_width = 3;
   s.group_input_channels = 32;
   s.group_output_channels = 256;
+  s.height = s.width = 24;
   std::vector<float> dense_filter(s.group_output_channels * s.row_size(), 0.5f);
   // Every channel keeps the same quarter of the columns: any tile of any hardware finds it.
   std::vector<float> pruned_filter(dense_filter);
@@ -469,8 +470,11 @@ TEST(CONVOLUTION_NM_NHWC_F32, small_images_gain_less) {
   s.height = s.width = 1;
   const xnn_nm_layer_info small = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
   EXPECT_LE(small.predicted_speedup, large.predicted_speedup);
-  // Where it is known what an operator costs besides its weights, one pixel does not reward it.
+  // Where it is known what an operator costs besides its weights, a pixel of few channels does not reward it.
   if (xnn_init_nm_costs()->nhwc_operator > 0.0f) {
+    s.group_input_channels = 4;
+    filter.resize(s.group_output_channels * s.row_size());
+    const xnn_nm_layer_info small = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
     EXPECT_EQ(xnn_nm_reason_too_small, small.reason);
     EXPECT_STREQ(
       "the image is too small for what the zero columns save", xnn_nm_reason_to_string(small.reason));

@@ -16,6 +16,7 @@
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
 #include "xnnpack/nm-analysis.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-layer.h"
 #include "xnnpack/nm-space.h"
 #include "xnnpack/nmconv.h"
@@ -289,6 +290,8 @@ static void find_best(
     collect_blocks(
       cutting, group * num_rows, row_size, cutting->last_rows + best * ends + group * (num_rows + 1), analysis);
   }
+  analysis->cost += (float) xnn_predict_nm_weights(
+    layer, costs, analysis->num_packed_weights << analysis->config->weights.log2_size);
 }
 
 enum xnn_status xnn_analyze_nmspmm(

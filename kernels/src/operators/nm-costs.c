@@ -16,6 +16,7 @@
 #include "xnnpack/config.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
+#include "xnnpack/nm-analysis.h"
 #include "xnnpack/nm-costs.h"
 #include "xnnpack/nm-layer.h"
 #include "xnnpack/nmconv.h"
@@ -37,11 +38,23 @@ float xnn_get_dense_percent(const struct xnn_nm_layer* layer, const struct xnn_n
   return xnn_is_nm_pointwise(layer) ? costs->gemm_percent : costs->igemm_percent;
 }
 
-double xnn_count_dense_columns(const struct xnn_nm_layer* layer)
+double xnn_predict_nm_weights(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs, size_t num_bytes)
+{
+  const size_t pixels = xnn_get_nm_pixels(layer);
+  return pixels == 0 ? 0.0 : costs->weight_byte * (double) num_bytes / (double) pixels;
+}
+
+double xnn_predict_dense_weights(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs)
+{
+  const size_t num_weights = layer->groups * layer->group_output_channels * xnn_get_nm_row_size(layer);
+  return xnn_predict_nm_weights(layer, costs, num_weights << layer->datatype->log2_element_size);
+}
+
+double xnn_count_dense_columns(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs)
 {
   const struct xnn_gemm_config* config = layer->datatype->init_gemm_config(layer->group_output_channels);
   assert(config != NULL);
-  const size_t kr = (size_t) 1 << (config->log2_kr + config->log2_sr);
+  const size_t kr = max((size_t) 1 << (config->log2_kr + config->log2_sr), max((size_t) costs->dense_run, 1));
   return xnn_is_nm_pointwise(layer) ?
     (double) round_up(xnn_get_nm_row_size(layer), kr) :
     (double) xnn_get_nm_kernel_size(layer) * (double) round_up(layer->group_input_channels, kr);
@@ -65,15 +78,17 @@ double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_c
   const double column = (costs->dense_column + costs->dense_weight * (float) (mr * config->nr)) *
     xnn_get_dense_percent(layer, costs) * 0.01f;
   const double tiles = (double) layer->groups * divide_round_up(layer->group_output_channels, config->nr);
-  const double columns = xnn_count_dense_columns(layer);
-  return tiles * (columns + costs->tile_columns) * column * rounding / (double) mr;
+  const double columns = xnn_count_dense_columns(layer, costs);
+  return xnn_predict_dense_weights(layer, costs) + tiles * rounding *
+    ((columns + costs->tile_columns) * column / (double) mr + costs->dense_output * (double) config->nr);
 }
 
 double xnn_predict_nhwc_overhead(
   const struct xnn_nm_layer* layer,
   const struct xnn_nm_costs* costs,
-  const struct xnn_nmconv_config* config)
+  const struct xnn_nmconv_analysis* analysis)
 {
+  const struct xnn_nmconv_config* config = analysis->config;
   const size_t pixels = xnn_get_nm_pixels(layer);
   if (pixels == 0) {
     return 0.0;
@@ -87,7 +102,8 @@ double xnn_predict_nhwc_overhead(
     cost += costs->padding + costs->padded_element * (double) layer->batch_size * (double) height * (double) width *
       (double) (layer->groups * layer->group_input_channels);
   }
-  return cost / (double) pixels;
+  const size_t num_weights = config->nr * config->weights.kr * analysis->num_runs;
+  return cost / (double) pixels + xnn_predict_nm_weights(layer, costs, num_weights << config->weights.log2_size);
 }
 
 double xnn_predict_conversion(size_t elements, size_t log2_element_size, const struct xnn_nm_costs* costs)

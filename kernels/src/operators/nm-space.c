@@ -101,7 +101,7 @@ enum xnn_status xnn_predict_nm_candidate(
       const enum xnn_status status =
         xnn_analyze_nmconv(layer, zeros, costs, /*tile_height=*/0, candidate, &analysis);
       if (status == xnn_status_success) {
-        *cost = analysis.cost + (float) xnn_predict_nhwc_overhead(layer, costs, analysis.config);
+        *cost = analysis.cost + (float) xnn_predict_nhwc_overhead(layer, costs, &analysis);
       }
       return status;
     }

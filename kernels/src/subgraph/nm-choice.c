@@ -201,12 +201,13 @@ static enum xnn_status examine_nhwc(struct xnn_nm_choice* choice, const struct x
   const float column_density = (float) ((double) choice->nhwc.num_columns / all_columns);
   const float gain = xnn_get_dense_percent(layer, costs) / choice->nhwc.percent;
   choice->gain_on_large_images = gain / column_density;
-  choice->nhwc_cost = choice->nhwc.cost + (float) xnn_predict_nhwc_overhead(layer, costs, choice->nhwc.config);
+  choice->nhwc_cost = choice->nhwc.cost + (float) xnn_predict_nhwc_overhead(layer, costs, &choice->nhwc);
   if (column_density == 1.0f) {
     // Output channels that fit the tiles of the dense operator badly do not speak for the other one; input channels do.
     const double columns = (double) choice->nhwc.num_runs * choice->nhwc.config->weights.kr / (double) choice->nhwc.num_tiles;
-    const float more_columns = (float) (xnn_count_dense_columns(layer) / columns);
-    choice->dense_cost = math_min_f32(choice->dense_cost, choice->nhwc.cost * gain * more_columns);
+    const float more_columns = (float) (xnn_count_dense_columns(layer, costs) / columns);
+    const float as_dense = choice->nhwc.cost * gain * more_columns + (float) xnn_predict_dense_weights(layer, costs);
+    choice->dense_cost = math_min_f32(choice->dense_cost, as_dense);
   }
   return xnn_status_success;
 }

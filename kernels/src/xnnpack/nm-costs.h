@@ -28,7 +28,7 @@ XNN_INTERNAL float xnn_get_dense_percent(const struct xnn_nm_layer* layer, const
 
 // Columns that the dense operator multiplies for an output channel. Input channels that are multiplied together count where
 // they are missing, too: in each tap.
-XNN_INTERNAL double xnn_count_dense_columns(const struct xnn_nm_layer* layer);
+XNN_INTERNAL double xnn_count_dense_columns(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs);
 
 // Time of the dense operator for one output pixel.
 XNN_INTERNAL double xnn_predict_dense(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs);
@@ -37,7 +37,16 @@ XNN_INTERNAL double xnn_predict_dense(const struct xnn_nm_layer* layer, const st
 XNN_INTERNAL double xnn_predict_nhwc_overhead(
     const struct xnn_nm_layer* layer,
     const struct xnn_nm_costs* costs,
-    const struct xnn_nmconv_config* config);
+    const struct xnn_nmconv_analysis* analysis);
+
+// Time for one output pixel to bring so many bytes of weights from beyond the second cache.
+XNN_INTERNAL double xnn_predict_nm_weights(
+    const struct xnn_nm_layer* layer,
+    const struct xnn_nm_costs* costs,
+    size_t num_bytes);
+
+// The same for those of the dense operator.
+XNN_INTERNAL double xnn_predict_dense_weights(const struct xnn_nm_layer* layer, const struct xnn_nm_costs* costs);
 
 // Time to bring an image from one layout to the other.
 XNN_INTERNAL double xnn_predict_conversion(size_t elements, size_t log2_element_size, const struct xnn_nm_costs* costs);
