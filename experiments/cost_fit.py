@@ -22,7 +22,7 @@ _CNHW = (
     "nmspmm_percent", "nmspmm_call", "pack_percent", "strided_pack_percent", "packed_tap",
     "cnhw_operator",
 )  # fmt: skip
-FITTED = ("dense_column", "dense_weight", *_NHWC, *_CNHW)
+FITTED = ("dense_column", "dense_weight", "weight_byte", *_NHWC, *_CNHW)
 #: How many times as dear as fitted kernels.toml states them: taken where the gain is certain.
 _RAISED_NHWC, _RAISED_CNHW = 1.15, 1.25
 #: A choice is good where it takes at most this many times as long as the fastest.
@@ -36,8 +36,6 @@ _ALIKE = 0.01
 _PRIOR = 0.3
 # The best candidates of both layouts against each other: a layer has one such pair.
 _LAYOUTS_WEIGHT = 10.0
-#: The dense micro-kernel whose weight is the unit, in weights of a column.
-_UNIT_WEIGHTS = 80.0
 Array = npt.NDArray[np.float64]
 
 
@@ -139,7 +137,7 @@ def fit(runs: Sequence[Run], table: Costs) -> tuple[Costs, float]:
     rows, target, weights = (np.array(column) for column in zip(*equations, strict=True))
     solved = _solve(rows, target, weights, prior, scale)
     fitted = dict(zip(names, solved.tolist(), strict=True))
-    unit = _unit_cost(fitted) / _unit_cost(table)
+    unit = _unit_cost(dict(table) | fitted) / _unit_cost(table)
     return dict(table) | {name: value / unit for name, value in fitted.items()}, unit
 
 
@@ -165,7 +163,7 @@ def _equations(item: Run, names: Sequence[str]) -> Iterator[tuple[Array, float, 
 
 
 def _unit_cost(costs: Costs) -> float:
-    return costs["dense_column"] + _UNIT_WEIGHTS * costs["dense_weight"]
+    return costs["dense_column"] + costs["unit_weights"] * costs["dense_weight"]
 
 
 def unit_of(runs: Sequence[Run], costs: Costs) -> float:

@@ -159,11 +159,16 @@ def load(path: Path) -> tuple[list[Sample], Costs | None]:
     return found, costs
 
 
+#: What older files do not state: costs that were not known, and FMA3's dense micro-kernel.
+_SINCE = {"weight_byte": 0.0, "dense_output": 0.0, "unit_weights": 80.0}
+
+
 def _costs(row: dict[str, Any]) -> Costs:
     require_keys(row, ("costs",))
     if not isinstance(row["costs"], dict):
         raise FormatError(f"'costs' is to be an object, got {shown(row['costs'])}")
-    return {name: number(value, shown(name), above=-1.0) for name, value in row["costs"].items()}
+    stated = {name: number(value, shown(name), above=-1.0) for name, value in row["costs"].items()}
+    return _SINCE | stated
 
 
 def _sample(row: dict[str, Any]) -> Sample:

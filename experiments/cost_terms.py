@@ -117,7 +117,10 @@ def read_costs(isa: str, path: Path = KERNELS, dtype: str = F32.name) -> Costs:
         "run": float(nhwc.get("columns", 1)),
         "image": float(nhwc.get("image_bytes", 1)),
         "size": size,
+        # The dense micro-kernel whose weight is the unit, in weights of a column.
+        "unit_weights": float(kind.dense[isa].wide[0] * kind.dense[isa].wide[1][-1]),
         "nhwc_size": size * nhwc.get("weight_bytes", 1),
+        "cnhw_run": float(content[kind.kernels][table_name].get("columns", 1)),
         "cnhw_size": size * content[kind.kernels][table_name].get("weight_bytes", 1),
     }
 
@@ -152,7 +155,7 @@ def terms(isa: str, layer: Layer, candidate: str, costs: Costs) -> Costs:
 
 def predict(found: Mapping[str, float], costs: Costs) -> float:
     """Return the time of one run in the costs' unit."""
-    return sum(count * costs.get(name, 0.0) for name, count in found.items())
+    return sum(count * costs[name] for name, count in found.items())
 
 
 def _dense(isa: str, layer: Layer, costs: Costs) -> Costs:
@@ -223,7 +226,9 @@ def _cnhw(layer: Layer, most_rows: int, width: int, costs: Costs) -> Costs:
             rows * (columns + costs["block_columns"]) * strips / 100.0
         )
         found["nmspmm_call"] += strips / width
-        found["weight_byte"] += rows * columns * costs.get("cnhw_size", 0.0)
+        run = costs.get("cnhw_run", 1.0)
+        size = costs.get("cnhw_size", 0.0)
+        found["weight_byte"] += rows * math.ceil(columns / run) * run * size
     if not _pointwise(layer):
         packed = union[_touched(layer, 0, layer.group_output_channels)]
         name = "pack_percent" if layer.stride_width == 1 else "strided_pack_percent"

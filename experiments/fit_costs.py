@@ -28,7 +28,9 @@ from nmpack.cli.common import positive
 from nmpack.cli.tune import duration
 from nmpack.element_types import DTYPES, F32, named
 from nmpack.errors import NmpackError
+from nmpack.measure.amx import deny_amx
 from nmpack.measure.drawn_layers import MOST_MULTIPLY_ADDS, draw_layers
+from nmpack.measure.machine import describe_machine
 from nmpack.rvv.mca import VLEN
 from nmpack.tune.targets import native_target, qemu_target
 from nmpack.tune.tuner import TIME
@@ -92,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     arguments = parser.parse_args(argv)
     if arguments.draw:
+        if arguments.target == "native" and "amx_int8" in describe_machine()["features"]:
+            deny_amx()  # cost_terms knows no dense operator that has it
         target = {
             "fma3": lambda: native_target("fma3"),
             "native": native_target,

@@ -27,7 +27,7 @@ from nmpack_tools.kerneltypes import F32  # noqa: E402
 
 ISA = "avx512f"
 #: Rows and columns of XNNPACK's dense micro-kernel there (src/configs/gemm-config.c).
-DENSE_TILE = (7, 16)
+DENSE_TILE = (7, 32)
 KERNEL, INPUTS, OUTPUTS, SIDE = 3, 8, 32, 56
 PATTERN = NMPattern(1, 4, tile=8)
 PIXELS, TAPS = SIDE * SIDE, KERNEL * KERNEL
@@ -102,7 +102,13 @@ def predict_dense(isa: str = ISA) -> float:
     c, (mr, nr) = costs(isa), DENSE_TILE
     column = (c["dense_column"] + c["dense_weight"] * mr * nr) * c["igemm_percent"] / 100
     tiles = math.ceil(OUTPUTS / nr)
-    return float(tiles * (COLUMNS + c["tile_columns"]) * column * math.ceil(PIXELS / mr) / PIXELS)
+    time = tiles * (COLUMNS + c["tile_columns"]) * column * math.ceil(PIXELS / mr) / PIXELS
+    return float(time + predict_weights(OUTPUTS * COLUMNS, isa))
+
+
+def predict_weights(count: int, isa: str = ISA) -> float:
+    """Time for one pixel to bring so many weights from beyond the second cache."""
+    return float(costs(isa)["weight_byte"] * count * FLOAT / PIXELS)
 
 
 def predict_conversions(isa: str = ISA) -> float:
@@ -126,6 +132,7 @@ def nhwc(nonzero: Bools, isa: str = ISA) -> list[Nhwc]:
         columns = int(used.sum()) + len(used) * c["tile_columns"]
         cost = nr * columns * percent / 100 + len(used) * c["nmconv_call"] / mr
         cost *= math.ceil(PIXELS / mr) * mr / PIXELS
+        cost += predict_weights(nr * int(used.sum()), isa)
         result.append(Nhwc(mr, nr, used, cost + rest))
     return result
 
@@ -145,6 +152,8 @@ def cnhw(nonzero: Bools, isa: str = ISA) -> list[Cnhw]:
         cost *= max(math.ceil(PIXELS / granularity) * granularity, nr) / PIXELS
         rows = zip(np.cumsum(heights), heights, strict=True)
         used = np.array([nonzero[end - height : end].any(axis=0) for end, height in rows])
+        kept = zip(heights, used.sum(axis=1), strict=True)
+        cost += predict_weights(sum(height * int(columns) for height, columns in kept), isa)
         result.append(Cnhw(nr, heights, used, cost + c["cnhw_operator"] / PIXELS))
     return result
 

@@ -47,15 +47,15 @@ struct xnn_nm_costs {
   /// times so many percent for either kind of micro-kernel.
   float dense_column;
   float dense_weight;
-  /// Input channels of a tap that it reads at a time: those that are missing cost what the others do. And what an output
-  /// costs beside: more than tile_columns says, which is of either operator.
+  /// The dense operator again: input channels of a tap that are read at a time, of which those that are missing cost what
+  /// the others do; and what an output costs beside what tile_columns says, which is of either operator.
   float dense_run;
   float dense_output;
   float gemm_percent;
   float igemm_percent;
   /// What a tile of NHWC images costs beside its columns, dense or not, in columns: biases, clamping, stores.
   float tile_columns;
-  /// A byte of weights, which each run brings from beyond the second cache once.
+  /// A byte of weights, which each inference brings from beyond the second cache once.
   float weight_byte;
   /// An addition of its own for one element.
   float addition;

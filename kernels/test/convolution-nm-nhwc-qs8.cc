@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -30,16 +32,56 @@ namespace {
 // What is not to be read, or written.
 constexpr int8_t kGarbage = 99;
 
-xnn_status CreateSparse(const Layer& layer, xnn_operator_t* op) {
+xnn_status CreateSparse(const Layer& layer, xnn_operator_t* op, xnn_weights_cache_t cache = nullptr) {
   const Shape& s = layer.shape;
   const Quantization& q = layer.quantization;
   return xnn_create_convolution2d_nm_nhwc_qs8_qc8w(
     s.top, s.right, s.bottom, s.left, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
     s.dilation_height, s.dilation_width, s.groups, s.group_input_channels, s.group_output_channels, s.input_stride(),
     s.output_stride(), q.input_zero_point, q.input_scale, q.filter_scale.data(), layer.filter.data(),
-    s.bias ? layer.bias.data() : nullptr, q.output_zero_point, q.output_scale, q.min, q.max, s.flags(), nullptr, nullptr,
+    s.bias ? layer.bias.data() : nullptr, q.output_zero_point, q.output_scale, q.min, q.max, s.flags(), nullptr, cache,
     op);
 }
+
+// A weights cache that goes by keys alone, as TFLite's in a file does.
+class KeyedCache {
+ public:
+  KeyedCache() {
+    provider_.context = this;
+    provider_.look_up = [](void* self, const xnn_weights_cache_look_up_key* key) {
+      return static_cast<KeyedCache*>(self)->LookUp(*key);
+    };
+    provider_.reserve_space = [](void* self, size_t size) { return static_cast<KeyedCache*>(self)->Reserve(size); };
+    provider_.look_up_or_insert = [](void* self, const xnn_weights_cache_look_up_key* key, void*, size_t) {
+      KeyedCache& cache = *static_cast<KeyedCache*>(self);
+      cache.keys_.emplace_back(*key, cache.blocks_.size() - 1);
+      return cache.blocks_.size() - 1;
+    };
+    provider_.is_finalized = [](void*) { return true; };
+    provider_.offset_to_addr = [](void* self, size_t offset) {
+      return static_cast<void*>(Align(static_cast<KeyedCache*>(self)->blocks_[offset]));
+    };
+    provider_.delete_cache = [](void*) { return xnn_status_success; };
+  }
+  xnn_weights_cache_t get() { return &provider_; }
+  size_t size() const { return blocks_.size(); }
+
+ private:
+  size_t LookUp(const xnn_weights_cache_look_up_key& key) const {
+    for (const auto& [known, offset] : keys_) {
+      if (known.seed == key.seed && known.kernel == key.kernel && known.bias == key.bias) return offset;
+    }
+    return SIZE_MAX;
+  }
+  void* Reserve(size_t size) {
+    blocks_.emplace_back(size + 2 * XNN_ALLOCATION_ALIGNMENT);
+    return Align(blocks_.back());
+  }
+
+  xnn_weights_cache_provider provider_;
+  std::deque<std::vector<char>> blocks_;
+  std::vector<std::pair<xnn_weights_cache_look_up_key, size_t>> keys_;
+};
 
 // Brings pixels of so many channels so far apart; what lies between them is garbage.
 std::vector<int8_t> Spread(const std::vector<int8_t>& image, size_t channels, size_t stride) {
@@ -166,6 +208,30 @@ TEST_F(ConvolutionNmNhwcQs8, runs_are_kept_whole) {
   EXPECT_EQ(analyses[0].num_tiles * kr, analyses[0].num_columns);
   EXPECT_EQ(analyses[1].num_tiles * 4, analyses[1].num_columns);
   EXPECT_EQ(analyses[1].num_runs * kr, analyses[1].num_columns);
+}
+
+// Columns of several taps are multiplied together where the taps are together in memory: a cache tells that apart.
+TEST_F(ConvolutionNmNhwcQs8, a_weights_cache_tells_dilations_apart) {
+  Shape shape;
+  shape.kernel_height = shape.kernel_width = 3;
+  shape.group_input_channels = 3;
+  shape.group_output_channels = 14;
+  shape.height = shape.width = 9;
+  Layer layer = DrawLayer(shape, rng_);
+  Layer wider = layer;
+  wider.shape.dilation_height = wider.shape.dilation_width = 2;
+  KeyedCache cache;
+  // Where the filter is goes for the cache.
+  std::swap(wider.filter, layer.filter);
+  std::swap(wider.bias, layer.bias);
+  xnn_operator_t dilated = nullptr;
+  ASSERT_EQ(xnn_status_success, CreateSparse(wider, &dilated, cache.get()));
+  std::swap(wider.filter, layer.filter);
+  std::swap(wider.bias, layer.bias);
+  xnn_operator_t together = nullptr;
+  ASSERT_EQ(xnn_status_success, CreateSparse(layer, &together, cache.get()));
+  EXPECT_EQ(RunDense(layer), RunSparse(layer, together));
+  EXPECT_EQ(RunDense(wider), RunSparse(wider, dilated));
 }
 
 TEST_F(ConvolutionNmNhwcQs8, refuses_what_the_dense_operator_refuses) {

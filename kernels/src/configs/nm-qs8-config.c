@@ -66,7 +66,8 @@ static void init_qs8_config(void) {
         if (hardware_config->use_x86_avx512amx) {
           // Dense micro-kernels that multiply whole tiles, of 64 input channels: a weight takes a fifth of what it takes
           // with dot products, and scaling and storing what they make is what counts. 120 drawn layers on a Xeon.
-          qs8_config.costs.dense_weight *= 0.19f;
+          qs8_config.costs.gemm_percent *= 0.19f;
+          qs8_config.costs.igemm_percent *= 0.19f;
           qs8_config.costs.dense_run = 64.0f;
           qs8_config.costs.dense_output = 6.9f;
           qs8_config.costs.weight_byte = 4.7f;

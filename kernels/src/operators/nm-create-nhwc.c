@@ -11,6 +11,7 @@
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
 #include "xnnpack-nm-operators.h"
+#include "xnnpack/cache.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
 #include "xnnpack/microkernel-type.h"
@@ -53,7 +54,12 @@ static enum xnn_status pack_filter(
   }
   const struct source source = {.op = op, .layer = layer, .zeros = zeros};
   // Micro-kernels of different tiles pack differently.
-  const uint32_t seed = op->nm.nmconv->nr ^ xnn_microkernel_type_nmconv ^ ((uint32_t) op->type << 20);
+  uint32_t seed = op->nm.nmconv->nr ^ xnn_microkernel_type_nmconv ^ ((uint32_t) op->type << 20);
+  if (op->nm.nmconv->weights.kr != 1) {
+    // Runs depend on what is together in memory, not on the weights alone.
+    const uint32_t stretch = (uint32_t) xnn_get_nm_stretch(layer);
+    seed = murmur_hash3(&stretch, sizeof(stretch), seed);
+  }
   return xnn_pack_nm_weights(op, layer, seed, size, pack, &source);
 }
 

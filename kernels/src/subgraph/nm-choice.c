@@ -206,7 +206,9 @@ static enum xnn_status examine_nhwc(struct xnn_nm_choice* choice, const struct x
     // Output channels that fit the tiles of the dense operator badly do not speak for the other one; input channels do.
     const double columns = (double) choice->nhwc.num_runs * choice->nhwc.config->weights.kr / (double) choice->nhwc.num_tiles;
     const float more_columns = (float) (xnn_count_dense_columns(layer, costs) / columns);
-    const float as_dense = choice->nhwc.cost * gain * more_columns + (float) xnn_predict_dense_weights(layer, costs);
+    const float outputs = (float) layer->groups * (float) layer->group_output_channels;
+    const float as_dense = choice->nhwc.cost * gain * more_columns + costs->dense_output * outputs +
+      (float) xnn_predict_dense_weights(layer, costs);
     choice->dense_cost = math_min_f32(choice->dense_cost, as_dense);
   }
   return xnn_status_success;

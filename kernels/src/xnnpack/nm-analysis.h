@@ -107,8 +107,8 @@ struct xnn_nmconv_analysis {
   const struct xnn_nmconv_config* config;
   // Tiles in all groups.
   size_t num_tiles;
-  // Runs of columns that are multiplied together, kr consecutive channels of a tap or what is left of it, where any is
-  // kept; and the columns in them. Summed over all tiles.
+  // Runs of columns that are multiplied together, which begin with a kept one: kr that follow each other in memory, or what
+  // is left of a stretch; and the columns in them. Summed over all tiles.
   size_t num_runs;
   size_t num_columns;
   // Time of the micro-kernel for one pixel.

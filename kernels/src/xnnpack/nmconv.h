@@ -75,8 +75,8 @@ typedef void (*xnn_f32_nmconv_minmax_ukernel_fn)(
 //
 //   c[m][n] = clamp(round(scale[n] * (bias[n] + sum_j (input_offset + a[m][offset[j]]) * w[j][n])) + output_zero_point)
 //
-// where KR, input_offset, and how wide weights and the elements of pixels are, are the micro-kernel's. KR columns that are kept together
-// are consecutive channels of one tap, and have one offset, that of the first.
+// where KR, input_offset, and how wide weights and the elements of pixels are, are the micro-kernel's. KR columns that are
+// multiplied together follow each other in memory, and have one offset, that of the first.
 //
 // a                  XNN_EXTRA_BYTES beyond what the last pixel's columns take can be read, too.
 // w                  per tile: nr biases of 32 bits, nr scales (float), then for each offset KR weights of each of nr

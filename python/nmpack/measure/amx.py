@@ -19,8 +19,9 @@ from nmpack.errors import NmpackError
 _PR_SET_NO_NEW_PRIVS = 38
 _SYS_SECCOMP = 317
 _SECCOMP_SET_MODE_FILTER = 1
-#: Without it some versions of Linux make loads of filtered processes slower.
-_SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
+#: For the threads that there are, too; and without the second one some versions of Linux make loads
+#: of filtered processes slower. Old ones do not know it.
+_FLAGS = (1 << 0 | 1 << 2, 1 << 0)
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _SYS_ARCH_PRCTL = 158
 _ARCH_REQ_XCOMP_PERM = 0x1023
@@ -67,15 +68,9 @@ def deny_amx() -> None:
     text = ctypes.create_string_buffer(instructions, len(instructions))
     program = _Program(len(instructions) // 8, ctypes.addressof(text))
     libc = ctypes.CDLL(None, use_errno=True)
-    if (
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-        or libc.syscall(
-            _SYS_SECCOMP,
-            _SECCOMP_SET_MODE_FILTER,
-            _SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-            ctypes.byref(program),
-        )
-        != 0
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 or all(
+        libc.syscall(_SYS_SECCOMP, _SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program)) != 0
+        for flags in _FLAGS
     ):
         raise NmpackError(f"Linux refuses to hide AMX: {os.strerror(ctypes.get_errno())}")
     _denied = True
