@@ -128,7 +128,11 @@ def test_fused_and_converted_operators_are_those_of_the_model(
     assert layers[1]["nodes"][:2] == ([1, 2] if fused else [1])
     assert layers[1]["layer"]["fused_addition"] == fused
     conversions = [item for item in partition["operators"] if item["conversion"]]
-    assert len(conversions) == (2 if settings.get("layout") == "cnhw" else 0)
+    # Which layout is faster by itself is for the processor's costs to say.
+    (layout,) = {item["layer"]["layout"] for item in layers}
+    assert layout == settings.get("layout", layout).upper()
+    assert settings["nm"] != "off" or layout == "NHWC"
+    assert len(conversions) == (2 if layout == "CNHW" else 0)
     assert all(item["nodes"] == [] for item in conversions)
     assert [item["name"] for item in conversions] == ["t0", "t7"][: len(conversions)]
 
