@@ -232,6 +232,8 @@ TEST_F(ConvolutionNmNhwcQs8, a_weights_cache_tells_dilations_apart) {
   ASSERT_EQ(xnn_status_success, CreateSparse(layer, &together, cache.get()));
   EXPECT_EQ(RunDense(layer), RunSparse(layer, together));
   EXPECT_EQ(RunDense(wider), RunSparse(wider, dilated));
+  EXPECT_EQ(xnn_status_success, xnn_delete_operator(together));
+  EXPECT_EQ(xnn_status_success, xnn_delete_operator(dilated));
 }
 
 TEST_F(ConvolutionNmNhwcQs8, refuses_what_the_dense_operator_refuses) {
