@@ -160,7 +160,10 @@ def load(path: Path) -> tuple[list[Sample], Costs | None]:
 
 
 #: What older files do not state: costs that were not known, and FMA3's dense micro-kernel.
-_SINCE = {"weight_byte": 0.0, "dense_output": 0.0, "unit_weights": 80.0}
+_SINCE = {
+    "weight_byte": 0.0, "dense_output": 0.0, "dense_run": 1.0, "unit_weights": 80.0, "image": 1.0,
+    "run": 1.0, "cnhw_run": 1.0, "size": 0.0, "nhwc_size": 0.0, "cnhw_size": 0.0,
+}  # fmt: skip
 
 
 def _costs(row: dict[str, Any]) -> Costs:

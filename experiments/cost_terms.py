@@ -167,7 +167,7 @@ def _dense(isa: str, layer: Layer, costs: Costs) -> Costs:
     mr = _height(pixels, heights, nr)
     tiles = layer.groups * -(-layer.group_output_channels // nr)
     taps = 1 if pointwise else layer.kernel_height * layer.kernel_width
-    depth = max(kernels.depth, int(costs.get("dense_run", 1)))
+    depth = max(kernels.depth, int(costs["dense_run"]))
     deep = taps * _up(layer.group_input_channels, depth)
     columns = tiles * (deep + costs["tile_columns"]) * _up(pixels, mr) / mr
     percent = costs["gemm_percent" if pointwise else "igemm_percent"]
@@ -176,10 +176,7 @@ def _dense(isa: str, layer: Layer, costs: Costs) -> Costs:
         "dense_column": columns,
         "dense_weight": columns * mr * nr,
         "dense_output": tiles * _up(pixels, mr) * (_pixels(layer) / pixels) * nr,
-        "weight_byte": layer.groups
-        * layer.group_output_channels
-        * _columns(layer)
-        * costs.get("size", 0.0),
+        "weight_byte": layer.groups * layer.group_output_channels * _columns(layer) * costs["size"],
     }
 
 
@@ -192,7 +189,7 @@ def _height(pixels: int, heights: Sequence[int], nr: int) -> int:
 
 def _nhwc(layer: Layer, kernel: str, mr: int, nr: int, costs: Costs) -> Costs:
     union = _union(layer)
-    tiles, columns, run = 0, 0.0, int(costs.get("run", 1))
+    tiles, columns, run = 0, 0.0, int(costs["run"])
     for first in range(0, layer.group_output_channels, nr):
         end = min(first + nr, layer.group_output_channels)
         columns += _run_columns(layer, union[_touched(layer, first, end)], run)
@@ -203,9 +200,9 @@ def _nhwc(layer: Layer, kernel: str, mr: int, nr: int, costs: Costs) -> Costs:
         * (columns + tiles * costs["tile_columns"]) / 100.0,
         "nmconv_call": layer.groups * blocks * tiles / mr,
         "nhwc_operator": 1.0,
-        "weight_byte": layer.groups * nr * columns * costs.get("nhwc_size", 0.0),
+        "weight_byte": layer.groups * nr * columns * costs["nhwc_size"],
     }  # fmt: skip
-    if _padded(layer) or costs.get("image", 1) > 1:
+    if _padded(layer) or costs["image"] > 1:
         height = (layer.output_height - 1) * layer.stride_height
         height += (layer.kernel_height - 1) * layer.dilation_height + 1
         width = (layer.output_width - 1) * layer.stride_width
@@ -226,9 +223,8 @@ def _cnhw(layer: Layer, most_rows: int, width: int, costs: Costs) -> Costs:
             rows * (columns + costs["block_columns"]) * strips / 100.0
         )
         found["nmspmm_call"] += strips / width
-        run = costs.get("cnhw_run", 1.0)
-        size = costs.get("cnhw_size", 0.0)
-        found["weight_byte"] += rows * math.ceil(columns / run) * run * size
+        run = costs["cnhw_run"]
+        found["weight_byte"] += rows * math.ceil(columns / run) * run * costs["cnhw_size"]
     if not _pointwise(layer):
         packed = union[_touched(layer, 0, layer.group_output_channels)]
         name = "pack_percent" if layer.stride_width == 1 else "strided_pack_percent"

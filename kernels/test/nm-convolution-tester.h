@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include <gtest/gtest.h>
 #include "xnnpack.h"
 #include "xnnpack/common.h"
 #include "replicable_random_device.h"
@@ -64,6 +66,23 @@ struct Shape {
     return s.str();
   }
 };
+
+// NHWC images of a shape, equal but for the rounding of sums of numbers up to so large; between pixels is poison still.
+inline void CompareNhwc(const Shape& s, size_t pixels, const std::vector<float>& dense, const std::vector<float>& sparse,
+             double magnitude) {
+  ASSERT_EQ(dense.size(), sparse.size());
+  const double tolerance = magnitude * (s.row_size() + 2) * std::numeric_limits<float>::epsilon();
+  for (size_t p = 0; p < pixels; p++) {
+    for (size_t c = 0; c < s.output_stride(); c++) {
+      const size_t i = p * s.output_stride() + c;
+      if (c < s.groups * s.group_output_channels) {
+        ASSERT_NEAR(dense[i], sparse[i], tolerance) << "pixel " << p << " channel " << c;
+      } else {
+        ASSERT_TRUE(std::isnan(sparse[i])) << "write between output pixels, pixel " << p << " channel " << c;
+      }
+    }
+  }
+}
 
 // Under an emulator, but at several vector lengths.
 constexpr bool kEmulated = XNN_ARCH_RISCV;

@@ -41,8 +41,12 @@ Cost = float | list[float] | list[Slot]
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Every member of struct xnn_nm_costs, and the kernels that are this table's own, by slot."""
+    """Every member of struct xnn_nm_costs, and the kernels that are this table's own, by slot.
 
+    ``like`` names the table that has what this one does not state.
+    """
+
+    like: str
     measured: tuple[str, ...]
     members: dict[str, Cost]
     nmconv: list[Slot]
@@ -57,7 +61,8 @@ def width(where: str, value: object) -> Width:
 
 
 def read_costs(where: str, row: dict[str, Any], bounds: dict[str, list[int]]) -> Costs:
-    check_keys(where, row, ("measured",), bounds)
+    check_keys(where, row, ("measured",), ("like", *bounds))
+    like = text(f"{where}.like", row.get("like", BASE))
     if not isinstance(row["measured"], list):
         bad(f"{where}.measured", "a list of lines of text", row["measured"])
     measured = tuple(text(f"{where}.measured", line) for line in row["measured"])
@@ -66,7 +71,7 @@ def read_costs(where: str, row: dict[str, Any], bounds: dict[str, list[int]]) ->
     nmspmm: list[Slot] = []
     for name, value in row.items():
         here, limits = f"{where}.{name}", bounds.get(name)
-        if limits is None:  # measured
+        if limits is None:  # measured, like
             continue
         if not limits:
             members[name] = _number(here, value)
@@ -77,7 +82,9 @@ def read_costs(where: str, row: dict[str, Any], bounds: dict[str, list[int]]) ->
             members[name] = nmspmm = _slots(here, value, limits, one=False)
         else:
             members[name] = [_number(here, item) for item in _list(here, value, limits)]
-    return Costs(measured, members, nmconv, nmspmm)
+    if like != BASE and (nmconv or nmspmm):
+        bad(f"{where}.like", "it where no micro-kernels are stated", like)
+    return Costs(like, measured, members, nmconv, nmspmm)
 
 
 def _number(where: str, value: object) -> float:
@@ -129,7 +136,7 @@ def _tile(where: str, name: str) -> Tile:
 def complete(
     section: str, tables: dict[str, Costs], bounds: dict[str, list[int]]
 ) -> dict[str, Costs]:
-    """With the base's costs where a table has none of its own; checks that slots match."""
+    """With the base's or another's costs for what a table leaves out; checks that slots match."""
     if BASE not in tables:
         bad(section, f"a table {BASE}, which others fall back on", list(tables))
     base = tables[BASE].members
@@ -139,7 +146,11 @@ def complete(
             bad(f"{section}.{BASE}", expected, list(base))
     result = {}
     for isa, costs in tables.items():
-        members = {name: costs.members.get(name, base[name]) for name in bounds}
+        other = tables.get(costs.like)
+        if other is None or other.like != BASE:
+            bad(f"{section}.{isa}.like", "a table that is like no other", costs.like)
+        known = base | other.members | costs.members
+        members = {name: known[name] for name in bounds}
         lengths = {name: len(value) for name, value in members.items() if isinstance(value, list)}
         slots = lengths["nmspmm_percent"]
         for name, length in lengths.items():

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -37,10 +40,32 @@ def python(code: str) -> str:
     ).stdout
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has AMX")
 def test_amx_is_refused_to_a_process_and_its_children() -> None:
+    if platform.machine() != "x86_64":
+        with pytest.raises(NmpackError, match=f"of x86-64 processors, got {platform.machine()}"):
+            deny_amx()
+        return
     assert python(f"ASK = {ASK!r}{DENY}{ASK}").split("\n") == ["[]", "EPERM", "EPERM", ""]
     assert python(ASK) != "EPERM\n"
+
+
+@pytest.mark.torch
+@pytest.mark.delegate
+def test_bench_measures_without_amx(
+    models: Callable[[str], Path],
+    tmp_path: Path,
+    nmpack_command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = nmpack_command(
+        "bench", models("pruned"), "--without-amx", "--rounds", "2", "--json", tmp_path / "b.json"
+    )
+    if platform.machine() != "x86_64":
+        assert "AMX is of x86-64 processors" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    machine = json.loads((tmp_path / "b.json").read_text())["machine"]
+    assert "avx2" in machine["features"]
+    assert not {name for name in machine["features"] if name.startswith("amx")}
 
 
 def test_other_processors_have_no_amx(monkeypatch: pytest.MonkeyPatch) -> None:

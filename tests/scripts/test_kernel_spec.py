@@ -265,7 +265,7 @@ def test_no_two_kernels_of_the_project_have_one_name_and_each_has_a_template() -
         ('"64"', "64", "vector registers as '4v', got 64"),
         ('pack = "scalar"', 'pack = "rvv"', "f32-nmspmm.scalar.pack: expected a table of [x32-"),
         ('"scalar" }', '"scalar", granularity = 0 }', "expected a number of pixels, at least 1"),
-        ("[costs.scalar]", "[costs.scalar]\nadition = 1", "expected only the keys measured, addi"),
+        ("[costs.scalar]", "[costs.scalar]\nadition = 1", "only the keys measured, like, addition"),
         ("addition = 20", "addition = true", "costs.scalar.addition: expected a number, got True"),
         ("addition = 20", "addition = inf", "expected a number from 0 to 1e+09, got inf"),
         ("addition = 20", "addition = nan", "expected a number from 0 to 1e+09, got nan"),
@@ -344,6 +344,56 @@ def test_strips_are_packed_by_what_is_compiled_where_they_are_read(overlay: Path
     said = r"f32-nmspmm\.scalar\.pack: expected an instruction set without a guard or with "
     with pytest.raises(ToolError, match=said + "one that scalar's begins with, got 'rvv'"):
         load_spec(overlay)
+
+
+LIKE = """\
+[costs.first]
+addition = 3
+pack_percent = [7]
+measured = ["Here."]
+
+[costs.second]
+like = "first"
+addition = 4
+measured = ["There."]
+
+[costs.scalar]"""
+
+
+def say_like(overlay: Path) -> None:
+    change(overlay, 'scalar = { flags = "0" }', 'scalar = { flags = "0" }\n' + "".join(
+        f'{name} = {{ flags = "0" }}\n' for name in ("first", "second")
+    ))  # fmt: skip
+    change(overlay, "[costs.scalar]", LIKE)
+
+
+def test_a_table_is_like_another_and_has_its_costs(overlay: Path) -> None:
+    say_like(overlay)
+    tables = load_spec(overlay).types[F32].costs
+    assert tables["second"].members == tables["first"].members | {"addition": 4.0}
+    assert tables["first"].members == tables["scalar"].members | {
+        "addition": 3.0, "pack_percent": [7.0],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('like = "first"', 'like = "third"', "second.like: expected a table that is like no other"),
+        ('like = "first"', 'like = "second"', "second.like: expected a table that is like no othe"),
+        ('like = "first"', "like = 3", "costs.second.like: expected a line of text, got 3"),
+        (
+            'like = "first"', 'like = "first"\nnmconv_percent = [{ 1x4 = 1 }]',
+            "second.like: expected it where no micro-kernels are stated, got 'first'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_table_is_like_what_it_cannot_be(overlay: Path, old: str, new: str, said: str) -> None:
+    say_like(overlay)
+    change(overlay, old, new)
+    with pytest.raises(ToolError) as caught:
+        load_spec(overlay)
+    assert said in str(caught.value)
 
 
 def test_scalar_has_every_cost(overlay: Path) -> None:

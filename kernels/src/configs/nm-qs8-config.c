@@ -45,15 +45,11 @@ static void init_qs8_config(void) {
   #if XNN_ARCH_X86 || XNN_ARCH_X86_64
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
-    if (!hardware_config->use_x86_avx2) {
-      // Dense micro-kernels multiply eight bytes at once.
-      qs8_config.costs.dense_weight *= 0.12f;
-    } else {
-      take(qs8_qc8w_nmconv_avx2, qs8_qc8w_nmspmm_avx2, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avx2, 1);
-      if (hardware_config->use_x86_avx512skx) {
-        // Dense micro-kernels of wider vectors. Not measured: taken where the gain is certain.
-        qs8_config.costs.dense_weight *= 0.5f;
-      }
+    take(qs8_qc8w_nmconv_scalar, qs8_qc8w_nmspmm_scalar, &s8_cnhw_pooling_scalar, &qs8_nm_costs_sse2, 1);
+    if (hardware_config->use_x86_avx2) {
+      take(
+        qs8_qc8w_nmconv_avx2, qs8_qc8w_nmspmm_avx2, &s8_cnhw_pooling_avx2,
+        hardware_config->use_x86_avx512skx ? &qs8_nm_costs_avx512skx : &qs8_nm_costs_avx2, 1);
     }
     #if XNN_ENABLE_AVXVNNI
       if (hardware_config->use_x86_avxvnni) {
@@ -62,16 +58,9 @@ static void init_qs8_config(void) {
     #endif
     #if XNN_ENABLE_AVX512VNNI
       if (hardware_config->use_x86_avx512vnni) {
-        take(qs8_qc8w_nmconv_avx512vnni, qs8_qc8w_nmspmm_avx512vnni, &s8_cnhw_pooling_avx2, &qs8_nm_costs_avx512vnni, 1);
-        if (hardware_config->use_x86_avx512amx) {
-          // Dense micro-kernels that multiply whole tiles, of 64 input channels: a weight takes a fifth of what it takes
-          // with dot products, and scaling and storing what they make is what counts. 120 drawn layers on a Xeon.
-          qs8_config.costs.gemm_percent *= 0.19f;
-          qs8_config.costs.igemm_percent *= 0.19f;
-          qs8_config.costs.dense_run = 64.0f;
-          qs8_config.costs.dense_output = 6.9f;
-          qs8_config.costs.weight_byte = 4.7f;
-        }
+        take(
+          qs8_qc8w_nmconv_avx512vnni, qs8_qc8w_nmspmm_avx512vnni, &s8_cnhw_pooling_avx2,
+          hardware_config->use_x86_avx512amx ? &qs8_nm_costs_avx512amx : &qs8_nm_costs_avx512vnni, 1);
       }
     #endif
   #elif XNN_ARCH_ARM64
