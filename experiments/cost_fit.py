@@ -106,7 +106,7 @@ def runs_of(samples: Sequence[Sample], cut_by: Costs) -> list[Run]:
     found, misses = [], []
     for item in samples:
         machine, layer = item.subject.machine, item.subject.layer
-        paid = {name: terms(machine.isa, layer, name, cut_by) for name in item.levels}
+        paid = {name: terms(machine.float_isa, layer, name, cut_by) for name in item.levels}
         layouts = {x.name: x.layout for x in item.subject.definition.candidates}
         found.append(Run({name: item.times[name] for name in paid}, paid, layouts))
         predicted = {x.name: x.predicted for x in item.subject.definition.candidates}

@@ -117,14 +117,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise NmpackError(f"expected {_LEAST_LAYERS} layers or more, got {len(samples)}")
     machine = samples[0].subject.machine
     (dtype,) = types
-    cut_by = cut_by or read_costs(machine.isa, arguments.kernels, dtype)
+    cut_by = cut_by or read_costs(machine.float_isa, arguments.kernels, dtype)
     runs = runs_of(samples, cut_by)
     if arguments.samples:
         cost_samples.save(arguments.samples, samples, cut_by)
     timed = samples[0].unit == TIME
     where = machine.cpu if timed else f"SpacemiT X60 at VLEN {machine.vlen}, modelled"
     print(f"{where} ({machine.isa}), {dtype}, kernels {machine.kernels}, {machine.compiler}")
-    _report(machine.isa, dtype, runs, "ps" if timed else "thousandths of a cycle")
+    _report(machine.float_isa, dtype, runs, "ps" if timed else "thousandths of a cycle")
     return 0
 
 

@@ -42,14 +42,15 @@ bool LimitInstructions(const std::string& isa) {
   // What is chosen later follows from this alone.
   auto* hardware = const_cast<struct xnn_hardware_config*>(xnn_init_hardware_config());
   if (isa == "fma3" && hardware->use_x86_fma3 && hardware->use_x86_avx2) {
-    hardware->use_x86_avx512f = hardware->use_x86_avx512skx = false;
+    hardware->use_x86_avx512f = hardware->use_x86_avx512skx = hardware->use_x86_avx512fp16 = false;
     // Dense micro-kernels of bytes look at these, too.
     hardware->use_x86_avx512vnni = hardware->use_x86_avx512amx = hardware->use_x86_avxvnni = false;
     hardware->use_x86_avxvnniint8 = hardware->use_x86_avx256skx = hardware->use_x86_avx256vnni = false;
     return true;
   }
 #endif
-  return isa == xnn_get_nm_isa();
+  const std::string whole = xnn_get_nm_isa();
+  return isa == whole.substr(0, whole.find('.'));
 }
 
 Machine DescribeMachine() {

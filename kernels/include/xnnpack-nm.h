@@ -132,7 +132,8 @@ enum xnn_status xnn_set_nm_cost(
   size_t count,
   const float* values);
 
-/// The instruction set whose micro-kernels and costs this hardware gets, as "fma3" or "rvv".
+/// The instruction set whose f32 micro-kernels and costs this hardware gets, as "fma3" or "rvv", then what other ones are
+/// chosen by, as in "avx512f.skx.vnni".
 const char* xnn_get_nm_isa(void);
 
 /// Bits of a vector of that instruction set, where it does not say how long vectors are; else 0.

@@ -22,8 +22,13 @@ from .specrows import SPEC
 _NOT_KERNELS = {"configs", "enums", "operators", "reference", "subgraph", "tables", "xnnpack"}
 _UKERNEL = re.compile(r"\bxnn_\w+_ukernel(?:_[a-z0-9]+)*__[a-z0-9_]+\b")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-# What takes the time of our operators, beside the kernels.
-_TIMED = ("src/operators/nm-*.c", "src/reference/nm-*.c", "src/xnnpack/nm-*.h")
+# What takes the time of our operators, beside the kernels, and of the dense ones, which records
+# compare them with.
+_TIMED = (
+    *("src/operators/nm-*.c", "src/reference/nm-*.c", "src/xnnpack/nm-*.h"),
+    *("src/operators/convolution-nhwc.c", "src/operator-run.c", "src/configs/gemm-config.c"),
+    *("src/f32-*gemm/**/*.[cS]", "src/f16-*gemm/**/*.[cS]", "src/qs8-qc8w-*gemm/**/*.[cS]"),
+)
 _JUNK = ("*~", "*.swp", "*.orig", "*.rej", "*.tmp", ".*", "#*#")
 
 
@@ -94,7 +99,8 @@ def generate(tree: Path, spec: Spec, files: list[PurePosixPath]) -> list[PurePos
 
 
 def _write_hash(tree: Path, expanded: list[PurePosixPath]) -> None:
-    """Writes what tells these kernels and operators from others: records of times go by it."""
+    """Writes what tells these kernels and operators, ours and dense ones, from others: records of
+    times go by it."""
     digest = hashlib.sha256()
     others = (path.relative_to(tree) for pattern in _TIMED for path in tree.glob(pattern))
     for path in sorted([*expanded, *map(PurePosixPath, others)]):

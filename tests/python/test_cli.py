@@ -145,6 +145,39 @@ def test_every_error_is_one_line_and_status_1(
     assert sorted(Path().iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bench", "other.tflite", "m.tflite", "--json"],
+        ["convert", "m.tflite", "--output"],
+        ["finetune", "resnet18", "--checkpoint", "m.tflite", "--folder", "f", "--output"],
+        ["inspect", "m.tflite", "--json"],
+        ["profile", "m.tflite", "--json"],
+        ["prune", "m.tflite", "--sparsity", "0.5", "--output"],
+        ["report", "m.tflite", "--output"],
+        ["report", "m.tflite", "--csv"],
+        ["run", "m.tflite", "--output"],
+        ["rvv-report", "m.tflite", "--json"],
+        ["search", "m.tflite", "--plot"],
+        ["tune", "m.tflite", "--database"],
+        ["tune", "m.tflite", "--output"],
+    ],
+)
+def test_no_result_is_written_over_a_model(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.tflite").write_bytes(b"weights")
+    Path("link").symlink_to("m.tflite")
+    assert main([*words, "link"]) == 1
+    expected = f"nmpack {words[0]}: error: {words[-1]}: link is the model that is read"
+    assert expected in capsys.readouterr().err
+    assert Path("m.tflite").read_bytes() == b"weights"
+
+
 def test_verbose_shows_the_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

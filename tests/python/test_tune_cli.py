@@ -243,6 +243,13 @@ def trials_of(database: Path) -> int:
         connection.close()
 
 
+def test_a_table_takes_no_models_name(model: Path, tmp_path: Path, nmpack_command: Command) -> None:
+    done = nmpack_command("tune", model, "--embed", "--output", tmp_path / "tuned.tflite")
+    assert done.returncode == 1
+    assert "expected a name for the table, such as model.tuning, got" in done.stderr
+    assert not (tmp_path / "tuned.tflite").exists()
+
+
 def test_command_line(
     target: NativeTarget, model: Path, tmp_path: Path, nmpack_command: Command
 ) -> None:

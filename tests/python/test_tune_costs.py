@@ -47,7 +47,7 @@ def shipped() -> tuple[list[Sample], Costs]:
 def rig() -> Iterator[Rig]:
     """The measuring program with the costs that are fitted, also on a greater processor."""
     with Rig(native_target("fma3")) as rig:
-        assert rig.machine.isa == "fma3"
+        assert rig.machine.isa == "fma3.avx2"
         yield rig
 
 
@@ -65,7 +65,7 @@ def test_predictions_are_those_of_the_program_for_riscv(kind: ElementType) -> No
 
 def check_predictions(rig: Rig, drawn: Sequence[drawn_layers.Layer]) -> None:
     misses = []
-    isa = rig.machine.isa
+    isa = rig.machine.float_isa
     costs = read_costs(isa, dtype=drawn[0].dtype)
     for layer in (replace(BATCH, dtype=drawn[0].dtype), *map(as_layer, drawn)):
         for item in rig.define(layer, Setting()).candidates:

@@ -99,6 +99,31 @@ def test_only_what_changed_gets_a_new_time(patched: Project, run: Run) -> None:
     assert {name for name in new if new[name] > old[name]} == {"src/configs/nm-tables.h"}
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "src/operators/convolution-nhwc.c",
+        "src/operator-run.c",
+        "src/configs/gemm-config.c",
+        "src/f32-igemm/f32-igemm-5x16-minmax-rvv.c",
+        "src/qs8-qc8w-gemm/qs8-qc8w-gemm-4x4v-minmax-rvv.c",
+    ],
+)
+def test_records_tell_dense_operators_apart(patched: Project, run: Run, path: str) -> None:
+    def digest() -> str:
+        return (patched.tree / "src/configs/nm-hash.h").read_text()
+
+    old = digest()
+    kernel = "void xnn_f32_igemm_minmax_ukernel_5x4v__rvv() {}\n"
+    patched.write(f"kernels/{path}", kernel)
+    run(TOOL, *patched.args).ok()
+    new = digest()
+    assert new != old
+    patched.write(f"kernels/{path}", f"{kernel}int another;\n")
+    run(TOOL, *patched.args).ok()
+    assert digest() not in (old, new)
+
+
 def test_a_file_that_turns_back_to_pristine_counts_as_changed(patched: Project, run: Run) -> None:
     patched.age()
     run(TOOL, *patched.args).ok()

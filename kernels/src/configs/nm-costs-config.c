@@ -4,6 +4,7 @@
 // LICENSE file in the root directory of this source tree.
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 #include "xnnpack/nm-costs.h"
 
 static struct xnn_nm_costs nm_costs = {0};
-static const char* nm_isa = NULL;
+static char nm_isa[64];
 static size_t nm_vector_length = 0;
 
 XNN_INIT_ONCE_GUARD(nm_costs);
@@ -33,33 +34,52 @@ static void take_scalar_nmspmm_costs(void) {
 }
 #endif
 
+static void take(const struct xnn_nm_costs* costs, const char* isa) {
+  nm_costs = *costs;
+  strcpy(nm_isa, isa);
+}
+
+// What the processor has beyond, if micro-kernels of other types, dense ones among them, are chosen by it.
+static void add_isa(bool used, const char* name) {
+  if (used && strlen(nm_isa) + strlen(name) < sizeof(nm_isa)) {
+    strcat(nm_isa, name);
+  }
+}
+
 static void init_nm_costs_config(void) {
   // Scalar first, as for the micro-kernels.
-  nm_costs = nm_costs_scalar;
-  nm_isa = "scalar";
+  take(&nm_costs_scalar, "scalar");
 
   #if XNN_ARCH_X86 || XNN_ARCH_X86_64
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (!XNN_PLATFORM_MOBILE && hardware_config->use_x86_avx512f) {
-      nm_costs = nm_costs_avx512f;
-      nm_isa = "avx512f";
+      take(&nm_costs_avx512f, "avx512f");
     } else if (hardware_config->use_x86_fma3) {
-      nm_costs = nm_costs_fma3;
-      nm_isa = "fma3";
+      take(&nm_costs_fma3, "fma3");
       if (!hardware_config->use_x86_avx2) {
         take_scalar_nmspmm_costs();
       }
     }
+    add_isa(hardware_config->use_x86_avx2 && !hardware_config->use_x86_avx512f, ".avx2");
+    add_isa(hardware_config->use_x86_avxvnni, ".avxvnni");
+    add_isa(hardware_config->use_x86_avx512skx, ".skx");
+    add_isa(hardware_config->use_x86_avx512vnni, ".vnni");
+    add_isa(hardware_config->use_x86_avx512fp16, ".fp16");
+    add_isa(hardware_config->use_x86_avx512amx, ".amx");
   #elif XNN_ARCH_ARM64
-    nm_costs = nm_costs_neonfma;
-    nm_isa = "neonfma";
+    const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
+    assert(hardware_config != NULL);
+    take(&nm_costs_neonfma, "neonfma");
+    add_isa(hardware_config->use_arm_neon_fp16_arith, ".fp16");
+    add_isa(hardware_config->use_arm_neon_dot, ".dot");
+    add_isa(hardware_config->use_arm_neon_i8mm, ".i8mm");
   #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
     if (hardware_config->use_riscv_vector) {
-      nm_costs = nm_costs_rvv;
-      nm_isa = "rvv";
+      take(&nm_costs_rvv, "rvv");
+      add_isa(hardware_config->use_riscv_vector_fp16_arith, ".zvfh");
       nm_vector_length = 8 * hardware_config->vlenb;
     }
   #endif

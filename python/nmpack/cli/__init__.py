@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from nmpack import __version__
 from nmpack.cli import (
@@ -59,6 +60,33 @@ a first round:
 """
 
 
+#: Options that name a file to write.
+_WRITTEN = (
+    *("output", "json", "csv", "plot", "overlay", "export", "sensitivity"),
+    *("database", "write_baseline"),
+)
+
+
+def _keep_models(arguments: argparse.Namespace) -> None:
+    """Refuse to write over a model that is read.
+
+    Raises:
+        NmpackError: an option names the file of a model, also by another path.
+    """
+    given = [getattr(arguments, name, None) for name in ("model", "checkpoint")]
+    models = [Path(name) for name in (*given, *getattr(arguments, "models", ())) if name]
+    for option in _WRITTEN:
+        written = getattr(arguments, option, None)
+        if written is None or not Path(written).is_file():
+            continue
+        for model in models:
+            if model.is_file() and Path(written).samefile(model):
+                raise NmpackError(
+                    f"--{option.replace('_', '-')}: {written} is the model that is read; "
+                    "name another file"
+                )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, 1 for an error, 130 when interrupted)."""
     parser = argparse.ArgumentParser(
@@ -81,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.verbose:
         os.environ["NMPACK_VERBOSE"] = "1"
     try:
+        _keep_models(arguments)
         arguments.execute(arguments)
     except NmpackError as error:
         if arguments.verbose:

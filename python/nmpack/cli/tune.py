@@ -153,6 +153,11 @@ def _tune(arguments: argparse.Namespace, found: ModelLayers, database: Path) -> 
     target = _target(arguments)
     if not target.timed and (arguments.output or arguments.embed):
         raise NmpackError("a table is of times, and QEMU has none: leave --output and --embed out")
+    if arguments.output and Path(arguments.output).suffix == ".tflite":
+        raise NmpackError(
+            f"--output: expected a name for the table, such as model.tuning, got the model's "
+            f"{arguments.output}; --embed puts the table into {arguments.model}"
+        )
     if len(arguments.note) > 200 or not arguments.note.isprintable():
         raise NmpackError("a note is of at most 200 characters on one line")
     store = Store(database, _warn, arguments.note)

@@ -37,7 +37,7 @@ class Machine:
 
     Attributes:
         protocol, architecture, cpu: as it says; the architecture is ``uname -m``'s.
-        isa: of the kernels that run.
+        isa: of the float32 kernels that run, then what others are chosen by: ``avx512f.skx.vnni``.
         vlen: bits of a vector, 0 where its length is fixed.
         caches: bytes of the first, second, … cache of a core.
         cores: that it may use.
@@ -60,6 +60,11 @@ class Machine:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self) | {"caches": list(self.caches), "types": list(self.types)}
+
+    @property
+    def float_isa(self) -> str:
+        """The instruction set of the float32 kernels, as ``kernels.toml`` names its costs."""
+        return self.isa.partition(".")[0]
 
     @property
     def hardware(self) -> tuple[object, ...]:
