@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from conv_models import numbers
-from tflite_graph import Graph, activation, options
+from tflite_graph import Graph, Quantization, activation, options
 
 #: A unit in the last place of a float32 near 1.
 EPSILON = 2.0**-23
@@ -199,11 +199,32 @@ def transpose_convolution(rng: np.random.Generator) -> Drawn:
     return _finish(graph, [x], [image], result, 0.0, what, int(left))
 
 
+def softmax(rng: np.random.Generator) -> Drawn:
+    """SOFTMAX over the last axis, of float32 or int8."""
+    shape = tuple(int(size) for size in rng.integers(1, 6, size=int(rng.integers(0, 4))))
+    # The reference kernel ends the process where the exponentials of a row add up to over 512.
+    shape = (*shape, int(rng.choice((1, 2, 10, 257, 500))))
+    integers = bool(rng.random() < 0.7)
+    steps = Quantization([float(2 ** rng.uniform(-10, 1))], int(rng.integers(-128, 128)))
+    graph = Graph()
+    if integers:
+        x = graph.tensor(shape, np.int8, steps)
+        y = graph.tensor(shape, np.int8, Quantization([1 / 256], -128))
+        values = rng.integers(-128, 128, shape).astype(np.int8)
+    else:
+        x, y = graph.tensor(shape), graph.tensor(shape)
+        values = numbers(rng, shape, integers=False)
+    graph.add("SOFTMAX", [x], y, options("SoftmaxOptions", beta=1.0))
+    what = f"SOFTMAX {shape} int8={integers} {steps}"
+    return _finish(graph, [x], [values], y, 1.0 if integers else 16 * EPSILON, what)
+
+
 OPERATORS: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "arithmetic": arithmetic,
     "fully-connected": fully_connected,
     "mean": mean,
     "pooling": pooling,
     "resize": resize,
+    "softmax": softmax,
     "transpose-convolution": transpose_convolution,
 }
