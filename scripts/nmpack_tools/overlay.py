@@ -26,7 +26,8 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # compare them with.
 _TIMED = (
     *("src/operators/nm-*.c", "src/reference/nm-*.c", "src/xnnpack/nm-*.h"),
-    *("src/operators/convolution-nhwc.c", "src/operator-run.c", "src/configs/gemm-config.c"),
+    *("src/operators/convolution-nhwc.c", "src/operator-run.c", "src/operator-utils.c"),
+    *("src/configs/gemm-config.c", "src/configs/nm-narrow-gemm-config.c"),
     *("src/f32-*gemm/**/*.[cS]", "src/f16-*gemm/**/*.[cS]", "src/qs8-qc8w-*gemm/**/*.[cS]"),
 )
 _JUNK = ("*~", "*.swp", "*.orig", "*.rej", "*.tmp", ".*", "#*#")

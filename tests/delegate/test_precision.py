@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import load_delegate
 from conv_models import input_image, model, numbers, tolerance
 from drawn_convolutions import draw
 from sound_models import SAME, ramp, small_network, stored_filter
-from tflite_graph import Graph, options
+from tflite_graph import Graph, Quantization, options
 
 from nmpack.runtime.interpreter import find_delegate
 
@@ -121,6 +121,44 @@ def test_a_quantized_model_stays_what_it_is(
     assert partition["precision"] == "model"
     assert partition["why_not_f16"].startswith("XNNPACK does not plan it in half precision: ")
     assert "1 nodes run in the model's precision: " in capfd.readouterr().err
+    assert not parity.difference(session.run([image]), plain, 0.0)
+
+
+STEPS = Quantization([0.05], 3)
+SHARES = Quantization([1 / 256], -128)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["QUANTIZE"],
+        ["DEQUANTIZE"],
+        ["SOFTMAX"],
+        ["QUANTIZE", "DEQUANTIZE"],
+        ["QUANTIZE", "SOFTMAX", "DEQUANTIZE"],
+    ],
+)
+def test_conversions_of_quantized_values_stay_what_they_are(
+    names: list[str], tmp_path: Path
+) -> None:
+    graph = Graph()
+    floats = names[0] == "QUANTIZE"
+    x = source = graph.tensor((4, 10)) if floats else graph.tensor((4, 10), np.int8, STEPS)
+    for name in names:
+        kind = SHARES if name == "SOFTMAX" else STEPS
+        y = graph.tensor((4, 10)) if name == "DEQUANTIZE" else graph.tensor((4, 10), np.int8, kind)
+        table = options("SoftmaxOptions", beta=1.0) if name == "SOFTMAX" else None
+        x = graph.add(name, [x], y, table)
+    content = graph.model([source], [x])
+    generator = np.random.default_rng(1)
+    values = generator.normal(size=(4, 10)).astype(np.float32) if floats else None
+    image = generator.integers(-128, 128, (4, 10)).astype(np.int8) if values is None else values
+    report = tmp_path / "report.json"
+    plain = parity.Session(content, nm="auto").run([image])
+    session = _session(content, report)
+    (partition,) = session.partitions()
+    assert partition["precision"] == "model"
+    assert partition["why_not_f16"].startswith("XNNPACK does not plan it in half precision: ")
     assert not parity.difference(session.run([image]), plain, 0.0)
 
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 
+#include "xnnpack-nm.h"
 #include "xnnpack.h"
 #include "xnnpack/config.h"
 #include "xnnpack/gemm.h"
@@ -27,19 +28,21 @@ struct Expected {
   std::string taken;
   std::string gemm;
   uint64_t nmconv;  // arch_flags in the list of kernels
+  std::string name;  // in records and tables
 };
 
 const std::string kAvx = "ssse3 sse4_1 avx ";
 const std::string kAvx2 = kAvx + "f16c fma3 avx2 ";
 
 const std::map<std::string, Expected> kExpected = {
-    {"sse41", {"ssse3 sse4_1 ", "sse", 0}},
-    {"avx", {kAvx, "avx", 0}},
-    {"fma3", {kAvx + "f16c fma3 ", "fma3", xnn_arch_x86_fma3}},
-    {"avx2", {kAvx2, "fma3", xnn_arch_x86_fma3}},
-    {"avx512", {kAvx2 + "avx512f avx512skx avx256skx ", "avx512f", xnn_arch_x86_avx512f}},
+    {"sse41", {"ssse3 sse4_1 ", "sse", 0, "scalar"}},
+    {"avx", {kAvx, "avx", 0, "scalar.avx"}},
+    {"fma3", {kAvx + "f16c fma3 ", "fma3", xnn_arch_x86_fma3, "fma3"}},
+    {"avx2", {kAvx2, "fma3", xnn_arch_x86_fma3, "fma3.avx2"}},
+    {"avx512", {kAvx2 + "avx512f avx512skx avx256skx ", "avx512f", xnn_arch_x86_avx512f, "avx512f.skx"}},
     {"avx512vnni",
-     {kAvx2 + "avx512f avx512skx avx512vbmi avx512vnni avx512vnnigfni avx256skx ", "avx512f", xnn_arch_x86_avx512f}},
+     {kAvx2 + "avx512f avx512skx avx512vbmi avx512vnni avx512vnnigfni avx256skx ", "avx512f", xnn_arch_x86_avx512f,
+      "avx512f.skx.vnni"}},
 };
 
 std::string Taken(const xnn_hardware_config& config) {
@@ -107,10 +110,12 @@ int main(int argc, char** argv) {
   nmpack_limit_isa(&cpuinfo_isa);
   const xnn_hardware_config* config = xnn_init_hardware_config();
   const Expected& expected = kExpected.at(argv[1]);
-  const Expected got = {config == nullptr ? "nothing" : Taken(*config), Gemm(), Nmconv()};
+  const Expected got = {config == nullptr ? "nothing" : Taken(*config), Gemm(), Nmconv(), xnn_get_nm_isa()};
   for (const Expected& one : {expected, got}) {
-    std::printf("%s: %sgemm %s, nmconv %llx\n", argv[1], one.taken.c_str(), one.gemm.c_str(),
-                static_cast<unsigned long long>(one.nmconv));
+    std::printf("%s: %sgemm %s, nmconv %llx, %s\n", argv[1], one.taken.c_str(), one.gemm.c_str(),
+                static_cast<unsigned long long>(one.nmconv), one.name.c_str());
   }
-  return got.taken == expected.taken && got.gemm == expected.gemm && got.nmconv == expected.nmconv ? 0 : 1;
+  const bool is_same = got.taken == expected.taken && got.gemm == expected.gemm && got.nmconv == expected.nmconv &&
+                       got.name == expected.name;
+  return is_same ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from nmpack.cli import main
+from nmpack.cli import command_line, distinct, main
+from nmpack.errors import NmpackError
 from nmpack.models import fashion_resnet
 
 pytestmark = pytest.mark.torch
@@ -145,37 +147,81 @@ def test_every_error_is_one_line_and_status_1(
     assert sorted(Path().iterdir()) == before
 
 
+def test_every_argument_with_a_file_is_read_or_written() -> None:
+    verbs = next(
+        action.choices for action in command_line()._actions if isinstance(action.choices, dict)
+    )
+    found = {
+        action.dest
+        for verb in verbs.values()
+        for action in verb._actions
+        if isinstance(action.metavar, str)
+        and re.search(r"FILE|MODEL|DATA|WHERE|\.tflite", action.metavar)
+    }
+    known = {*distinct.READ, *distinct.WRITTEN, "target"}
+    assert found == known
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        ["bench", "other.tflite", "m.tflite", "--json"],
-        ["convert", "m.tflite", "--output"],
-        ["finetune", "resnet18", "--checkpoint", "m.tflite", "--folder", "f", "--output"],
-        ["inspect", "m.tflite", "--json"],
-        ["profile", "m.tflite", "--json"],
-        ["prune", "m.tflite", "--sparsity", "0.5", "--output"],
-        ["report", "m.tflite", "--output"],
-        ["report", "m.tflite", "--csv"],
-        ["run", "m.tflite", "--output"],
-        ["rvv-report", "m.tflite", "--json"],
-        ["search", "m.tflite", "--plot"],
-        ["tune", "m.tflite", "--database"],
-        ["tune", "m.tflite", "--output"],
+        "bench other.tflite m.tflite --json",
+        "bench other.tflite --extra old=m.tflite --json",
+        "convert m.tflite --output",
+        "finetune resnet18 --checkpoint m.tflite --folder f --output",
+        "inspect m.tflite --json",
+        "profile m.tflite --json",
+        "prune m.tflite --sparsity 0.5 --output",
+        "report m.tflite --output",
+        "report m.tflite --csv",
+        "report other.tflite --baseline m.tflite --overlay",
+        "run m.tflite --output",
+        "run other.tflite --input m.tflite --output",
+        "rvv-report m.tflite --write-baseline",
+        "search m.tflite --plot",
+        "search m.tflite --sensitivity",
+        "tune m.tflite --database",
+        "tune m.tflite --output",
+        "tune m.tflite --json",
     ],
 )
-def test_no_result_is_written_over_a_model(
-    words: list[str],
+def test_no_result_is_written_over_what_is_read(
+    words: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("m.tflite").write_bytes(b"weights")
-    Path("link").symlink_to("m.tflite")
-    assert main([*words, "link"]) == 1
-    expected = f"nmpack {words[0]}: error: {words[-1]}: link is the model that is read"
-    assert expected in capsys.readouterr().err
+    Path("soft").symlink_to("m.tflite")
+    Path("hard").hardlink_to("m.tflite")
+    arguments = command_line().parse_args([*words.split(), "soft"])
+    option = words.split()[-1]
+    for name in ("soft", "hard", "m.tflite", "./m.tflite"):
+        setattr(arguments, option.removeprefix("--").replace("-", "_"), name)
+        with pytest.raises(
+            NmpackError, match=f"^{option}: expected a file of its own to write, got "
+        ):
+            distinct.require_distinct(arguments)
+
+
+def test_what_is_written_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.tflite").write_bytes(b"weights")
+    for words, says in (
+        ("inspect m.tflite --json m.tflite", "--json: expected a file of its own to write, got"),
+        ("run m.tflite --option report=m.tflite", "--option report: expected a file of its own"),
+        ("report m.tflite --json same --csv same", "got same, which is written by this command"),
+        (f"inspect m.tflite --json {300 * 'n'}", "m.tflite: not a usable .tflite file"),
+    ):
+        assert main(words.split()) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert says in error
     assert Path("m.tflite").read_bytes() == b"weights"
+    devices = "report m.tflite --json /dev/null --csv /dev/null"
+    distinct.require_distinct(command_line().parse_args(devices.split()))
 
 
 def test_verbose_shows_the_trace(

@@ -247,6 +247,9 @@ def test_a_table_takes_no_models_name(model: Path, tmp_path: Path, nmpack_comman
     done = nmpack_command("tune", model, "--embed", "--output", tmp_path / "tuned.tflite")
     assert done.returncode == 1
     assert "expected a name for the table, such as model.tuning, got" in done.stderr
+    done = nmpack_command("tune", "resnet18", "--density", "0.25", "-o", tmp_path / "tuned.tflite")
+    assert done.returncode == 1
+    assert "expected a name for the plan, such as plan.json, got" in done.stderr
     assert not (tmp_path / "tuned.tflite").exists()
 
 

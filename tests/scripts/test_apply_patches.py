@@ -104,7 +104,9 @@ def test_only_what_changed_gets_a_new_time(patched: Project, run: Run) -> None:
     [
         "src/operators/convolution-nhwc.c",
         "src/operator-run.c",
+        "src/operator-utils.c",
         "src/configs/gemm-config.c",
+        "src/configs/nm-narrow-gemm-config.c",
         "src/f32-igemm/f32-igemm-5x16-minmax-rvv.c",
         "src/qs8-qc8w-gemm/qs8-qc8w-gemm-4x4v-minmax-rvv.c",
     ],

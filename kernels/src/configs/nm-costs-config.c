@@ -61,6 +61,7 @@ static void init_nm_costs_config(void) {
         take_scalar_nmspmm_costs();
       }
     }
+    add_isa(hardware_config->use_x86_avx && !hardware_config->use_x86_fma3, ".avx");
     add_isa(hardware_config->use_x86_avx2 && !hardware_config->use_x86_avx512f, ".avx2");
     add_isa(hardware_config->use_x86_avxvnni, ".avxvnni");
     add_isa(hardware_config->use_x86_avx512skx, ".skx");

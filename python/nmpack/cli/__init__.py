@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from nmpack import __version__
 from nmpack.cli import (
@@ -27,6 +26,7 @@ from nmpack.cli import (
     search,
     tune,
 )
+from nmpack.cli.distinct import require_distinct
 from nmpack.errors import NmpackError
 
 _MAP = """\
@@ -60,35 +60,8 @@ a first round:
 """
 
 
-#: Options that name a file to write.
-_WRITTEN = (
-    *("output", "json", "csv", "plot", "overlay", "export", "sensitivity"),
-    *("database", "write_baseline"),
-)
-
-
-def _keep_models(arguments: argparse.Namespace) -> None:
-    """Refuse to write over a model that is read.
-
-    Raises:
-        NmpackError: an option names the file of a model, also by another path.
-    """
-    given = [getattr(arguments, name, None) for name in ("model", "checkpoint")]
-    models = [Path(name) for name in (*given, *getattr(arguments, "models", ())) if name]
-    for option in _WRITTEN:
-        written = getattr(arguments, option, None)
-        if written is None or not Path(written).is_file():
-            continue
-        for model in models:
-            if model.is_file() and Path(written).samefile(model):
-                raise NmpackError(
-                    f"--{option.replace('_', '-')}: {written} is the model that is read; "
-                    "name another file"
-                )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, 1 for an error, 130 when interrupted)."""
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
     parser = argparse.ArgumentParser(
         prog="nmpack", usage="nmpack [--verbose] VERB ...", add_help=False
     )
@@ -102,6 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     for module in verb_modules:
         module.add(verbs)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0, 1 for an error, 130 when interrupted)."""
+    parser = command_line()
     arguments = parser.parse_args(argv)
     if arguments.verb is None:
         print(_MAP, end="")
@@ -109,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.verbose:
         os.environ["NMPACK_VERBOSE"] = "1"
     try:
-        _keep_models(arguments)
+        require_distinct(arguments)
         arguments.execute(arguments)
     except NmpackError as error:
         if arguments.verbose:

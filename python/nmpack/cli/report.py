@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.table import Table
 
 from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
 from nmpack.cli.progress import console, counter
 from nmpack.cli.tables import measured_on, new_table
-from nmpack.errors import NmpackError
 from nmpack.files import write_json, write_text
 from nmpack.report.data import Report
 from nmpack.report.tables import COLUMNS
@@ -62,7 +60,6 @@ def execute(arguments: argparse.Namespace) -> None:
     """Measure, print and write."""
     from nmpack import report as reports
 
-    _require_distinct(arguments)
     with counter("measuring") as shown:
         report = reports.build(
             arguments.model,
@@ -86,17 +83,6 @@ def execute(arguments: argparse.Namespace) -> None:
     if arguments.overlay:
         write_json(arguments.overlay, reports.overlay(report))
     console().print(f"wrote {arguments.output}")
-
-
-def _require_distinct(arguments: argparse.Namespace) -> None:
-    """Check that nothing is written over a file that is read, or written twice."""
-    used = [arguments.model, arguments.baseline, arguments.accuracy]
-    seen = {Path(path).resolve() for path in used if path}
-    for path in (arguments.output, arguments.csv, arguments.json, arguments.overlay):
-        if path and Path(path).resolve() in seen:
-            raise NmpackError(f"expected files that are not used otherwise to write, got {path}")
-        if path:
-            seen.add(Path(path).resolve())
 
 
 def _table(report: Report) -> Table:

@@ -132,6 +132,13 @@ def execute(arguments: argparse.Namespace) -> None:
         return
     if not arguments.model:
         raise NmpackError("expected a MODEL.tflite, --export or --import; see --help")
+    if arguments.output and Path(arguments.output).suffix == ".tflite":
+        table = arguments.density is None
+        kind = "the table, such as model.tuning" if table else "the plan, such as plan.json"
+        more = "; --embed puts the table into the model" if table else ""
+        raise NmpackError(
+            f"--output: expected a name for {kind}, got a model's, {arguments.output}{more}"
+        )
     if arguments.density is not None:
         execute_plan(arguments, lambda work: _tune(arguments, work, database))
         return
@@ -153,11 +160,6 @@ def _tune(arguments: argparse.Namespace, found: ModelLayers, database: Path) -> 
     target = _target(arguments)
     if not target.timed and (arguments.output or arguments.embed):
         raise NmpackError("a table is of times, and QEMU has none: leave --output and --embed out")
-    if arguments.output and Path(arguments.output).suffix == ".tflite":
-        raise NmpackError(
-            f"--output: expected a name for the table, such as model.tuning, got the model's "
-            f"{arguments.output}; --embed puts the table into {arguments.model}"
-        )
     if len(arguments.note) > 200 or not arguments.note.isprintable():
         raise NmpackError("a note is of at most 200 characters on one line")
     store = Store(database, _warn, arguments.note)
