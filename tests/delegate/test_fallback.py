@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,7 +179,7 @@ def _resident() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_threads_that_cannot_be_started() -> None:
+def test_threads_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit on processes that leaves room for none: one thread runs, and the user is told."""
     code = f"""
 import os, resource, sys
@@ -193,8 +195,12 @@ resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 np.testing.assert_allclose(plain(ours(model, num_threads="2"), image(1)),
                            plain(stock(model), image(1)), atol=1e-4)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=False, timeout=60)  # fmt: skip
+    # Another user may look into neither root's home nor pytest's folders.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("NMPACK_DELEGATE", shutil.copy(find_delegate(), folder))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                              check=False, timeout=60)  # fmt: skip
     assert done.returncode == 0, done.stderr
     # On one processor nobody tries to start a second.
     expected = int(len(os.sched_getaffinity(0)) > 1)

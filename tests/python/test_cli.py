@@ -224,6 +224,18 @@ def test_what_is_written_is_said_in_one_line(
     distinct.require_distinct(command_line().parse_args(devices.split()))
 
 
+def test_a_path_that_cannot_be_followed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, models: Models, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(models("pruned"))
+    monkeypatch.setenv("NMPACK_DELEGATE", 300 * "n")
+    assert main(["run", path]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("nmpack run: error: ")
+    assert error.endswith(f"{300 * 'n'}: File name too long\n")
+    assert error.count("\n") == 1
+
+
 def test_verbose_shows_the_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

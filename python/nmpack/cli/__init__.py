@@ -99,6 +99,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as head does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        # What is looked at on the way to a file, in a folder that may not be read or is too deep.
+        if error.filename is None:
+            raise
+        if arguments.verbose:
+            traceback.print_exc()
+        print(
+            f"nmpack {arguments.verb}: error: {error.filename}: {error.strerror}", file=sys.stderr
+        )
+        return 1
     except KeyboardInterrupt:
         print(f"\nnmpack {arguments.verb}: interrupted", file=sys.stderr)
         return 130
