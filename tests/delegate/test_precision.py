@@ -114,13 +114,17 @@ def test_a_quantized_model_stays_what_it_is(
 ) -> None:
     drawn = next(c for c in (draw("int8", (parity.SEED, i)) for i in range(100)) if c.delegable)
     content, image = model(drawn), input_image(drawn)
-    report = tmp_path / "report.json"
+    check_stays(content, image, tmp_path / "report.json")
+    assert "1 nodes run in the model's precision: " in capfd.readouterr().err
+
+
+def check_stays(content: bytes, image: np.ndarray, report: Path) -> None:
+    """Check that a model asked for in half precision runs in its own, and says so."""
     plain = parity.Session(content, nm="auto").run([image])
     session = _session(content, report)
     (partition,) = session.partitions()
     assert partition["precision"] == "model"
     assert partition["why_not_f16"].startswith("XNNPACK does not plan it in half precision: ")
-    assert "1 nodes run in the model's precision: " in capfd.readouterr().err
     assert not parity.difference(session.run([image]), plain, 0.0)
 
 
@@ -151,15 +155,11 @@ def test_conversions_of_quantized_values_stay_what_they_are(
         x = graph.add(name, [x], y, table)
     content = graph.model([source], [x])
     generator = np.random.default_rng(1)
-    values = generator.normal(size=(4, 10)).astype(np.float32) if floats else None
-    image = generator.integers(-128, 128, (4, 10)).astype(np.int8) if values is None else values
-    report = tmp_path / "report.json"
-    plain = parity.Session(content, nm="auto").run([image])
-    session = _session(content, report)
-    (partition,) = session.partitions()
-    assert partition["precision"] == "model"
-    assert partition["why_not_f16"].startswith("XNNPACK does not plan it in half precision: ")
-    assert not parity.difference(session.run([image]), plain, 0.0)
+    if floats:
+        image = generator.normal(size=(4, 10)).astype(np.float32)
+    else:
+        image = generator.integers(-128, 128, (4, 10)).astype(np.int8)
+    check_stays(content, image, tmp_path / "report.json")
 
 
 def test_sparse_storage_runs_in_half_precision(tmp_path: Path) -> None:
