@@ -69,7 +69,7 @@ struct Shape {
 
 // NHWC images of a shape, equal but for the rounding of sums of numbers up to so large; between pixels is poison still.
 inline void CompareNhwc(const Shape& s, size_t pixels, const std::vector<float>& dense, const std::vector<float>& sparse,
-             double magnitude) {
+                        double magnitude) {
   ASSERT_EQ(dense.size(), sparse.size());
   const double tolerance = magnitude * (s.row_size() + 2) * std::numeric_limits<float>::epsilon();
   for (size_t p = 0; p < pixels; p++) {

@@ -35,14 +35,14 @@ const std::string kAvx = "ssse3 sse4_1 avx ";
 const std::string kAvx2 = kAvx + "f16c fma3 avx2 ";
 
 const std::map<std::string, Expected> kExpected = {
-    {"sse41", {"ssse3 sse4_1 ", "sse", 0, "scalar"}},
+    {"sse41", {"ssse3 sse4_1 ", "sse", 0, "scalar.sse41"}},
     {"avx", {kAvx, "avx", 0, "scalar.avx"}},
     {"fma3", {kAvx + "f16c fma3 ", "fma3", xnn_arch_x86_fma3, "fma3"}},
     {"avx2", {kAvx2, "fma3", xnn_arch_x86_fma3, "fma3.avx2"}},
     {"avx512", {kAvx2 + "avx512f avx512skx avx256skx ", "avx512f", xnn_arch_x86_avx512f, "avx512f.skx"}},
     {"avx512vnni",
      {kAvx2 + "avx512f avx512skx avx512vbmi avx512vnni avx512vnnigfni avx256skx ", "avx512f", xnn_arch_x86_avx512f,
-      "avx512f.skx.vnni"}},
+      "avx512f.skx.vnni.gfni"}},
 };
 
 std::string Taken(const xnn_hardware_config& config) {

@@ -61,11 +61,14 @@ static void init_nm_costs_config(void) {
         take_scalar_nmspmm_costs();
       }
     }
+    add_isa(hardware_config->use_x86_sse4_1 && !hardware_config->use_x86_avx, ".sse41");
     add_isa(hardware_config->use_x86_avx && !hardware_config->use_x86_fma3, ".avx");
     add_isa(hardware_config->use_x86_avx2 && !hardware_config->use_x86_avx512f, ".avx2");
     add_isa(hardware_config->use_x86_avxvnni, ".avxvnni");
     add_isa(hardware_config->use_x86_avx512skx, ".skx");
     add_isa(hardware_config->use_x86_avx512vnni, ".vnni");
+    add_isa(hardware_config->use_x86_avx512vnnigfni, ".gfni");
+    add_isa(hardware_config->use_x86_avxvnniint8, ".int8");
     add_isa(hardware_config->use_x86_avx512fp16, ".fp16");
     add_isa(hardware_config->use_x86_avx512amx, ".amx");
   #elif XNN_ARCH_ARM64
