@@ -46,6 +46,7 @@ bool LimitInstructions(const std::string& isa) {
     // Dense micro-kernels of bytes look at these, too.
     hardware->use_x86_avx512vnni = hardware->use_x86_avx512amx = hardware->use_x86_avxvnni = false;
     hardware->use_x86_avxvnniint8 = hardware->use_x86_avx256skx = hardware->use_x86_avx256vnni = false;
+    hardware->use_x86_avx512vnnigfni = hardware->use_x86_avx256vnnigfni = false;
     return true;
   }
 #endif

@@ -171,6 +171,7 @@ def test_every_argument_with_a_file_is_read_or_written() -> None:
         "finetune resnet18 --checkpoint m.tflite --folder f --output",
         "inspect m.tflite --json",
         "profile m.tflite --json",
+        "profile other.tflite --option tuning=m.tflite --json",
         "prune m.tflite --sparsity 0.5 --output",
         "report m.tflite --output",
         "report m.tflite --csv",

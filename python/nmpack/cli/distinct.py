@@ -21,7 +21,8 @@ WRITTEN = (
     *("output", "json", "csv", "plot", "overlay", "export", "sensitivity", "database"),
     "write_baseline",
 )
-#: Options of the delegate that do.
+#: Options of the delegate that name a file to read, and to write.
+_READ_BY_DELEGATE = ("tuning",)
 _WRITTEN_BY_DELEGATE = ("report", "profile")
 
 
@@ -32,11 +33,12 @@ def require_distinct(arguments: argparse.Namespace) -> None:
         NmpackError: two arguments name one file, if by other paths, links among them.
     """
     seen: dict[object, str] = {}
-    for _, path in _named(arguments, READ):
+    for _, path in (*_named(arguments, READ), *_of_delegate(arguments, _READ_BY_DELEGATE)):
         state = _state(path)
         if state is not None:
             seen[state.st_dev, state.st_ino] = "read"
-    for option, path in (*_named(arguments, WRITTEN), *_of_delegate(arguments)):
+    written = _of_delegate(arguments, _WRITTEN_BY_DELEGATE)
+    for option, path in (*_named(arguments, WRITTEN), *written):
         state = _state(path)
         if state is not None and not stat.S_ISREG(state.st_mode):
             continue
@@ -61,10 +63,13 @@ def _named(
                 yield f"--{name.replace('_', '-')}", given
 
 
-def _of_delegate(arguments: argparse.Namespace) -> Iterator[tuple[str, str | Path]]:
+def _of_delegate(
+    arguments: argparse.Namespace, names: tuple[str, ...]
+) -> Iterator[tuple[str, str | Path]]:
+    """Yield options of the delegate and the paths that they name."""
     for item in getattr(arguments, "option", None) or ():
         key, _, path = item.partition("=")
-        if key in _WRITTEN_BY_DELEGATE and path:
+        if key in names and path:
             yield f"--option {key}", path
 
 
