@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""int8 networks as plain C for microcontrollers."""
