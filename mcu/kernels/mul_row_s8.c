@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nm_mcu.h"
+
+void nm_mul_row_s8(const void *parameters, size_t count, const int8_t *x, size_t x_stride, const int8_t *y,
+                   size_t y_stride, int8_t *output) {
+  const struct nm_arithmetic_s8 *p = parameters;
+  for (size_t i = 0; i < count; i++) {
+    const int32_t product = (*x - p->x_zero_point) * (*y - p->y_zero_point);
+    output[i] = nm_clamp_s8(nm_rescale(product, p->output_scale) + p->output_zero_point, p->min, p->max);
+    x += x_stride;
+    y += y_stride;
+  }
+}

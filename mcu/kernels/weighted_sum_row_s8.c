@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nm_mcu.h"
+
+void nm_weighted_sum_row_s8(const void *parameters, size_t count, const int8_t *x, size_t x_stride, const int8_t *y,
+                            size_t y_stride, int8_t *output) {
+  const struct nm_weighted_sum_s8 *p = parameters;
+  const int32_t x_factor = p->x_factor;
+  const int32_t y_factor = p->y_factor;
+  const int32_t offset = p->offset;
+  const int32_t shift = p->shift;
+  const int32_t min = p->min;
+  const int32_t max = p->max;
+  for (size_t i = 0; i < count; i++) {
+    output[i] = nm_clamp_s8((*x * x_factor + *y * y_factor + offset) >> shift, min, max);
+    x += x_stride;
+    y += y_stride;
+  }
+}
