@@ -17,6 +17,7 @@ from nmpack.cli import (
     convert,
     finetune,
     inspect,
+    mcu,
     models,
     profile,
     prune,
@@ -49,6 +50,7 @@ using a .tflite file:
   tune        time what each convolution may run on, here or on a board; a table for the delegate
               with --density before pruning: the tile that each layer is to be pruned to
   rvv-report  count what it executes on RISC-V with vectors; model its cycles
+  mcu         write an int8 file as plain C for microcontrollers, zeros left out      -> DIR
 
 a first round:
   nmpack prune resnet50 --sparsity 0.75 --tile 32 -o r50.pt
@@ -71,7 +73,7 @@ def command_line() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
     verb_modules = (
         models, search, prune, finetune, checkpoint, convert, run, inspect, bench, profile,
-        report, bench_layers, tune, rvv_report,
+        report, bench_layers, tune, rvv_report, mcu,
     )  # fmt: skip
     for module in verb_modules:
         module.add(verbs)
