@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED: what has a filter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmpack.mcu.graph import Node, Tensor
+from nmpack.mcu.operators.context import (
+    Context,
+    activation_range,
+    constant_of,
+    input_of,
+    output_of,
+    per_tensor,
+    quantize_multiplier,
+    refuse,
+)
+from nmpack.mcu.step import Constant, Int8, Step
+
+_WORD = (1 << 16) - 1
+# What a convolution in groups may grow to when it is written as one without groups.
+_MOST_WEIGHTS = 1 << 25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Requantization:
+    """From sums to stored outputs.
+
+    Attributes:
+        bias: int32 ``[channels]``, ``- input_zero_point * sum(weights)`` folded in.
+        multiplier: uint32 ``[channels]``, twice TFLite's.
+        shift: int8 ``[channels]``, to the right; negative is to the left.
+        output_zero_point, output_min, output_max: of int8.
+        input_zero_point: likewise, what padding is.
+    """
+
+    bias: npt.NDArray[np.int32]
+    multiplier: npt.NDArray[np.uint32]
+    shift: npt.NDArray[np.int8]
+    output_zero_point: int
+    output_min: int
+    output_max: int
+    input_zero_point: int
+
+    @property
+    def fields(self) -> list[str]:
+        """What all filters' structs have, as designated initializers."""
+        return [
+            ".bias = {bias}",
+            ".multiplier = {multiplier}",
+            ".shift = {shift}",
+            f".output_zero_point = {self.output_zero_point}",
+            f".output_min = {self.output_min}",
+            f".output_max = {self.output_max}",
+        ]
+
+    @property
+    def constants(self) -> list[Constant]:
+        """The arrays that :attr:`fields` names."""
+        return [
+            Constant("bias", self.bias),
+            Constant("multiplier", self.multiplier),
+            Constant("shift", self.shift),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How a kernel moves over an image; pairs are (height, width).
+
+    Attributes:
+        batches: images.
+        input, output, kernel, stride, dilation: sizes.
+        pad: pixels of padding above and to the left.
+        channels: of the input.
+    """
+
+    batches: int
+    input: tuple[int, int]
+    output: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pad: tuple[int, int]
+    channels: int
+
+    @property
+    def fields(self) -> list[str]:
+        """What the structs of windows have, as designated initializers."""
+        found = [f".batches = {self.batches}", f".input_channels = {self.channels}"]
+        for name in ("input", "output", "kernel", "stride", "dilation"):
+            height, width = getattr(self, name)
+            found += [f".{name}_height = {height}", f".{name}_width = {width}"]
+        return [*found, f".pad_top = {self.pad[0]}", f".pad_left = {self.pad[1]}"]
+
+    @property
+    def pixels(self) -> int:
+        """How many output pixels there are."""
+        return self.batches * math.prod(self.output)
+
+
+def convolution(node: Node, context: Context) -> list[Step]:
+    """Return the step of a CONV_2D; one in groups becomes one whose other weights are 0."""
+    weights = constant_of(node, 1, "weights", "int8")
+    source, output = input_of(node, 0), output_of(node)
+    if weights.ndim != 4 or len(source.shape) != 4:
+        refuse(
+            node, f"expected an image and weights of 4 axes, got {source.shape}, {weights.shape}"
+        )
+    channels, height, width, inputs = weights.shape
+    groups, rest = divmod(source.shape[3], inputs)
+    if rest or channels % groups:
+        refuse(
+            node,
+            f"expected weights that divide {source.shape[3]} input channels, got {weights.shape}",
+        )
+    window, activation = _window(node, "Conv2DOptions", source, (height, width))
+    _require_shape(node, output, (window.batches, *window.output, channels))
+    rows = _ungrouped(node, weights, groups).reshape(channels, -1)
+    requantization = _requantization(node, rows, activation, axis=0)
+    return [_matrix_step(node, context, rows, requantization, window, source, output)]
+
+
+def fully_connected(node: Node, context: Context) -> list[Step]:
+    """Return the step of a FULLY_CONNECTED: a convolution of 1 x 1 on an image of one row."""
+    weights = constant_of(node, 1, "weights", "int8")
+    source, output = input_of(node, 0), output_of(node)
+    if weights.ndim != 2:
+        refuse(node, f"expected weights of 2 axes, got {weights.shape}")
+    channels, columns = weights.shape
+    if source.elements % columns:
+        refuse(node, f"expected inputs of {columns} values, got {source.shape}")
+    options = node.options_of("FullyConnectedOptions")
+    if options is not None and options.weights_format != "DEFAULT":
+        refuse(node, f"weights in the form {options.weights_format} are not supported")
+    activation = "NONE" if options is None else options.fused_activation_function
+    count = source.elements // columns
+    if options is not None and options.keep_num_dims:
+        _require_shape(node, output, (*source.shape[:-1], channels))
+        if not source.shape or source.shape[-1] != columns:
+            refuse(node, f"expected inputs of {columns} values, got {source.shape}")
+    else:
+        _require_shape(node, output, (count, channels))
+    requantization = _requantization(node, weights, activation, axis=0, single=True)
+    one = (1, 1)
+    window = Window(1, (1, count), (1, count), one, one, one, (0, 0), columns)
+    _require_words(node, window)
+    return [_matrix_step(node, context, weights, requantization, window, source, output)]
+
+
+def depthwise(node: Node, context: Context) -> list[Step]:
+    """Return the step of a DEPTHWISE_CONV_2D."""
+    del context
+    weights = constant_of(node, 1, "weights", "int8")
+    source, output = input_of(node, 0), output_of(node)
+    if weights.ndim != 4 or len(source.shape) != 4 or weights.shape[0] != 1:
+        refuse(
+            node,
+            f"expected an image of 4 axes and weights of one filter, got {source.shape}, "
+            f"{weights.shape}",
+        )
+    _, height, width, channels = weights.shape
+    multiplier, rest = divmod(channels, source.shape[3])
+    if rest:
+        refuse(node, f"expected a multiple of {source.shape[3]} channels, got {channels}")
+    window, activation = _window(node, "DepthwiseConv2DOptions", source, (height, width))
+    _require_shape(node, output, (window.batches, *window.output, channels))
+    if channels > _WORD:
+        refuse(node, f"expected at most {_WORD} channels, got {channels}")
+    rows = weights.reshape(-1, channels).T
+    requantization = _requantization(node, rows, activation, axis=3)
+    macs = window.pixels * height * width * channels
+    fields = [
+        ".weights = {weights}",
+        *requantization.fields,
+        *window.fields,
+        f".depth_multiplier = {multiplier}",
+        f".input_zero_point = {requantization.input_zero_point}",
+    ]
+    return [
+        Step(
+            node.index,
+            node.name,
+            "nm_depthwise_s8",
+            ("depthwise_s8.c",),
+            "struct nm_depthwise_s8",
+            ", ".join(fields),
+            (Constant("weights", weights.reshape(-1)), *requantization.constants),
+            (source.index,),
+            (output.index,),
+            layer=node.label,
+            kernel="depthwise",
+            macs=macs,
+            dense_macs=macs,
+        )
+    ]
+
+
+def _matrix_step(
+    node: Node,
+    context: Context,
+    rows: Int8,
+    requantization: Requantization,
+    window: Window,
+    source: Tensor,
+    output: Tensor,
+) -> Step:
+    channels, columns = rows.shape
+    if max(channels, columns) > _WORD - 15:
+        refuse(node, f"expected at most {_WORD - 15} channels and columns, got {rows.shape}")
+    dense = window.pixels * channels * columns
+    del context
+    pixels = 2
+    gathered = window.kernel != (1, 1) or window.stride != (1, 1) or window.pad != (0, 0)
+    fields = [
+        f".filter = {{ .weights = {{weights}}, .channels = {channels}, .columns = {columns}, "
+        f"{', '.join(requantization.fields)} }}",
+        ".matmul = nm_matmul_portable_s8",
+        *window.fields,
+        f".pixels = {pixels}",
+        f".input_zero_point = {requantization.input_zero_point}",
+    ]
+    return Step(
+        node.index,
+        node.name,
+        "nm_conv2d_s8",
+        ("conv2d_s8.c", "im2col_s8.c", "matmul_portable_s8.c"),
+        "struct nm_conv2d_s8",
+        ", ".join(fields),
+        (Constant("weights", rows.reshape(-1)), *requantization.constants),
+        (source.index,),
+        (output.index,),
+        scratch_bytes=pixels * columns if gathered else 4,
+        layer=node.label,
+        kernel="portable",
+        pattern="dense",
+        macs=dense,
+        dense_macs=dense,
+    )
+
+
+def _window(node: Node, kind: str, source: Tensor, kernel: tuple[int, int]) -> tuple[Window, str]:
+    """Return how a kernel moves, as TFLite calculates it, and the activation behind it."""
+    options = node.options_of(kind)
+    if options is None:
+        refuse(node, f"expected options of the kind {kind}, got none")
+    stride = (int(options.stride_h), int(options.stride_w))
+    dilation = (int(options.dilation_h_factor), int(options.dilation_w_factor))
+    if options.padding not in ("SAME", "VALID"):
+        refuse(node, f"expected SAME or VALID as padding, got {options.padding}")
+    if not all(1 <= value <= _WORD for value in (*stride, *dilation)):
+        refuse(node, f"expected strides and dilations from 1 to {_WORD}, got {stride}, {dilation}")
+    same = options.padding == "SAME"
+    sizes, pads = [], []
+    for place in range(2):
+        size = source.shape[1 + place]
+        covered = (kernel[place] - 1) * dilation[place] + 1
+        count = -(-size // stride[place]) if same else (size - covered) // stride[place] + 1
+        if count < 1:
+            refuse(node, f"expected an image of at least {covered} pixels, got {source.shape}")
+        sizes.append(count)
+        pads.append(max((count - 1) * stride[place] + covered - size, 0) // 2)
+    window = Window(
+        source.shape[0], (source.shape[1], source.shape[2]), (sizes[0], sizes[1]), kernel, stride,
+        dilation, (pads[0], pads[1]), source.shape[3],
+    )  # fmt: skip
+    _require_words(node, window)
+    return window, options.fused_activation_function
+
+
+def _require_words(node: Node, window: Window) -> None:
+    """Check that what structs keep in 16 bits fits there."""
+    sizes = (window.batches, *window.input, *window.output, *window.kernel, *window.pad)
+    if max(*sizes, window.channels) > _WORD:
+        refuse(node, f"expected sizes of at most {_WORD}, got {max(*sizes, window.channels)}")
+
+
+def _require_shape(node: Node, output: Tensor, shape: Sequence[int]) -> None:
+    if output.shape != tuple(shape):
+        refuse(node, f"expected an output of shape {tuple(shape)}, got {output.shape}")
+
+
+def _ungrouped(node: Node, weights: Int8, groups: int) -> Int8:
+    """Return weights ``[O, H, W, I]`` of all input channels, 0 for those of other groups."""
+    if groups == 1:
+        return weights
+    channels, height, width, inputs = weights.shape
+    if weights.size * groups > _MOST_WEIGHTS:
+        refuse(
+            node,
+            f"expected a convolution in groups that has at most {_MOST_WEIGHTS} weights without "
+            f"them, got {weights.size * groups}",
+        )
+    whole = np.zeros((groups, channels // groups, height, width, groups, inputs), np.int8)
+    parts = weights.reshape(groups, channels // groups, height, width, inputs)
+    for group in range(groups):
+        whole[group, :, :, :, group] = parts[group]
+    return whole.reshape(channels, height, width, groups * inputs)
+
+
+def _requantization(
+    node: Node, rows: Int8, activation: str, axis: int, *, single: bool = False
+) -> Requantization:
+    """Return what becomes of sums.
+
+    Args:
+        node: the operator.
+        rows: weights ``[channels, columns]``.
+        activation: the schema's name.
+        axis: of the weights, that scales are along.
+        single: whether one scale of all weights is multiplied with the input's in float, as
+            FULLY_CONNECTED does, and not in double.
+    """
+    source, output = input_of(node, 0), output_of(node)
+    filters = input_of(node, 1, "weights")
+    x_scale, x_zero = per_tensor(node, source, "input")
+    y_scale, y_zero = per_tensor(node, output, "output")
+    low, high = activation_range(node, activation, output)
+    channels = len(rows)
+    scales = _filter_scales(node, filters, channels, axis)
+    if single and len(scales) == 1:
+        product = float(np.float32(x_scale) * np.float32(scales[0]))
+        reals = [product / y_scale] * channels
+    else:
+        reals = [x_scale * float(scale) / y_scale for scale in np.broadcast_to(scales, channels)]
+    found = [_multiplier(node, real) for real in reals]
+    sums = rows.astype(np.int64).sum(axis=1)
+    folded = _bias(node, channels).astype(np.int64) - x_zero * sums
+    return Requantization(
+        folded.astype(np.int32),  # wraps, as TFLite's sums do
+        np.array([2 * q for q, _ in found], np.uint32),
+        np.array([-shift for _, shift in found], np.int8),
+        y_zero,
+        low,
+        high,
+        x_zero,
+    )
+
+
+def _multiplier(node: Node, real: float) -> tuple[int, int]:
+    if not real < 2.0**30:
+        refuse(node, f"expected scales whose ratio is below 2^30, got {real:g}")
+    return quantize_multiplier(real)
+
+
+def _filter_scales(
+    node: Node, filters: Tensor, channels: int, axis: int
+) -> npt.NDArray[np.float32]:
+    """Return one scale, or one for each channel; zero points of weights are 0."""
+    if filters.scale is None or filters.zero_point is None:
+        refuse(node, "expected scales of its weights, got none")
+    if filters.zero_point.any():
+        refuse(node, "expected zero points of 0 of its weights, got others")
+    count = len(filters.scale)
+    if count > 1 and (filters.dimension != axis or count != channels):
+        refuse(
+            node,
+            f"expected {channels} scales of its weights along axis {axis}, got {count} along axis "
+            f"{filters.dimension}",
+        )
+    return filters.scale
+
+
+def _bias(node: Node, channels: int) -> npt.NDArray[Any]:
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return np.zeros(channels, np.int32)
+    values = constant_of(node, 2, "bias", "int32")
+    if values.shape != (channels,):
+        refuse(node, f"expected a bias of {channels} values, got shape {values.shape}")
+    return values
+
+
+def densify(node: Node, context: Context) -> list[npt.NDArray[Any]] | None:
+    """Return the values of a DENSIFY, whose stored form was read with the file."""
+    del context
+    source = node.inputs[0] if node.inputs else None
+    return None if source is None or source.data is None else [source.data]
+
+
+LOWERINGS = {
+    "CONV_2D": convolution,
+    "DEPTHWISE_CONV_2D": depthwise,
+    "FULLY_CONNECTED": fully_connected,
+}
+FOLDINGS = {"DENSIFY": densify}
