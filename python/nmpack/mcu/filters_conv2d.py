@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""CONV_2D and FULLY_CONNECTED as one call of ``nm_conv2d_s8``: its kernel, struct and scratch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nmpack.mcu.filters import FilterError, PackedFilter, choose
+from nmpack.mcu.filters_cycles import gather_cycles, kernel_cycles
+from nmpack.mcu.step import Constant, Int8
+
+_MOST = 65535
+#: What a sum may reach for cv.addRNr to round it.
+_LARGEST_SUM = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes of a convolution, as the fields of ``struct nm_conv2d_s8`` of the same names.
+
+    A fully connected layer of R rows is one of 1 x 1 on an image of height 1 and width R.
+    """
+
+    batches: int
+    input_height: int
+    input_width: int
+    input_channels: int
+    output_height: int
+    output_width: int
+    kernel_height: int = 1
+    kernel_width: int = 1
+    stride_height: int = 1
+    stride_width: int = 1
+    dilation_height: int = 1
+    dilation_width: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+
+    @property
+    def columns(self) -> int:
+        """K."""
+        return self.kernel_height * self.kernel_width * self.input_channels
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels of all batches."""
+        return self.batches * self.output_height * self.output_width
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether a pixel is a row of the input."""
+        return (
+            (self.kernel_height, self.kernel_width) == (1, 1)
+            and (self.stride_height, self.stride_width) == (1, 1)
+            and (self.input_height, self.input_width) == (self.output_height, self.output_width)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Requantization:
+    """From sums to outputs, as TFLite defines it.
+
+    Attributes:
+        bias: int32 (N,), as in the file.
+        multiplier: (N,), 0 or from 2^30 to 2^31 - 1.
+        shift: (N,), to the right; negative is to the left.
+        input_zero_point: of the input.
+        output_zero_point: of the output.
+        output_min: smallest stored value.
+        output_max: largest stored value.
+    """
+
+    bias: npt.NDArray[np.int32]
+    multiplier: npt.NDArray[np.int64]
+    shift: npt.NDArray[np.int64]
+    input_zero_point: int
+    output_zero_point: int
+    output_min: int = -128
+    output_max: int = 127
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conv2d:
+    """A call of ``nm_conv2d_s8``; its attributes are those of a step.
+
+    Attributes:
+        filter: the chosen kernel and its arrays.
+        parameters: the struct's initializer.
+        constants: weights, index, bias, multiplier, shift.
+        sources: files below ``mcu/kernels``.
+        scratch_bytes: of a call.
+        macs: multiply-adds of a call, fillers included.
+        dense_macs: those of a dense kernel.
+        cycles: predicted, of a call.
+    """
+
+    filter: PackedFilter
+    parameters: str
+    constants: tuple[Constant, ...]
+    sources: tuple[str, ...]
+    scratch_bytes: int
+    macs: int
+    dense_macs: int
+    cycles: int
+
+
+def lower_conv2d(
+    weights: Int8,
+    geometry: Geometry,
+    requantization: Requantization,
+    *,
+    target: str,
+    kernel: str | None = None,
+) -> Conv2d:
+    """Choose a kernel for a convolution and pack its weights.
+
+    Args:
+        weights: (N, K), K as (kernel_height, kernel_width, input_channels).
+        geometry: its sizes.
+        requantization: of its outputs.
+        target: one of ``TARGETS``.
+        kernel: name of the kernel to take if it fits; None for the one of the fewest cycles.
+
+    Raises:
+        FilterError: a size is beyond 16 bits, or does not fit the others.
+    """
+    _check(weights, geometry, requantization)
+    packed = choose(
+        weights,
+        rows=geometry.pixels,
+        target=target,
+        kernel=kernel,
+        gather=lambda one: gather_cycles(one, geometry, target),
+        exact=_exact(weights, requantization),
+    )
+    rows = window_rows(packed, geometry)
+    folded = fold_bias(weights, requantization)
+    constants = (*packed.constants, *requantization_constants(folded, requantization))
+    fields: dict[str, object] = {
+        "filter": _filter_fields(packed, requantization),
+        "matmul": packed.function,
+        "kernel_scratch": packed.scratch_bytes,
+        **{name: getattr(geometry, name) for name in Geometry.__dataclass_fields__},
+        "window_rows": rows,
+        "pixels": packed.pixels,
+        "interleaved": int(packed.layout == "interleaved"),
+        "input_zero_point": requantization.input_zero_point,
+    }
+    predicted = kernel_cycles(
+        packed.kernel, packed.steps, packed.channels, geometry.pixels, target
+    ) + gather_cycles(packed, geometry, target)
+    return Conv2d(
+        filter=packed,
+        parameters="{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}",
+        constants=constants,
+        sources=("conv2d_s8.c", "im2col_s8.c", *packed.sources),
+        scratch_bytes=packed.scratch_bytes + gathered_bytes(packed, geometry),
+        macs=packed.macs * geometry.pixels,
+        dense_macs=packed.dense_macs * geometry.pixels,
+        cycles=round(predicted),
+    )
+
+
+def fold_bias(weights: Int8, requantization: Requantization) -> npt.NDArray[np.int32]:
+    """Return the biases with ``- input_zero_point * sum(weights)``, wrapped to 32 bits."""
+    sums = weights.astype(np.int64).sum(axis=1)
+    folded = requantization.bias.astype(np.int64) - requantization.input_zero_point * sums
+    wrapped: npt.NDArray[np.int32] = folded.astype(np.uint32).astype(np.int32)
+    return wrapped
+
+
+def requantization_constants(
+    folded: npt.NDArray[np.int32], requantization: Requantization
+) -> tuple[Constant, ...]:
+    """Return the arrays ``bias``, ``multiplier`` and ``shift`` of a struct."""
+    return (
+        Constant("bias", folded),
+        Constant("multiplier", (2 * requantization.multiplier).astype(np.uint32)),
+        Constant("shift", requantization.shift.astype(np.int8)),
+    )
+
+
+def window_rows(packed: PackedFilter, geometry: Geometry) -> int:
+    """Return how many rows of kernels lie in scratch while one slides down; 0 where none does.
+
+    It pays where rows are used again, and few pixels of the last column of four are missing.
+    """
+    g = geometry
+    pixels = packed.pixels
+    slides = g.kernel_height > g.stride_height and g.dilation_height == 1 and g.output_height > 1
+    if not slides or pixels == 1:
+        return 0
+    row = g.kernel_width * g.input_channels
+    if packed.layout == "rows" and (packed.columns != g.columns or row * g.stride_height % 4):
+        return 0
+    columns = -(-g.output_width // pixels) * g.output_height
+    groups = -(-g.output_height * g.output_width // pixels)
+    return g.kernel_height + g.stride_height if 8 * columns <= 9 * groups else 0
+
+
+def gathered_bytes(packed: PackedFilter, geometry: Geometry) -> int:
+    """Return the scratch that gathered pixels take."""
+    if packed.layout == "rows" and geometry.pointwise and packed.columns == geometry.columns:
+        return 0
+    rows = window_rows(packed, geometry)
+    columns = rows * geometry.kernel_width * geometry.input_channels if rows else packed.columns
+    padding = geometry.input_channels if packed.layout == "interleaved" else 0
+    return -(-(packed.pixels * columns + padding) // 4) * 4
+
+
+def _filter_fields(packed: PackedFilter, requantization: Requantization) -> str:
+    r = requantization
+    index = "{index}" if len(packed.constants) > 1 else "NULL"
+    return (
+        f"{{.weights = {{weights}}, .index = {index}, .bias = {{bias}}, "
+        f".multiplier = {{multiplier}}, .shift = {{shift}}, .channels = {packed.channels}, "
+        f".columns = {packed.columns}, .kept = {packed.kept}, "
+        f".output_zero_point = {r.output_zero_point}, .output_min = {r.output_min}, "
+        f".output_max = {r.output_max}}}"
+    )
+
+
+def _exact(weights: Int8, requantization: Requantization) -> bool:
+    largest = np.abs(weights.astype(np.int64)).sum(axis=1) * 256
+    largest += np.abs(requantization.bias.astype(np.int64))
+    return bool((requantization.shift >= 0).all() and (largest < _LARGEST_SUM).all())
+
+
+def _check(weights: Int8, geometry: Geometry, requantization: Requantization) -> None:
+    for name in Geometry.__dataclass_fields__:
+        size = getattr(geometry, name)
+        if not (0 if name.startswith("pad_") else 1) <= size <= _MOST:
+            raise FilterError(f"expected up to {_MOST} as {name} of a convolution, got {size}")
+    if weights.ndim != 2 or weights.shape[1] != geometry.columns:
+        raise FilterError(
+            f"expected weights of {geometry.columns} columns, got the shape {weights.shape}"
+        )
+    for name in ("bias", "multiplier", "shift"):
+        found = getattr(requantization, name).shape
+        if found != weights.shape[:1]:
+            raise FilterError(f"expected {weights.shape[0]} values as {name}, got {found}")
+    if requantization.shift.min() < -31 or requantization.shift.max() > 31:
+        raise FilterError("expected shifts from -31 to 31 of a requantization")
