@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Operators of one int8 value at a time, as tables of 256 bytes.
+
+Most of them are calculated in floating point by TFLite's reference kernels, through the C library
+of the machine that runs them. So the table is what that kernel itself gives for all 256 values:
+equal by construction, and no second definition of fourteen functions to keep in step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from nmpack.mcu.graph import Node, Tensor
+from nmpack.mcu.operators.boundary import quantize_from_float
+from nmpack.mcu.operators.context import Context, input_of, output_of, per_tensor, refuse
+from nmpack.mcu.operators.reference import one_operator_model, reference_outputs
+from nmpack.mcu.operators.walks import cycles, initializer
+from nmpack.mcu.step import Constant, Int8, Step
+
+_TABLES: dict[bytes, Int8] = {}
+_MOST_TABLES = 1024
+# What fails for values below the zero point; their entries are those of the zero point.
+_NOT_NEGATIVE = ("LOG", "RSQRT", "SQRT")
+
+
+def lookup_step(node: Node, source: Tensor, output: Tensor, table: Int8) -> Step:
+    """Return a step that looks every value of ``source`` up.
+
+    Args:
+        node: the operator.
+        source, output: int8, of one size.
+        table: 256 results, of -128 first.
+    """
+    return Step(
+        node.index, node.name, "nm_lookup_s8", ("lookup_s8.c",), "struct nm_lookup_s8",
+        initializer({"table": "{table}", "count": output.elements}),
+        (Constant("table", np.roll(table, 128).astype(np.int8)),),
+        (source.index,), (output.index,),
+        in_place=0, layer=node.label, kernel="table", cycles=cycles(6.0, output.elements, 4.0),
+    )  # fmt: skip
+
+
+def _operands(node: Node) -> tuple[Tensor, Tensor]:
+    source, output = input_of(node, 0), output_of(node)
+    if len(node.inputs) != 1:
+        refuse(node, f"expected one input, got {len(node.inputs)}")
+    per_tensor(node, source, "input")
+    per_tensor(node, output, "output")
+    if source.shape != output.shape:
+        refuse(node, f"expected an output of {list(source.shape)}, got {list(output.shape)}")
+    return source, output
+
+
+def _unary(node: Node, _: Context) -> list[Step]:
+    source, output = _operands(node)
+    return [lookup_step(node, source, output, _table(node, source, output))]
+
+
+def _fold(node: Node, _: Context) -> list[Int8] | None:
+    """Return the output of an int8 constant."""
+    if any(
+        tensor is None or tensor.data is None or tensor.dtype != "int8" for tensor in node.inputs
+    ):
+        return None
+    source, output = _operands(node)
+    assert source.data is not None
+    return [_table(node, source, output)[source.data.astype(np.int64) + 128]]
+
+
+def _table(node: Node, source: Tensor, output: Tensor) -> Int8:
+    """Return 256 results, of -128 first."""
+    inputs, outputs = (
+        [Tensor(place, "", (256,), "int8", tensor.scale, tensor.zero_point, 0)]
+        for place, tensor in enumerate((source, output))
+    )
+    alone = replace(node, inputs=tuple(inputs), outputs=tuple(outputs))
+    key = one_operator_model(node.name, node.version, node.options, inputs, outputs)
+    if key not in _TABLES:
+        values: npt.NDArray[np.int8] = np.arange(-128, 128, dtype=np.int8)
+        if node.name in _NOT_NEGATIVE:
+            assert source.zero_point is not None
+            values = np.maximum(values, source.zero_point[0]).astype(np.int8)
+        if len(_TABLES) >= _MOST_TABLES:
+            _TABLES.clear()
+        _TABLES[key] = reference_outputs(alone, [values])[0]
+    return _TABLES[key]
+
+
+def _quantize(node: Node, context: Context) -> list[Step]:
+    """QUANTIZE of what is int8 already; of float32 it is at a network's ends."""
+    source = input_of(node, 0, "input", node.inputs[0].dtype if node.inputs[0] else "int8")
+    return _unary(node, context) if source.dtype == "int8" else quantize_from_float(node)
+
+
+_UNARY = (
+    "ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "NEG", "RELU",
+    "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT", "SQRT", "TANH",
+)  # fmt: skip
+LOWERINGS = dict.fromkeys(_UNARY, _unary) | {"QUANTIZE": _quantize}
+FOLDINGS = dict.fromkeys((*_UNARY, "QUANTIZE"), _fold)
