@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,19 @@ class Layer:
     content: bytes
 
 
-def draw_layer(generator: np.random.Generator, kind: str | None = None) -> Layer:
-    """Draw a layer of ``kind``, or of any; convolutions are drawn most."""
+Zeros = Callable[[np.random.Generator, int, int], tuple[np.ndarray, str]]
+
+
+def draw_layer(
+    generator: np.random.Generator, kind: str | None = None, zeros: Zeros | None = None
+) -> Layer:
+    """Draw a layer.
+
+    Args:
+        generator: of everything.
+        kind: of the operator; None for any, convolutions most.
+        zeros: draws which weights are kept; None for :func:`any_zeros`.
+    """
     if kind is None:
         kind = str(generator.choice(KINDS, p=[0.5, 0.25, 0.25]))
     draw = {
@@ -39,11 +51,23 @@ def draw_layer(generator: np.random.Generator, kind: str | None = None) -> Layer
         "DEPTHWISE_CONV_2D": _depthwise,
         "FULLY_CONNECTED": _fully_connected,
     }[kind]
-    about, content = draw(generator)
+    about, content = draw(generator, zeros or any_zeros)
     return Layer(kind, f"{kind} {about}", content)
 
 
-def zeros(generator: np.random.Generator, rows: int, columns: int) -> tuple[np.ndarray, str]:
+def pattern_zeros(n: int, m: int, tile: int) -> Zeros:
+    """Return what draws N:M patterns: ``n`` of every ``m`` columns are kept by tiles of rows."""
+
+    def drawn(generator: np.random.Generator, rows: int, columns: int) -> tuple[np.ndarray, str]:
+        blocks = -(-columns // m)
+        ranks = generator.random((-(-rows // tile), blocks, m)).argsort(axis=-1)
+        kept = (ranks < n).reshape(len(ranks), blocks * m)[:, :columns]
+        return kept.repeat(tile, axis=0)[:rows], f"{n}:{m} in tiles of {tile}"
+
+    return drawn
+
+
+def any_zeros(generator: np.random.Generator, rows: int, columns: int) -> tuple[np.ndarray, str]:
     """Draw which weights ``[rows, columns]`` are kept, and how that is called."""
     sort = str(generator.choice(["dense", "row", "tile", "tile", "block", "random", "rows", "none"],
                                 p=[0.2, 0.2, 0.15, 0.15, 0.1, 0.1, 0.07, 0.03]))  # fmt: skip
@@ -64,10 +88,7 @@ def zeros(generator: np.random.Generator, rows: int, columns: int) -> tuple[np.n
     tile = 1 if sort == "row" else int(generator.choice([2, 4, 4, 8, 8, 16]))
     m = int(generator.choice([2, 4, 8, 16, 32]))
     n = 1 if generator.random() < 0.7 else int(generator.integers(1, m))
-    blocks = -(-columns // m)
-    ranks = generator.random((-(-rows // tile), blocks, m)).argsort(axis=-1)
-    kept = (ranks < n).reshape(len(ranks), blocks * m)[:, :columns]
-    return kept.repeat(tile, axis=0)[:rows], f"{n}:{m} in tiles of {tile}"
+    return pattern_zeros(n, m, tile)(generator, rows, columns)
 
 
 def _steps(generator: np.random.Generator, channels: int, columns: int) -> dict[str, Any]:
@@ -155,7 +176,7 @@ def _describe(window: dict[str, Any], batch: int, act: str, found: str, channels
     )
 
 
-def _convolution(generator: np.random.Generator) -> tuple[str, bytes]:
+def _convolution(generator: np.random.Generator, zeros: Zeros) -> tuple[str, bytes]:
     window = _window(generator)
     inputs = int(generator.choice([1, 2, 3, 4, 5, 7, 8, 12, 16, 24, 32, 33, 64]))
     outputs = int(generator.choice([1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 20, 24]))
@@ -180,7 +201,7 @@ def _convolution(generator: np.random.Generator) -> tuple[str, bytes]:
     return _describe(window, batch, act, found, channels), graph.model([x], [y])
 
 
-def _depthwise(generator: np.random.Generator) -> tuple[str, bytes]:
+def _depthwise(generator: np.random.Generator, zeros: Zeros) -> tuple[str, bytes]:
     window = _window(generator)
     inputs = int(generator.choice([1, 2, 3, 4, 5, 7, 8, 13, 16, 24]))
     multiplier = int(generator.choice([1, 1, 1, 2, 3]))
@@ -202,7 +223,7 @@ def _depthwise(generator: np.random.Generator) -> tuple[str, bytes]:
     return _describe(window, batch, act, found, channels), graph.model([x], [y])
 
 
-def _fully_connected(generator: np.random.Generator) -> tuple[str, bytes]:
+def _fully_connected(generator: np.random.Generator, zeros: Zeros) -> tuple[str, bytes]:
     columns = int(generator.choice([1, 2, 3, 4, 7, 8, 15, 16, 32, 60, 64, 100, 128, 257]))
     outputs = int(generator.choice([1, 2, 3, 4, 5, 8, 10, 12, 16, 33]))
     rows = int(generator.choice([1, 1, 1, 2, 3, 5]))

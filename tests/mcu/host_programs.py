@@ -107,14 +107,27 @@ class HostPrograms:
         return outputs
 
 
-def reference(program: Program, generator: np.random.Generator) -> tuple[bytes, bytes]:
-    """Return a drawn input of a program, and what the reference kernels answer."""
+def reference(
+    program: Program, generator: np.random.Generator, *, extreme: bool = False
+) -> tuple[bytes, bytes]:
+    """Return a drawn input of a program, and what the reference kernels answer.
+
+    Args:
+        program: of a file.
+        generator: of the input.
+        extreme: int8 inputs have the smallest and the largest values only.
+    """
     interpreter = Interpreter(
         str(program.model), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
     )
     interpreter.allocate_tensors()
     plan, graph = program.plan, program.graph
     values = [draw(tensor, generator) for tensor in graph.inputs]
+    if extreme:
+        values = [
+            np.where(value < 0, np.int8(-128), np.int8(127)) if value.dtype == np.int8 else value
+            for value in values
+        ]
     for detail, value in zip(interpreter.get_input_details(), values, strict=True):
         interpreter.set_tensor(detail["index"], value)
     interpreter.invoke()

@@ -80,6 +80,8 @@ def calls(program: Program) -> str:
         operands += [f"(void *) {_at(plan.tensors[i])}" for i in step.outputs]
         if (scratch := plan.scratch[index]) is not None:
             operands.append(f"(void *) {_at(scratch)}")
+        elif step.takes_scratch:
+            operands.append("NULL")
         where, size = _at(plan.tensors[written]), graph.tensors[written].nbytes
         lines += [
             f"  // {index} {_comment(_title(step))}",

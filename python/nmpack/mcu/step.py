@@ -41,6 +41,7 @@ class Step:
         inputs: tensors read, in the order of arguments; none of them constant.
         outputs: tensors written.
         scratch_bytes: memory it needs while it runs, 4-byte aligned.
+        takes_scratch: whether the function has that argument although this call may need none.
         in_place: index of the input whose memory the only output may share, if that input dies
             here; None where it may not.
         layer: name for the table.
@@ -62,6 +63,7 @@ class Step:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     scratch_bytes: int = 0
+    takes_scratch: bool = False
     in_place: int | None = None
     layer: str = ""
     kernel: str = ""

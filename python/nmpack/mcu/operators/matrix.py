@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nmpack.mcu.filters import FilterError
+from nmpack.mcu.filters_conv2d import (
+    Geometry,
+    Requantization,
+    fold_bias,
+    lower_conv2d,
+    requantization_constants,
+)
 from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.context import (
     Context,
@@ -29,83 +35,6 @@ _WORD = (1 << 16) - 1
 _MOST_WEIGHTS = 1 << 25
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Requantization:
-    """From sums to stored outputs.
-
-    Attributes:
-        bias: int32 ``[channels]``, ``- input_zero_point * sum(weights)`` folded in.
-        multiplier: uint32 ``[channels]``, twice TFLite's.
-        shift: int8 ``[channels]``, to the right; negative is to the left.
-        output_zero_point, output_min, output_max: of int8.
-        input_zero_point: likewise, what padding is.
-    """
-
-    bias: npt.NDArray[np.int32]
-    multiplier: npt.NDArray[np.uint32]
-    shift: npt.NDArray[np.int8]
-    output_zero_point: int
-    output_min: int
-    output_max: int
-    input_zero_point: int
-
-    @property
-    def fields(self) -> list[str]:
-        """What all filters' structs have, as designated initializers."""
-        return [
-            ".bias = {bias}",
-            ".multiplier = {multiplier}",
-            ".shift = {shift}",
-            f".output_zero_point = {self.output_zero_point}",
-            f".output_min = {self.output_min}",
-            f".output_max = {self.output_max}",
-        ]
-
-    @property
-    def constants(self) -> list[Constant]:
-        """The arrays that :attr:`fields` names."""
-        return [
-            Constant("bias", self.bias),
-            Constant("multiplier", self.multiplier),
-            Constant("shift", self.shift),
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How a kernel moves over an image; pairs are (height, width).
-
-    Attributes:
-        batches: images.
-        input, output, kernel, stride, dilation: sizes.
-        pad: pixels of padding above and to the left.
-        channels: of the input.
-    """
-
-    batches: int
-    input: tuple[int, int]
-    output: tuple[int, int]
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    pad: tuple[int, int]
-    channels: int
-
-    @property
-    def fields(self) -> list[str]:
-        """What the structs of windows have, as designated initializers."""
-        found = [f".batches = {self.batches}", f".input_channels = {self.channels}"]
-        for name in ("input", "output", "kernel", "stride", "dilation"):
-            height, width = getattr(self, name)
-            found += [f".{name}_height = {height}", f".{name}_width = {width}"]
-        return [*found, f".pad_top = {self.pad[0]}", f".pad_left = {self.pad[1]}"]
-
-    @property
-    def pixels(self) -> int:
-        """How many output pixels there are."""
-        return self.batches * math.prod(self.output)
-
-
 def convolution(node: Node, context: Context) -> list[Step]:
     """Return the step of a CONV_2D; one in groups becomes one whose other weights are 0."""
     weights = constant_of(node, 1, "weights", "int8")
@@ -122,7 +51,7 @@ def convolution(node: Node, context: Context) -> list[Step]:
             f"expected weights that divide {source.shape[3]} input channels, got {weights.shape}",
         )
     window, activation = _window(node, "Conv2DOptions", source, (height, width))
-    _require_shape(node, output, (window.batches, *window.output, channels))
+    _require_shape(node, output, _image(window, channels))
     rows = _ungrouped(node, weights, groups).reshape(channels, -1)
     requantization = _requantization(node, rows, activation, axis=0)
     return [_matrix_step(node, context, rows, requantization, window, source, output)]
@@ -149,9 +78,7 @@ def fully_connected(node: Node, context: Context) -> list[Step]:
     else:
         _require_shape(node, output, (count, channels))
     requantization = _requantization(node, weights, activation, axis=0, single=True)
-    one = (1, 1)
-    window = Window(1, (1, count), (1, count), one, one, one, (0, 0), columns)
-    _require_words(node, window)
+    window = Geometry(1, 1, count, columns, 1, count)
     return [_matrix_step(node, context, weights, requantization, window, source, output)]
 
 
@@ -171,19 +98,25 @@ def depthwise(node: Node, context: Context) -> list[Step]:
     if rest:
         refuse(node, f"expected a multiple of {source.shape[3]} channels, got {channels}")
     window, activation = _window(node, "DepthwiseConv2DOptions", source, (height, width))
-    _require_shape(node, output, (window.batches, *window.output, channels))
-    if channels > _WORD:
-        refuse(node, f"expected at most {_WORD} channels, got {channels}")
+    _require_shape(node, output, _image(window, channels))
+    _require_words(node, window, channels)
     rows = weights.reshape(-1, channels).T
     requantization = _requantization(node, rows, activation, axis=3)
+    fields = {
+        **{name: getattr(window, name) for name in Geometry.__dataclass_fields__},
+        "depth_multiplier": multiplier,
+        **{
+            name: getattr(requantization, name)
+            for name in ("input_zero_point", "output_zero_point", "output_min", "output_max")
+        },
+    }
+    arrays = (
+        Constant("weights", weights.reshape(-1)),
+        *requantization_constants(fold_bias(rows, requantization), requantization),
+    )
+    texts = [f".{array.name} = {{{array.name}}}" for array in arrays]
+    texts += [f".{name} = {value}" for name, value in fields.items()]
     macs = window.pixels * height * width * channels
-    fields = [
-        ".weights = {weights}",
-        *requantization.fields,
-        *window.fields,
-        f".depth_multiplier = {multiplier}",
-        f".input_zero_point = {requantization.input_zero_point}",
-    ]
     return [
         Step(
             node.index,
@@ -191,12 +124,13 @@ def depthwise(node: Node, context: Context) -> list[Step]:
             "nm_depthwise_s8",
             ("depthwise_s8.c",),
             "struct nm_depthwise_s8",
-            ", ".join(fields),
-            (Constant("weights", weights.reshape(-1)), *requantization.constants),
+            ", ".join(texts),
+            arrays,
             (source.index,),
             (output.index,),
             layer=node.label,
             kernel="depthwise",
+            pattern="dense",
             macs=macs,
             dense_macs=macs,
         )
@@ -208,45 +142,39 @@ def _matrix_step(
     context: Context,
     rows: Int8,
     requantization: Requantization,
-    window: Window,
+    geometry: Geometry,
     source: Tensor,
     output: Tensor,
 ) -> Step:
-    channels, columns = rows.shape
-    if max(channels, columns) > _WORD - 15:
-        refuse(node, f"expected at most {_WORD - 15} channels and columns, got {rows.shape}")
-    dense = window.pixels * channels * columns
-    del context
-    pixels = 2
-    gathered = window.kernel != (1, 1) or window.stride != (1, 1) or window.pad != (0, 0)
-    fields = [
-        f".filter = {{ .weights = {{weights}}, .channels = {channels}, .columns = {columns}, "
-        f"{', '.join(requantization.fields)} }}",
-        ".matmul = nm_matmul_portable_s8",
-        *window.fields,
-        f".pixels = {pixels}",
-        f".input_zero_point = {requantization.input_zero_point}",
-    ]
+    """Return the step of a filter: the kernel that suits its zeros best."""
+    try:
+        found = lower_conv2d(
+            rows, geometry, requantization, target=context.target, kernel=context.kernel
+        )
+    except FilterError as error:
+        refuse(node, str(error))
     return Step(
         node.index,
         node.name,
         "nm_conv2d_s8",
-        ("conv2d_s8.c", "im2col_s8.c", "matmul_portable_s8.c"),
+        found.sources,
         "struct nm_conv2d_s8",
-        ", ".join(fields),
-        (Constant("weights", rows.reshape(-1)), *requantization.constants),
+        found.parameters,
+        found.constants,
         (source.index,),
         (output.index,),
-        scratch_bytes=pixels * columns if gathered else 4,
+        scratch_bytes=found.scratch_bytes,
+        takes_scratch=True,
         layer=node.label,
-        kernel="portable",
-        pattern="dense",
-        macs=dense,
-        dense_macs=dense,
+        kernel=found.filter.kernel,
+        pattern=found.filter.pattern,
+        macs=found.macs,
+        dense_macs=found.dense_macs,
+        cycles={context.target: found.cycles},
     )
 
 
-def _window(node: Node, kind: str, source: Tensor, kernel: tuple[int, int]) -> tuple[Window, str]:
+def _window(node: Node, kind: str, source: Tensor, kernel: tuple[int, int]) -> tuple[Geometry, str]:
     """Return how a kernel moves, as TFLite calculates it, and the activation behind it."""
     options = node.options_of(kind)
     if options is None:
@@ -267,19 +195,22 @@ def _window(node: Node, kind: str, source: Tensor, kernel: tuple[int, int]) -> t
             refuse(node, f"expected an image of at least {covered} pixels, got {source.shape}")
         sizes.append(count)
         pads.append(max((count - 1) * stride[place] + covered - size, 0) // 2)
-    window = Window(
-        source.shape[0], (source.shape[1], source.shape[2]), (sizes[0], sizes[1]), kernel, stride,
-        dilation, (pads[0], pads[1]), source.shape[3],
+    window = Geometry(
+        source.shape[0], source.shape[1], source.shape[2], source.shape[3], sizes[0], sizes[1],
+        *kernel, *stride, *dilation, pads[0], pads[1],
     )  # fmt: skip
-    _require_words(node, window)
     return window, options.fused_activation_function
 
 
-def _require_words(node: Node, window: Window) -> None:
+def _require_words(node: Node, window: Geometry, channels: int) -> None:
     """Check that what structs keep in 16 bits fits there."""
-    sizes = (window.batches, *window.input, *window.output, *window.kernel, *window.pad)
-    if max(*sizes, window.channels) > _WORD:
-        refuse(node, f"expected sizes of at most {_WORD}, got {max(*sizes, window.channels)}")
+    most = max(channels, *(getattr(window, name) for name in Geometry.__dataclass_fields__))
+    if most > _WORD:
+        refuse(node, f"expected sizes of at most {_WORD}, got {most}")
+
+
+def _image(window: Geometry, channels: int) -> tuple[int, int, int, int]:
+    return window.batches, window.output_height, window.output_width, channels
 
 
 def _require_shape(node: Node, output: Tensor, shape: Sequence[int]) -> None:
@@ -331,16 +262,14 @@ def _requantization(
     else:
         reals = [x_scale * float(scale) / y_scale for scale in np.broadcast_to(scales, channels)]
     found = [_multiplier(node, real) for real in reals]
-    sums = rows.astype(np.int64).sum(axis=1)
-    folded = _bias(node, channels).astype(np.int64) - x_zero * sums
     return Requantization(
-        folded.astype(np.int32),  # wraps, as TFLite's sums do
-        np.array([2 * q for q, _ in found], np.uint32),
-        np.array([-shift for _, shift in found], np.int8),
-        y_zero,
-        low,
-        high,
-        x_zero,
+        bias=_bias(node, channels),
+        multiplier=np.array([q for q, _ in found], np.int64),
+        shift=np.array([-shift for _, shift in found], np.int64),
+        input_zero_point=x_zero,
+        output_zero_point=y_zero,
+        output_min=low,
+        output_max=high,
     )
 
 
