@@ -113,4 +113,6 @@ struct nm_depthwise_s8 {
 };
 void nm_depthwise_s8(const struct nm_depthwise_s8 *p, const int8_t *input, int8_t *output);
 
+#include "nm_operators.h"
+
 #endif  // NM_MCU_H_
