@@ -13,15 +13,16 @@
 struct nm_filter_s8 {
   const void *weights;
   const void *index;            // which columns are kept, in the kernel's own form; NULL in dense filters
-  const int32_t *bias;          // [channels], - input_zero_point * sum(weights) folded in
-  const uint32_t *multiplier;   // [channels], twice TFLite's
-  const int8_t *shift;          // [channels], to the right; negative is to the left, before the product
+  const int32_t *bias;          // [channels rounded up to 8], - input_zero_point * sum(weights) folded in
+  const uint32_t *multiplier;   // [likewise], twice TFLite's
+  const int8_t *shift;          // [likewise], to the right; negative is to the left, before the product
   uint16_t channels;
   uint16_t columns;             // bytes of a pixel that the kernel may read: K, in some kernels rounded up
   uint16_t kept;                // columns kept of each tile of channels, in the kernel's own unit
   int8_t output_zero_point;
   int8_t output_min;
   int8_t output_max;
+  uint8_t single_rounding;      // 1: the product is rounded once, behind the shift, half up; see FULLY_CONNECTED
 };
 
 // The products of `count` pixels with all channels of a filter, requantized; the channels of a pixel are

@@ -71,6 +71,8 @@ class Requantization:
         output_zero_point: of the output.
         output_min: smallest stored value.
         output_max: largest stored value.
+        single_rounding: whether products are rounded once, behind the shift, as FULLY_CONNECTED
+            does; else twice.
     """
 
     bias: npt.NDArray[np.int32]
@@ -80,6 +82,7 @@ class Requantization:
     output_zero_point: int
     output_min: int = -128
     output_max: int = 127
+    single_rounding: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,11 +178,12 @@ def fold_bias(weights: Int8, requantization: Requantization) -> npt.NDArray[np.i
 def requantization_constants(
     folded: npt.NDArray[np.int32], requantization: Requantization
 ) -> tuple[Constant, ...]:
-    """Return the arrays ``bias``, ``multiplier`` and ``shift`` of a struct."""
+    """Return the arrays ``bias``, ``multiplier`` and ``shift`` of a struct, of whole tiles."""
+    more = (0, -len(folded) % 8)
     return (
-        Constant("bias", folded),
-        Constant("multiplier", (2 * requantization.multiplier).astype(np.uint32)),
-        Constant("shift", requantization.shift.astype(np.int8)),
+        Constant("bias", np.pad(folded, more)),
+        Constant("multiplier", np.pad((2 * requantization.multiplier).astype(np.uint32), more)),
+        Constant("shift", np.pad(requantization.shift.astype(np.int8), more)),
     )
 
 
@@ -219,7 +223,7 @@ def _filter_fields(packed: PackedFilter, requantization: Requantization) -> str:
         f".multiplier = {{multiplier}}, .shift = {{shift}}, .channels = {packed.channels}, "
         f".columns = {packed.columns}, .kept = {packed.kept}, "
         f".output_zero_point = {r.output_zero_point}, .output_min = {r.output_min}, "
-        f".output_max = {r.output_max}}}"
+        f".output_max = {r.output_max}, .single_rounding = {int(r.single_rounding)}}}"
     )
 
 

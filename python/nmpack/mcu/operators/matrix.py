@@ -246,8 +246,8 @@ def _requantization(
         rows: weights ``[channels, columns]``.
         activation: the schema's name.
         axis: of the weights, that scales are along.
-        single: whether one scale of all weights is multiplied with the input's in float, as
-            FULLY_CONNECTED does, and not in double.
+        single: whether products are rounded once: the reference kernels' FULLY_CONNECTED does
+            that, their convolutions round twice.
     """
     source, output = input_of(node, 0), output_of(node)
     filters = input_of(node, 1, "weights")
@@ -256,11 +256,7 @@ def _requantization(
     low, high = activation_range(node, activation, output)
     channels = len(rows)
     scales = _filter_scales(node, filters, channels, axis)
-    if single and len(scales) == 1:
-        product = float(np.float32(x_scale) * np.float32(scales[0]))
-        reals = [product / y_scale] * channels
-    else:
-        reals = [x_scale * float(scale) / y_scale for scale in np.broadcast_to(scales, channels)]
+    reals = [x_scale * float(scale) / y_scale for scale in np.broadcast_to(scales, channels)]
     found = [_multiplier(node, real) for real in reals]
     return Requantization(
         bias=_bias(node, channels),
@@ -270,6 +266,7 @@ def _requantization(
         output_zero_point=y_zero,
         output_min=low,
         output_max=high,
+        single_rounding=single,
     )
 
 
