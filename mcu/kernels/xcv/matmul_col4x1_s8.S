@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "xcv/matmul.inc"
+
+FUNCTION nm_matmul_col4x1_s8
+  ENTER
+  mv t4,a3
+.Lgroup:
+  BEGIN_GROUP 1
+.Ltile:
+  cv.lhu ra,(a1),2
+  cv.lhu t4,(a1),2
+  lw a2,PIXELS(sp)
+  BEGIN_TILE 1
+  add a2,a2,t4
+  beqz ra,.Lmultiplied
+  LOOP ra
+  cv.lbu t4,(a1),1
+  cv.lbu t5,(a1),1
+  cv.lbu a5,(a2),t4
+  cv.lbu t4,(a1),1
+  cv.lbu a6,(a2),t5
+  cv.lbu t5,(a1),1
+  cv.lbu a7,(a2),t4
+  cv.packlo.b a5,a6,a5
+  cv.lbu a6,(a2),t5
+  cv.lw t4,(a0),4
+  cv.packhi.b a5,a6,a7
+  cv.lw t5,(a0),4
+  cv.sdotsp.b s0,t4,a5
+  cv.lw t4,(a0),4
+  cv.sdotsp.b s4,t5,a5
+  cv.lw t5,(a0),4
+  cv.sdotsp.b s8,t4,a5
+  cv.sdotsp.b t0,t5,a5
+92:
+.Lmultiplied:
+  END_TILE 1,.Ltile
+  END_GROUP 1
+  bgtz t4,.Lgroup
+  LEAVE
