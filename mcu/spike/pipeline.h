@@ -76,14 +76,19 @@ class Pipeline {
   // A jump is taken from ID, as soon as its register is known, even if EX is still busy.
   void issue_jump(uint32_t pc, uint32_t bytes, const Registers &registers) {
     arrive(pc, bytes);
-    uint64_t taken = fetched_ > entered_ ? fetched_ : entered_;
-    if (registers.a != 0 && known_[registers.a] > taken) {
-      now.jump_stalls += known_[registers.a] - taken;
-      taken = known_[registers.a];
-    }
-    fetched_ = taken;
+    now.jump_stalls += wait(registers.a);
+    const uint64_t taken = fetched_;
     enter(kJump, registers, 1);
     redirect(taken + 2);
+    // While ID is empty, the core takes the jump for one that waits for the register which it has just written itself.
+    stale_ = registers.a != 0 && registers.a == registers.from_ex;
+  }
+
+  // A gather takes its indices from the register file, after whatever writes them.
+  void issue_gather(uint32_t pc, uint32_t bytes, const Registers &registers) {
+    arrive(pc, bytes);
+    now.load_stalls += wait(registers.b);
+    enter(kGather, registers, 1);
   }
 
   // The branch issued last was taken.
@@ -111,7 +116,18 @@ class Pipeline {
         now.misaligned_targets++;
         fetched_++;
       }
+      if (stale_ && fetched_ > entered_) {
+        fetched_++;
+      }
+      stale_ = false;
     }
+  }
+
+  // Keeps an instruction in ID until the register file has `number`; returns for how long.
+  uint64_t wait(uint32_t number) {
+    const uint64_t arrived = fetched_ > entered_ ? fetched_ : entered_;
+    fetched_ = number != 0 && known_[number] > arrived ? known_[number] : arrived;
+    return fetched_ - arrived;
   }
 
   void enter(Class kind, const Registers &registers, uint32_t cycles) {
@@ -130,7 +146,8 @@ class Pipeline {
     busy_ = cycles;
     loaded_ = registers.from_wb;
     if (registers.from_ex != Registers::kNone) {
-      known_[registers.from_ex] = entry + cycles;
+      // A misaligned access moves its address in the first of its cycles.
+      known_[registers.from_ex] = entry + (kind == kLoad || kind == kStore ? 1 : cycles);
     }
     if (registers.from_wb != Registers::kNone) {
       known_[registers.from_wb] = entry + cycles + 1;
@@ -149,8 +166,9 @@ class Pipeline {
   uint64_t busy_ = 1;     // for how long it stays there
   uint64_t fetched_ = 0;  // cycle before which the next one cannot be in ID
   bool redirected_ = false;
+  bool stale_ = false;    // whether the last jump wrote its own register
   uint32_t loaded_ = Registers::kNone;  // register that the last instruction writes from WB
-  std::array<uint64_t, 32> known_{};    // cycle from which a jump in ID may read a register
+  std::array<uint64_t, 32> known_{};    // cycle from which the register file has a register's value
 };
 
 }  // namespace nm

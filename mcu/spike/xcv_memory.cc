@@ -143,7 +143,7 @@ reg_t gather(processor_t *p, insn_t insn, reg_t pc) {
   hart.runs(here);
   const uint32_t offset = Hart::read(p, rs2_of(bits)) >> (4 * position) & 15;
   const uint32_t address = Hart::read(p, rs1_of(bits)) + (position << kShift) + offset;
-  hart.pipeline.issue(here, 4, kGather, {rs1_of(bits), rs2_of(bits), rd_of(bits), kNone, rd_of(bits)}, 1);
+  hart.pipeline.issue_gather(here, 4, {rs1_of(bits), rs2_of(bits), rd_of(bits), kNone, rd_of(bits)});
   hart.count_load(address, 1);
   const uint32_t shift = 8 * (position & 3);
   const uint32_t byte = read_memory<0, false>(p, address) << shift;

@@ -8,6 +8,7 @@ when it is first needed, into the user's cache.
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import hashlib
 import json
@@ -35,7 +36,7 @@ _MACHINES = {
 }
 # The wheel is built for old systems: it has the older layout of std::string.
 _FLAGS = (
-    *("-std=c++20", "-O2", "-fPIC", "-shared", "-D_GLIBCXX_USE_CXX11_ABI=0"),
+    *("-std=c++20", "-O2", "-fPIC", "-D_GLIBCXX_USE_CXX11_ABI=0"),
     *("-Wall", "-Wextra", "-Wno-unused-parameter"),
 )
 _COMPILERS = ("clang++-19", "g++")
@@ -144,15 +145,26 @@ def extension() -> Path:
     with tempfile.TemporaryDirectory(dir=library.parent, prefix=".making-") as name:
         made = Path(name) / "extension.so"
         include = ["-isystem", str(_package() / "include")]
-        command = [compiler, *_FLAGS, *include, *map(str, sources), "-o", str(made)]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            said = "\n".join(done.stderr.splitlines()[:20])
-            raise MissingError(f"Spike's extension does not compile:\n{said}")
+        objects = [Path(name) / f"{source.stem}.o" for source in sources]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            compiling = [
+                pool.submit(_compile, [compiler, *_FLAGS, "-c", *include, str(one), "-o", str(to)])
+                for one, to in zip(sources, objects, strict=True)
+            ]
+            for one in compiling:
+                one.result()
+        _compile([compiler, "-shared", *map(str, objects), "-o", str(made)])
         made.replace(library)
     return library
+
+
+def _compile(command: list[str]) -> None:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = "\n".join(done.stderr.splitlines()[:20])
+        raise MissingError(f"Spike's extension does not compile:\n{said}")
 
 
 def _package() -> Path:
