@@ -130,7 +130,7 @@ void nm_average_pool_s8(const struct nm_pool_s8 *p, const int8_t *input, int8_t 
 nm_window_s8 nm_max_window_s8;
 nm_window_s8 nm_average_window_s8;
 
-// MEAN, SUM, REDUCE_MAX and REDUCE_MIN: three axes that stay and three that go, of the input; those
+// MEAN, REDUCE_MAX and REDUCE_MIN: three axes that stay and three that go, of the input; those
 // that it does not have are of size 1.
 struct nm_reduce_s8 {
   uint32_t kept_size[3];
@@ -141,7 +141,7 @@ struct nm_reduce_s8 {
   struct nm_scale scale;
   int16_t output_zero_point;
 };
-void nm_sum_s8(const struct nm_reduce_s8 *p, const int8_t *input, int8_t *output);
+void nm_mean_s8(const struct nm_reduce_s8 *p, const int8_t *input, int8_t *output);
 void nm_reduce_max_s8(const struct nm_reduce_s8 *p, const int8_t *input, int8_t *output);
 void nm_reduce_min_s8(const struct nm_reduce_s8 *p, const int8_t *input, int8_t *output);
 

@@ -61,7 +61,7 @@ static void each_output(const struct nm_reduce_s8 *p, reduction *reduce, int32_t
   }
 }
 
-void nm_sum_s8(const struct nm_reduce_s8 *p, const int8_t *input, int8_t *output) {
+void nm_mean_s8(const struct nm_reduce_s8 *p, const int8_t *input, int8_t *output) {
   each_output(p, sum_of, 0, finished, input, output);
 }
 

@@ -22,6 +22,7 @@ from nmpack.mcu.step import Constant, Int8, Step
 
 _TABLES: dict[bytes, Int8] = {}
 _MOST_TABLES = 1024
+_SCALES = (2.0**-30, 2.0**20)
 # What fails for values below the zero point; their entries are those of the zero point.
 _NOT_NEGATIVE = ("LOG", "RSQRT", "SQRT")
 
@@ -44,11 +45,17 @@ def lookup_step(node: Node, source: Tensor, output: Tensor, table: Int8) -> Step
 
 
 def _operands(node: Node) -> tuple[Tensor, Tensor]:
+    """Return input and output of scales with which no kernel ends the interpreter's process."""
     source, output = input_of(node, 0), output_of(node)
     if len(node.inputs) != 1:
         refuse(node, f"expected one input, got {len(node.inputs)}")
-    per_tensor(node, source, "input")
-    per_tensor(node, output, "output")
+    for tensor, what in ((source, "input"), (output, "output")):
+        scale, _ = per_tensor(node, tensor, what)
+        if not _SCALES[0] <= scale <= _SCALES[1]:
+            refuse(node, f"expected a scale from {_SCALES[0]} to {_SCALES[1]}, got {scale:.3g}")
+    options = node.options_of("LeakyReluOptions")
+    if options is not None and not abs(float(options.alpha)) <= _SCALES[1]:
+        refuse(node, f"expected a slope of at most {_SCALES[1]}, got {options.alpha}")
     if source.shape != output.shape:
         refuse(node, f"expected an output of {list(source.shape)}, got {list(output.shape)}")
     return source, output
@@ -96,7 +103,7 @@ def _quantize(node: Node, context: Context) -> list[Step]:
 
 
 _UNARY = (
-    "ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "NEG", "RELU",
+    "ABS", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "NEG", "RELU",
     "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT", "SQRT", "TANH",
 )  # fmt: skip
 LOWERINGS = dict.fromkeys(_UNARY, _unary) | {"QUANTIZE": _quantize}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Axes that become one value: means, sums, extremes and where they are."""
+"""Axes that become one value: means, extremes and where they are."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from nmpack.mcu.operators.walks import cycles, initializer, merged, scale_of, st
 from nmpack.mcu.step import Step
 
 _FUNCTIONS = {
-    "MEAN": "nm_sum_s8",
-    "SUM": "nm_sum_s8",
+    "MEAN": "nm_mean_s8",
     "REDUCE_MAX": "nm_reduce_max_s8",
     "REDUCE_MIN": "nm_reduce_min_s8",
 }
@@ -32,7 +31,7 @@ def _reduce(node: Node, _: Context) -> list[Step]:
     axes = _axes(node, source)
     _require_shape(node, source, output, axes)
     values = _walk(source, axes)
-    if node.name in ("MEAN", "SUM"):
+    if node.name == "MEAN":
         values |= _scaled(node, source, output, math.prod(source.shape[axis] for axis in axes))
     elif per_tensor(node, source, "input") != per_tensor(node, output, "output"):
         refuse(node, "expected one scale and zero point of input and output")
@@ -91,14 +90,18 @@ def _scaled(node: Node, source: Tensor, output: Tensor, count: int) -> dict[str,
         per_tensor(node, tensor, "tensors") for tensor in (source, output)
     )
     q, shift = quantize_multiplier(scale / wanted)
-    if node.name == "MEAN":
-        halved = min(count.bit_length() - 1, 32, 31 + shift)
-        q, shift = (q << halved) // count, shift - halved
+    halved = min(count.bit_length() - 1, 32, 31 + shift)
+    q, shift = (q << halved) // count, shift - halved
     if 255 * count << max(shift, 0) >= 1 << 31:
         refuse(node, f"a sum of {count} values scaled by {scale / wanted:.3g} does not fit int32")
     return {
         "offset": -zero_point * count, "scale": scale_of(q, shift), "output_zero_point": moved,
     }  # fmt: skip
+
+
+def _sum(node: Node, _: Context) -> list[Step]:
+    # Of int8 it reads bytes as unsigned: results are not sums, and TFLite's other kernels differ.
+    refuse(node, "TFLite's reference kernel takes int8 for uint8 here: use MEAN, with its scale")
 
 
 def _arg(node: Node, _: Context) -> list[Step]:
@@ -135,4 +138,4 @@ def _arg(node: Node, _: Context) -> list[Step]:
     return [step]
 
 
-LOWERINGS = dict.fromkeys(_FUNCTIONS, _reduce) | {"ARG_MAX": _arg, "ARG_MIN": _arg}
+LOWERINGS = dict.fromkeys(_FUNCTIONS, _reduce) | {"SUM": _sum, "ARG_MAX": _arg, "ARG_MIN": _arg}

@@ -111,6 +111,39 @@ def _fold_gather(node: Node, _: Context) -> list[Array] | None:
     return [np.take(source.data, places, axis)]
 
 
+def _times(node: Node) -> tuple[Tensor, Tensor, list[int]]:
+    """Return input, output and how often each axis is repeated."""
+    source, output = source_of(node), node.outputs[0]
+    require_same(node, source, output)
+    times = integers(node, 1, "multiples")
+    if len(times) != len(source.shape) or min(times, default=1) < 1:
+        refuse(node, f"expected {len(source.shape)} positive multiples, got {times}")
+    shape = tuple(time * size for time, size in zip(times, source.shape, strict=True))
+    if shape != output.shape:
+        refuse(node, f"expected an output of {list(shape)}, got {list(output.shape)}")
+    return source, output, times
+
+
+def _tile(node: Node, _: Context) -> list[Step]:
+    source, output, times = _times(node)
+    own = strides_of(source.shape)
+    sizes = [size for pair in zip(times, source.shape, strict=True) for size in pair]
+    strides = [stride for each in own for stride in (0, each)]
+    box = box_of(sizes, strides, strides_of(sizes), (0, 0), item_bytes(source))
+    if box["axes"] <= MOST_AXES:
+        return [copy_step(node, source, output, box)]
+    lists = [np.tile(np.arange(size), time) for size, time in zip(source.shape, times, strict=True)]
+    return [remap_step(node, source, output, lists, "tile")]
+
+
+def _fold_tile(node: Node, _: Context) -> list[Array] | None:
+    if any(tensor is None or tensor.data is None for tensor in node.inputs):
+        return None
+    source, _output, times = _times(node)
+    assert source.data is not None
+    return [np.tile(source.data, times)]
+
+
 def _image_sizes(node: Node, kind: str) -> tuple[Tensor, Tensor, bool, bool]:
     """Return input, output, ``align_corners`` and ``half_pixel_centers`` of a resized image."""
     source, output = input_of(node, 0), output_of(node)
@@ -183,5 +216,6 @@ LOWERINGS = {
     "GATHER": _gather,
     "RESIZE_BILINEAR": _resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": _resize_nearest,
+    "TILE": _tile,
 }
-FOLDINGS = {"GATHER": _fold_gather}
+FOLDINGS = {"GATHER": _fold_gather, "TILE": _fold_tile}

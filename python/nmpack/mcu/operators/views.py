@@ -66,7 +66,7 @@ def _slice(node: Node, array: Array) -> list[Array]:
         if not 0 <= first < last <= whole:
             refuse(node, f"{first} to {last} is not in an axis of {whole}")
         cut.append(slice(first, last))
-    return [array[tuple(cut)]]
+    return [array[(*cut, ...)]]
 
 
 def _strided_slice(node: Node, array: Array) -> list[Array]:
@@ -100,7 +100,7 @@ def _strided_slice(node: Node, array: Array) -> list[Array]:
                 by,
             )
         )
-    return [array[tuple(cut)]]
+    return [array[(*cut, ...)]]
 
 
 def _split(node: Node, array: Array) -> list[Array]:
@@ -127,7 +127,9 @@ def _unpack(node: Node, array: Array) -> list[Array]:
     axis = axis_of(node, 0 if options is None else int(options.axis), array.ndim)
     if array.shape[axis] != len(node.outputs):
         refuse(node, f"expected {array.shape[axis]} outputs, got {len(node.outputs)}")
-    return list(np.moveaxis(array, axis, 0))
+    moved = np.moveaxis(array, axis, 0)
+    # The ellipsis makes a view of a single value as well.
+    return [moved[place, ...] for place in range(len(moved))]
 
 
 def _broadcast_to(node: Node, array: Array) -> list[Array]:
@@ -136,17 +138,6 @@ def _broadcast_to(node: Node, array: Array) -> list[Array]:
         return [np.broadcast_to(array, shape)]
     except ValueError:
         refuse(node, f"{list(array.shape)} cannot be repeated to {list(shape)}")
-
-
-def _tile(node: Node, array: Array) -> list[Array]:
-    times = integers(node, 1, "multiples")
-    if len(times) != array.ndim or min(times, default=1) < 1:
-        refuse(node, f"expected {array.ndim} positive multiples, got {times}")
-    shape = tuple(time * size for time, size in zip(times, array.shape, strict=True))
-    _require_output(node, shape)
-    own = [size for whole in array.shape for size in (1, whole)]
-    repeated = [size for pair in zip(times, array.shape, strict=True) for size in pair]
-    return [np.broadcast_to(array.reshape(own), repeated)]
 
 
 def _reverse(node: Node, array: Array) -> list[Array]:
@@ -195,7 +186,7 @@ def _only(node: Node, values: list[int]) -> int:
 
 
 #: Operators whose views have the output's axes in parts.
-GROUPED = ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "TILE")
+GROUPED = ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")
 #: Views of one input; the outputs are their values in order.
 VIEWS: dict[str, Callable[[Node, Array], list[Array]]] = {
     "BROADCAST_TO": _broadcast_to,
@@ -209,7 +200,6 @@ VIEWS: dict[str, Callable[[Node, Array], list[Array]]] = {
     "SPLIT_V": _split_v,
     "SQUEEZE": _reshape,
     "STRIDED_SLICE": _strided_slice,
-    "TILE": _tile,
     "TRANSPOSE": _transpose,
     "UNPACK": _unpack,
 }

@@ -119,6 +119,9 @@ def box_of(
         inputs, outputs: strides of each axis, in elements.
         starts: where input and output begin, in elements.
         item: bytes of an element.
+
+    Returns:
+        It; with more axes than :data:`MOST_AXES` no kernel takes it.
     """
     kept, (read, written) = merged(
         [*sizes, item],
@@ -130,7 +133,6 @@ def box_of(
         run = kept.pop()
         read.pop()
         written.pop()
-    assert len(kept) <= MOST_AXES
     walk: dict[str, Any] = {"run": run, "axes": len(kept)}
     if kept:
         walk |= {"size": kept, "input_stride": read, "output_stride": written}

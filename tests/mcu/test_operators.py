@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Drawn operators other than convolutions are bit for bit those of the reference kernels.
+
+``NMPACK_DRAWN_LAYERS=5000`` draws so many of each family; ``NMPACK_DRAWN_SEED`` repeats what failed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_moves import MOVES
+from drawn_integers import FAMILIES
+from host_programs import HostPrograms, reference
+
+from nmpack.mcu.compiler import Program, compile_model
+
+LAYERS = int(os.environ.get("NMPACK_DRAWN_LAYERS", "100"))
+SEED = int(os.environ.get("NMPACK_DRAWN_SEED", "0"))
+BATCH = 100
+INPUTS = 3
+ALL = FAMILIES | MOVES
+
+
+@pytest.mark.parametrize("batch", range(-(-LAYERS // BATCH)))
+@pytest.mark.parametrize("family", ALL)
+def test_drawn_operators_are_those_of_the_reference(
+    tmp_path: Path, family: str, batch: int
+) -> None:
+    seed = SEED + batch
+    generator = np.random.default_rng([seed, *family.encode()])
+    programs: list[Program] = []
+    about: list[str] = []
+    for index in range(min(BATCH, LAYERS - batch * BATCH)):
+        text, content = ALL[family](generator)
+        path = tmp_path / f"{family}_{index}.tflite"
+        path.write_bytes(content)
+        about.append(f"seed {seed}, {family} {index}: {text}")
+        try:
+            programs.append(compile_model(path))
+        except Exception as error:
+            raise AssertionError(about[-1]) from error
+    vectors = [
+        (index, *reference(program, generator, extreme=turn == 0))
+        for index, program in enumerate(programs)
+        for turn in range(INPUTS)
+    ]
+    networks = HostPrograms(tmp_path, programs, compiler=("gcc", "clang-19")[batch % 2])
+    outputs = networks.run([(index, fed) for index, fed, _ in vectors])
+    wrong = [
+        f"{about[index]}, {programs[index].steps[-1].kernel}: "
+        f"{np.count_nonzero(np.frombuffer(got, 'i1') != np.frombuffer(want, 'i1'))} "
+        f"of {len(want)} bytes differ"
+        for (index, _, want), got in zip(vectors, outputs, strict=True)
+        if got != want
+    ]
+    assert not wrong, "\n".join(wrong[:20])
