@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from drawn_integers import Generator, Model, shape_of, steps_of
 from tflite_graph import options
 
@@ -99,7 +99,7 @@ def parts(generator: Generator) -> tuple[str, bytes]:
         operands = [model.list([given]), source]
         return model.file(model.add(name, operands, [(rest, steps)] * count, table))
     cuts = sorted({0, size, *(int(v) for v in generator.integers(0, size + 1, 2))})
-    sizes = [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+    sizes = [b - a for a, b in pairwise(cuts)]
     outputs = [([*shape[:axis], part, *shape[axis + 1 :]], steps) for part in sizes]
     table = options("SplitVOptions", numSplits=len(sizes))
     listed = list(sizes)
@@ -205,7 +205,6 @@ def blocks(generator: Generator) -> tuple[str, bytes]:
     return model.file(made)
 
 
-assert schema.MirrorPadMode.REFLECT == 0
 MOVES: dict[str, Callable[[Generator], tuple[str, bytes]]] = {
     "slices": slices,
     "turns": turns,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Drawn operators other than convolutions are bit for bit those of the reference kernels.
 
-``NMPACK_DRAWN_LAYERS=5000`` draws so many of each family; ``NMPACK_DRAWN_SEED`` repeats what failed.
+``NMPACK_DRAWN_LAYERS=5000`` draws so many of each family; ``NMPACK_DRAWN_SEED`` repeats what
+failed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_moves import MOVES
 from drawn_integers import FAMILIES
+from drawn_moves import MOVES
 from host_programs import HostPrograms, reference
 
 from nmpack.mcu.compiler import Program, compile_model

@@ -60,13 +60,13 @@ def _slice(node: Node, array: Array) -> list[Array]:
     begin, size = integers(node, 1, "begins"), integers(node, 2, "sizes")
     if len(begin) != array.ndim or len(size) != array.ndim:
         refuse(node, f"expected {array.ndim} begins and sizes, got {len(begin)} and {len(size)}")
-    cut = []
+    cut: list[slice] = []
     for first, count, whole in zip(begin, size, array.shape, strict=True):
         last = whole if count == -1 else first + count
         if not 0 <= first < last <= whole:
             refuse(node, f"{first} to {last} is not in an axis of {whole}")
         cut.append(slice(first, last))
-    return [array[(*cut, ...)]]
+    return [array[tuple(cut)]]
 
 
 def _strided_slice(node: Node, array: Array) -> list[Array]:
