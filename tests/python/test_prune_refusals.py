@@ -96,8 +96,9 @@ TORCH: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "none": (nn.ReLU, "nothing to prune: the model has no 2D convolution and no linear layer$"),
     "linear": (
-        lambda: nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)),
-        r"among 2 layers; 0, 1: linear layers are pruned only where they are selected; to prune",
+        lambda: nn.Sequential(nn.Linear(7, 8), nn.Linear(8, 8)),
+        r"among 2 layers; 0: K must be a multiple of M=4, got K=7 columns; "
+        r"1: last linear layer \(head\); to prune",
     ),
 }
 

@@ -24,6 +24,8 @@ class ModelSpec:
     """An entry of the zoo: its input is NHWC ``(height, width, channels)`` once converted.
 
     ``module`` is the module of this package that builds it; ``head`` names its last linear layer.
+    ``size`` is ``any`` where the channels are fixed and the rest is not, ``built`` where
+    :func:`build` takes a shape, channels included, and ``fixed`` where that one alone fits then.
     """
 
     name: str
@@ -32,6 +34,7 @@ class ModelSpec:
     input_shape: tuple[int, int, int]
     num_classes: int
     about: str
+    size: str = "any"
 
 
 _IMAGENET = ((224, 224, 3), 1000)
@@ -56,15 +59,65 @@ _SPECS = (
         10,
         "small ResNet for Fashion-MNIST, blocks 64 to 128 wide",
     ),
+    ModelSpec(
+        "resnet18_32",
+        "cifar",
+        "fc",
+        (32, 32, 3),
+        10,
+        "ResNet-18 for 32x32 images, 3x3 stem",
+        "built",
+    ),
+    ModelSpec("resnet8", "cifar", "fc", (32, 32, 3), 10, "ResNet-8 of MLPerf Tiny", "built"),
+    ModelSpec(
+        "ds_cnn", "tiny", "fc", (49, 10, 1), 12, "DS-CNN of MLPerf Tiny, keyword spotting", "built"
+    ),
+    ModelSpec(
+        "mobilenet_v1_025",
+        "tiny",
+        "fc",
+        (96, 96, 3),
+        2,
+        "MobileNet-V1, a quarter of its channels, of MLPerf Tiny",
+        "built",
+    ),
+    ModelSpec(
+        "autoencoder",
+        "tiny",
+        "layers.27",
+        (1, 1, 640),
+        640,
+        "autoencoder of MLPerf Tiny, linear layers",
+        "fixed",
+    ),
+    ModelSpec(
+        "vit_tiny28",
+        "vit",
+        "head",
+        (28, 28, 1),
+        10,
+        "ViT for 28x28 images: 4 blocks, 192 wide, patches of 4x4",
+        "fixed",
+    ),
 )
 ZOO: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
 
-def build(name: str, *, num_classes: int | None = None) -> nn.Module:
+def build(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+) -> nn.Module:
     """Build the zoo's model ``name`` with random weights.
 
+    Args:
+        name: of :data:`ZOO`.
+        num_classes: outputs, None for the zoo's.
+        input_shape: height, width and channels that it is for, None for the zoo's.
+
     Raises:
-        SelectionError: no such model.
+        SelectionError: no such model, or it cannot be built for that shape.
         MissingError: torch is not installed.
     """
     if name not in ZOO:
@@ -72,7 +125,15 @@ def build(name: str, *, num_classes: int | None = None) -> nn.Module:
     import_module("torch", "torch")
     module = import_module(f"nmpack.models.{ZOO[name].module}", "torch")
     builder: Callable[..., nn.Module] = getattr(module, name)
-    return builder(num_classes=num_classes or ZOO[name].num_classes)
+    spec = ZOO[name]
+    options: dict[str, tuple[int, int, int]] = {}
+    if spec.size != "any":
+        options = {"input_shape": input_shape or spec.input_shape}
+    elif input_shape is not None and input_shape[2] != spec.input_shape[2]:
+        raise SelectionError(
+            f"{name}: expected images of {spec.input_shape[2]} channels, got {input_shape[2]}"
+        )
+    return builder(num_classes=num_classes or spec.num_classes, **options)
 
 
 def resnet18(*, num_classes: int = 1000) -> nn.Module:
@@ -123,3 +184,41 @@ def resnet20(*, num_classes: int = 10) -> nn.Module:
 def fashion_resnet(*, num_classes: int = 10) -> nn.Module:
     """Build the small ResNet for 28x28x1 images; its residual blocks are at least 64 wide."""
     return build("fashion_resnet", num_classes=num_classes)
+
+
+def resnet18_32(
+    *, num_classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3)
+) -> nn.Module:
+    """ResNet-18 for 32x32 images: 8 basic blocks behind a 3x3 stem, 11.2 million parameters."""
+    return build("resnet18_32", num_classes=num_classes, input_shape=input_shape)
+
+
+def resnet8(*, num_classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3)) -> nn.Module:
+    """ResNet-8 of MLPerf Tiny: 3 basic blocks, 78 thousand parameters."""
+    return build("resnet8", num_classes=num_classes, input_shape=input_shape)
+
+
+def ds_cnn(*, num_classes: int = 12, input_shape: tuple[int, int, int] = (49, 10, 1)) -> nn.Module:
+    """DS-CNN of MLPerf Tiny: 4 depthwise-separable blocks, 22 thousand parameters."""
+    return build("ds_cnn", num_classes=num_classes, input_shape=input_shape)
+
+
+def mobilenet_v1_025(
+    *, num_classes: int = 2, input_shape: tuple[int, int, int] = (96, 96, 3)
+) -> nn.Module:
+    """MobileNet-V1 of MLPerf Tiny: 13 depthwise-separable blocks, 0.2 million parameters."""
+    return build("mobilenet_v1_025", num_classes=num_classes, input_shape=input_shape)
+
+
+def autoencoder(
+    *, num_classes: int = 640, input_shape: tuple[int, int, int] = (1, 1, 640)
+) -> nn.Module:
+    """Autoencoder of MLPerf Tiny: 10 linear layers, 0.27 million parameters."""
+    return build("autoencoder", num_classes=num_classes, input_shape=input_shape)
+
+
+def vit_tiny28(
+    *, num_classes: int = 10, input_shape: tuple[int, int, int] = (28, 28, 1)
+) -> nn.Module:
+    """ViT for 28x28 images: 4 blocks of 192 channels, 49 tokens, 1.8 million parameters."""
+    return build("vit_tiny28", num_classes=num_classes, input_shape=input_shape)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from nmpack.errors import SelectionError
+from nmpack.errors import PatternError, SelectionError
 from nmpack.sparsity.pattern import NMPattern, Pattern, Unstructured
 
 #: A glob or several over layer names, a layer type or several, or a predicate (name, layer).
@@ -94,9 +94,10 @@ class PruneReport:
 
     @property
     def density(self) -> float:
-        """Non-zero weights of all convolutions / all their weights."""
-        total = sum(math.prod(layer.shape) for layer in self.convolutions)
-        kept = sum(layer.density * math.prod(layer.shape) for layer in self.convolutions)
+        """Non-zero weights of all convolutions and pruned linear layers / all their weights."""
+        counted = [row for row in self.layers if row.kind == CONVOLUTION or row.pattern is not None]
+        total = sum(math.prod(layer.shape) for layer in counted)
+        kept = sum(layer.density * math.prod(layer.shape) for layer in counted)
         return kept / total if total else 1.0
 
 
@@ -111,11 +112,13 @@ def choose(
     """Decide about every layer.
 
     Without ``select``, every convolution is pruned but the first (the stem), those that match
-    ``keep_dense``, grouped and depthwise ones, and those with fewer output channels than one tile:
-    in a ResNet that leaves exactly the convolutions of the residual blocks. Linear layers are
-    pruned only where ``select`` or a mapping names them. A mapping of globs to patterns is a
-    selection by itself: the first glob that matches decides. ``others`` are what else has weights,
-    for messages alone.
+    ``keep_dense``, grouped and depthwise ones, those with fewer output channels than one tile, and
+    those whose K the pattern does not divide: in a ResNet that leaves exactly the convolutions of
+    the residual blocks. A network that has no convolution but the stem, such as a transformer, is
+    made of its linear layers: they are pruned by the same rules, but for the last where there is no
+    ``keep_dense``. Those of other networks are pruned only where ``select`` or a mapping names
+    them. A mapping of globs to patterns is a selection by itself: the first glob that matches
+    decides. ``others`` are what else has weights, for messages alone.
 
     Raises:
         SelectionError: nothing is left to prune, or a glob matches no layer.
@@ -191,9 +194,9 @@ def _rule(
     elif not isinstance(patterns, NMPattern | Unstructured):
         raise SelectionError(f"expected a pattern or a mapping of globs to them, got {patterns!r}")
     elif select is None:
-        tile = patterns.tile
-        stem = next((layer.name for layer in layers if layer.kind == CONVOLUTION), "")
-        return lambda layer: _default(layer, stem, tile, keep_dense)
+        pattern = patterns
+        ends = _ends(layers, keep_dense)
+        return lambda layer: _default(layer, ends, pattern, keep_dense)
     if isinstance(select, str | type):
         select = (select,)  # type: ignore[assignment]
     if isinstance(select, Sequence):
@@ -211,17 +214,33 @@ def _rule(
     raise SelectionError(f"select takes a glob, a type or a predicate, got {select!r}")
 
 
-def _default(layer: Layer, stem: str, tile: int, keep_dense: Sequence[str]) -> str:
-    if layer.kind == LINEAR:
-        return "linear layers are pruned only where they are selected"
-    if layer.name == stem:
-        return "first convolution (stem)"
+def _ends(layers: Sequence[Layer], keep_dense: Sequence[str]) -> Mapping[str, str]:
+    """Return by name which layers stay dense for their place in the network, and why."""
+    convolutions = [layer.name for layer in layers if layer.kind == CONVOLUTION]
+    linear = [layer.name for layer in layers if layer.kind == LINEAR]
+    ends = dict.fromkeys(convolutions[:1], "first convolution (stem)")
+    if len(convolutions) > 1:
+        reason = "linear layers are pruned only where they are selected"
+        return ends | dict.fromkeys(linear, reason)
+    return ends | ({} if keep_dense else dict.fromkeys(linear[-1:], "last linear layer (head)"))
+
+
+def _default(
+    layer: Layer, ends: Mapping[str, str], pattern: Pattern, keep_dense: Sequence[str]
+) -> str:
+    if reason := ends.get(layer.name):
+        return reason
     if layer.groups != 1:
         return f"{layer.groups} groups"
     if glob := _first(keep_dense, layer):
         return f"dense in the model's published list ({glob})"
-    if layer.shape[0] < tile:
-        return f"{layer.shape[0]} output channels are fewer than one tile of {tile}"
+    if layer.shape[0] < pattern.tile:
+        return f"{layer.shape[0]} output channels are fewer than one tile of {pattern.tile}"
+    if isinstance(pattern, NMPattern):
+        try:
+            pattern.group_size(math.prod(layer.shape[1:]))
+        except PatternError as error:
+            return str(error).removeprefix("the layer: ")
     return ""
 
 
