@@ -78,8 +78,8 @@ reg_t compute(processor_t *p, insn_t insn, reg_t pc) {
   if (!hart.runs(low(pc))) {
     return kSpike(p, insn, pc);
   }
+  kSpike(p, insn, pc);  // first: it may find that the instruction is illegal
   hart.pipeline.issue(low(pc), bytes_of(insn), kKind, kOperands(insn), kCycles);
-  kSpike(p, insn, pc);
   return hart.go_on(low(pc), bytes_of(insn));
 }
 
@@ -154,11 +154,11 @@ reg_t jump(processor_t *p, insn_t insn, reg_t pc) {
   return hart.go(low(kSpike(p, insn, pc)));
 }
 
-// Exceptions leave by a C++ exception of Spike's.
+// Exceptions leave by a C++ exception of Spike's, and do not count as instructions.
 template <insn_func_t kSpike>
 reg_t except(processor_t *p, insn_t insn, reg_t pc) {
   if (hart.runs(low(pc))) {
-    hart.pipeline.issue(low(pc), bytes_of(insn), kSystem, of_none(insn), 1);
+    hart.call();
   }
   return kSpike(p, insn, pc);
 }

@@ -18,9 +18,6 @@ std::string hex(uint32_t value) {
   return text;
 }
 
-// Cycles from an exception, or from an instruction that causes one, to the first instruction of its handler.
-constexpr uint64_t kExceptionCycles = 4;
-
 // Cycle in which the first instruction of a program is in ID, counted as the RTL's testbench counts.
 constexpr uint64_t kFirst = 5;
 
@@ -50,7 +47,8 @@ void Hart::enter(uint32_t pc) {
       pipeline.issue(expected_, 4, kVector, {}, 1);
     }
   } else {
-    pipeline.flush(kExceptionCycles);
+    pipeline.except(exception_cycles_);
+    exception_cycles_ = kIllegalCycles;
   }
   expected_ = pc;
 }

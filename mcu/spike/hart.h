@@ -46,6 +46,9 @@ class Hart {
     return outside(pc);
   }
 
+  // Before ecall and ebreak, whose handler follows sooner than that of illegal instructions.
+  void call() { exception_cycles_ = kCallCycles; }
+
   // After an instruction that goes on to `pc`.
   reg_t go(uint32_t pc) {
     expected_ = pc;
@@ -88,6 +91,10 @@ class Hart {
   [[noreturn]] static void stop(const std::string &sentence);
 
  private:
+  // Cycles from an instruction in ID to the first one of its handler there.
+  static constexpr uint64_t kCallCycles = 4;
+  static constexpr uint64_t kIllegalCycles = 5;
+
   void enter(uint32_t pc);
   bool outside(uint32_t pc);
   uint32_t after_loops(uint32_t pc, uint32_t next);
@@ -100,6 +107,7 @@ class Hart {
   bool begun_ = false;
   bool vector_ = false;
   uint32_t expected_ = 0;
+  uint64_t exception_cycles_ = kIllegalCycles;
   uint64_t limit_ = UINT64_MAX;
   std::vector<Counters> regions_;
 };

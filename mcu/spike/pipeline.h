@@ -103,6 +103,9 @@ class Pipeline {
   // The same, and the next one is fetched only then.
   void flush(uint64_t cycles) { redirect(entered_ + cycles); }
 
+  // An instruction in ID, which was never issued, caused an exception: its handler follows `cycles` later.
+  void except(uint64_t cycles) { redirect((fetched_ > entered_ ? fetched_ : entered_) + cycles); }
+
   // Whatever ran before the program is forgotten.
   void begin(uint64_t cycle);
 
