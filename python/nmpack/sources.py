@@ -86,6 +86,7 @@ def save_source(source: Source, path: str | Path) -> None:
         content = {
             "arch": source.arch,
             "num_classes": source.num_classes,
+            "input_shape": list(source.input_shape),
             "state_dict": source.model.state_dict(),
         }
         torch.save(content, temporary)
@@ -95,12 +96,13 @@ def _torch_source(
     arch: str | None, checkpoint: str | Path | None, num_classes: int | None, seed: int
 ) -> Source:
     torch = import_module("torch", "torch")
-    state = None
+    state, shape = None, None
     if checkpoint is not None:
         content = _load_torch(torch, checkpoint)
         state = content.get("state_dict", content)
         _require_values(checkpoint, state)
         arch = arch or content.get("arch")
+        shape = _shape(checkpoint, content.get("input_shape"))
         if arch is None:
             raise SelectionError(f"{checkpoint} does not say its architecture: give --arch NAME")
         head = f"{ZOO[arch].head}.weight" if arch in ZOO else ""
@@ -108,14 +110,26 @@ def _torch_source(
         num_classes = int(classifier.shape[0]) if classifier is not None else num_classes
     assert arch is not None
     torch.manual_seed(seed)
-    model = build(arch, num_classes=num_classes)
+    model = build(arch, num_classes=num_classes, input_shape=shape)
     if state is not None:
         try:
             model.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise ModelError(f"{checkpoint} does not fit {arch}: {one_line(error)}") from error
     spec = ZOO[arch]
-    return Source("torch", model, arch, num_classes or spec.num_classes, spec.input_shape)
+    classes = num_classes or spec.num_classes
+    return Source("torch", model, arch, classes, shape or spec.input_shape)
+
+
+def _shape(path: str | Path, value: Any) -> tuple[int, int, int] | None:
+    """Check the shape of an image that a checkpoint states; older ones state none."""
+    if value is None:
+        return None
+    sizes = value if isinstance(value, list | tuple) else ()
+    if len(sizes) != 3 or not all(type(size) is int and 1 <= size <= 4096 for size in sizes):
+        raise ModelError(f"{path}: expected an input shape of three sizes, got {value!r}")
+    height, width, channels = sizes
+    return height, width, channels
 
 
 def _load_torch(torch: Any, path: str | Path) -> dict[str, Any]:
