@@ -2,15 +2,16 @@
 
 #include "nm_mcu.h"
 
-// SUB is an addition whose second operand has y_sign -1.
+// SUB is an addition with a sign of -1.
 static void add_row(const void *parameters, size_t count, const int8_t *x, size_t x_stride, const int8_t *y,
                     size_t y_stride, int8_t *output) {
-  const struct nm_arithmetic_s8 *p = parameters;
+  // A copy: output may be anything's memory as far as C knows.
+  const struct nm_arithmetic_s8 p = *(const struct nm_arithmetic_s8 *) parameters;
   for (size_t i = 0; i < count; i++) {
-    const int32_t first = nm_rescale((*x - p->x_zero_point) * (1 << 20), p->x_scale);
-    const int32_t second = nm_rescale((*y - p->y_zero_point) * (1 << 20), p->y_scale);
-    const int32_t sum = nm_rescale(first + p->y_sign * second, p->output_scale);
-    output[i] = nm_clamp_s8(sum + p->output_zero_point, p->min, p->max);
+    const int32_t first = nm_rescale((*x - p.x_zero_point) * (1 << 20), p.x_scale);
+    const int32_t second = nm_rescale((*y - p.y_zero_point) * (1 << 20), p.y_scale);
+    const int32_t sum = nm_rescale(p.x_sign * first + p.y_sign * second, p.output_scale);
+    output[i] = nm_clamp_s8(sum + p.output_zero_point, p.min, p.max);
     x += x_stride;
     y += y_stride;
   }

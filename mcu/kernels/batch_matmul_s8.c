@@ -13,40 +13,32 @@ static void turn(const int8_t *matrix, size_t rows, size_t columns, int8_t *turn
 
 static void sum_rows(const int8_t *matrix, size_t rows, size_t depth, int32_t factor, int32_t start, int32_t *sums) {
   for (size_t i = 0; i < rows; i++) {
-    int32_t sum = 0;
-    for (size_t k = 0; k < depth; k++) {
-      sum += *matrix++;
-    }
-    sums[i] = start - factor * sum;
+    sums[i] = start - factor * nm_add_row_s8(matrix, depth);
+    matrix += depth;
   }
 }
 
-// Rows past the last repeat it, and what they give is dropped.
+// Four rows by two columns at a time; where there are fewer, a row or column is computed again.
 static void one_product(const struct nm_batch_matmul_s8 *p, const int8_t *x, const int8_t *y, const int32_t *x_sums,
                         const int32_t *y_sums, int8_t *output) {
   const size_t rows = p->rows;
   const size_t columns = p->columns;
   const size_t depth = p->depth;
-  for (size_t j = 0; j < columns; j += 2) {
-    const size_t wide = columns - j < 2 ? 1 : 2;
-    for (size_t i = 0; i < rows; i += 4) {
-      const size_t high = rows - i < 4 ? rows - i : 4;
+  const struct nm_scale scale = p->scale;
+  const int32_t zero_point = p->output_zero_point;
+  for (size_t i = 0; i < rows; i += 4) {
+    const size_t high = rows - i < 4 ? rows - i : 4;
+    for (size_t j = 0; j < columns; j += 2) {
+      const size_t wide = columns - j < 2 ? 1 : 2;
+      const size_t y_stride = wide == 2 ? depth : 0;
       int32_t sums[8];
-      if (high == 4) {
-        nm_dots_4x2_s8(x + i * depth, depth, y + j * depth, (wide - 1) * depth, depth, sums);
-      } else {
-        for (size_t a = 0; a < high; a++) {
-          int32_t repeated[8];
-          nm_dots_4x2_s8(x + (i + a) * depth, 0, y + j * depth, (wide - 1) * depth, depth, repeated);
-          sums[2 * a] = repeated[0];
-          sums[2 * a + 1] = repeated[1];
-        }
-      }
-      for (size_t a = 0; a < high; a++) {
-        for (size_t b = 0; b < wide; b++) {
-          const int32_t sum = sums[2 * a + b] + x_sums[i + a] + y_sums[j + b];
-          output[(i + a) * columns + j + b] =
-              nm_clamp_s8(nm_rescale(sum, p->scale) + p->output_zero_point, -128, 127);
+      for (size_t a = 0; a < high; a += high == 4 ? 4 : 1) {
+        nm_dots_4x2_s8(x + (i + a) * depth, high == 4 ? depth : 0, y + j * depth, y_stride, depth, sums);
+        for (size_t row = i + a; row < i + (high == 4 ? 4 : a + 1); row++) {
+          for (size_t b = 0; b < wide; b++) {
+            const int32_t sum = sums[high == 4 ? 2 * (row - i) + b : b] + x_sums[row] + y_sums[j + b];
+            output[row * columns + j + b] = nm_clamp_s8(nm_rescale(sum, scale) + zero_point, -128, 127);
+          }
         }
       }
     }

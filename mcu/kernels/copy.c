@@ -1,17 +1,37 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+#include "im2col.h"
 #include "nm_mcu.h"
 
 void nm_copy(const struct nm_copy *p, const void *input, void *output) {
-  const uint8_t *from = (const uint8_t *) input + p->input_offset;
-  uint8_t *to = (uint8_t *) output + p->output_offset;
+  const int8_t *from = (const int8_t *) input + p->input_offset;
+  int8_t *to = (int8_t *) output + p->output_offset;
   const size_t run = p->run;
+  if (p->axes == 0) {
+    nm_copy_s8(to, from, run);
+    return;
+  }
+  const size_t inner = (size_t) p->axes - 1;
+  const size_t count = p->size[inner];
+  const ptrdiff_t read = p->input_stride[inner];
+  const ptrdiff_t write = p->output_stride[inner];
   uint32_t place[NM_MOST_AXES] = {0};
   for (;;) {
-    for (size_t i = 0; i < run; i++) {
-      to[i] = from[i];
+    const int8_t *source = from;
+    int8_t *target = to;
+    for (size_t i = 0; i < count; i++) {
+      if (run == 1) {
+        *target = *source;
+      } else {
+        nm_copy_s8(target, source, run);
+      }
+      // The last one's neighbour may be outside of memory: nothing is made of its address.
+      if (i + 1 < count) {
+        source += read;
+        target += write;
+      }
     }
-    size_t axis = p->axes;
+    size_t axis = inner;
     for (;;) {
       if (axis == 0) {
         return;

@@ -11,20 +11,21 @@
 
 #define NM_MOST_AXES 6
 
-// TFLite's multiplication by multiplier / 2^32 / 2^shift with its two roundings; `multiplier` is
-// twice TFLite's. A negative shift is to the left, before the product.
+// TFLite's multiplication by multiplier / 2^32 * 2^left / 2^right with its two roundings; `multiplier` is
+// twice TFLite's, and one of the shifts is 0. Values shifted to the left are below 2^30.
 struct nm_scale {
   uint32_t multiplier;
-  int8_t shift;
+  uint8_t left;
+  uint8_t right;
 };
 
 static inline int32_t nm_rescale(int32_t value, struct nm_scale scale) {
-  const int32_t right = scale.shift < 0 ? 0 : scale.shift;
-  const int32_t left = scale.shift < 0 ? -scale.shift : 0;
-  const int64_t product = (int64_t) (int32_t) ((uint32_t) value << left) * (int64_t) scale.multiplier;
+  const int64_t product = (int64_t) (int32_t) ((uint32_t) value << scale.left) * (int64_t) scale.multiplier;
   const int32_t rounded = (int32_t) (product >> 32) + (int32_t) ((uint32_t) product >> 31);
-  const int32_t mask = (int32_t) ((UINT32_C(1) << right) - 1);
-  return (rounded >> right) + ((rounded & mask) > (mask >> 1) + (rounded < 0));
+  const int32_t half = (int32_t) ((UINT32_C(1) << scale.right) >> 1);
+  // Half away from zero: what is negative and half is rounded down.
+  const int32_t away = half != 0 ? -1 : 0;
+  return (rounded + half + ((rounded >> 31) & away)) >> scale.right;
 }
 
 static inline int8_t nm_clamp_s8(int32_t value, int32_t min, int32_t max) {
@@ -81,7 +82,8 @@ struct nm_arithmetic_s8 {
   int16_t x_zero_point;
   int16_t y_zero_point;
   int16_t output_zero_point;
-  int8_t y_sign;                 // -1 in a difference
+  int8_t x_sign;                 // -1 of what a difference takes away
+  int8_t y_sign;
   int8_t min;
   int8_t max;
 };
@@ -121,14 +123,18 @@ struct nm_pool_s8 {
   int8_t min;
   int8_t max;
 };
-// One window: `height` rows of `width` pixels of `channels` bytes that lie in the image.
+// One window: `height` rows of `width` pixels of `channels` bytes, which lie in the image.
 typedef void nm_window_s8(const struct nm_pool_s8 *p, const int8_t *input, size_t height, size_t width,
                           int8_t *output);
 void nm_each_window_s8(const struct nm_pool_s8 *p, nm_window_s8 *window, const int8_t *input, int8_t *output);
 void nm_max_pool_s8(const struct nm_pool_s8 *p, const int8_t *input, int8_t *output);
 void nm_average_pool_s8(const struct nm_pool_s8 *p, const int8_t *input, int8_t *output);
-nm_window_s8 nm_max_window_s8;
-nm_window_s8 nm_average_window_s8;
+// output[i] = the larger of output[i] and input[i].
+void nm_max_row_s8(int8_t *output, const int8_t *input, size_t count);
+// Adds `rows` bytes, `stride` after one another, to each of four sums; the second sum's begin a byte later, and so on.
+void nm_add_columns_s8(int32_t sums[4], const int8_t *input, size_t stride, size_t rows);
+// The sum of `count` bytes.
+int32_t nm_add_row_s8(const int8_t *input, size_t count);
 
 // MEAN, REDUCE_MAX and REDUCE_MIN: three axes that stay and three that go, of the input; those
 // that it does not have are of size 1.
@@ -159,7 +165,7 @@ void nm_arg_min_s8_s64(const struct nm_arg_s8 *p, const int8_t *input, int64_t *
 // SOFTMAX of rows of `depth` values; may work in place. exponentials[d] is exp(-d * scale) in
 // Q0.31; what is `entries` or more below a row's largest value is 0.
 struct nm_softmax_s8 {
-  const int32_t *exponentials;
+  const uint32_t *exponentials;
   uint32_t rows;
   uint32_t depth;
   uint32_t entries;
@@ -241,13 +247,18 @@ void nm_batch_matmul_constant_s8(const struct nm_batch_matmul_s8 *p, const int8_
 void nm_dots_4x2_s8(const int8_t *x, size_t x_stride, const int8_t *y, size_t y_stride, size_t depth,
                     int32_t sums[8]);
 
-// The ends of a network that has float tensors there.
-struct nm_affine_f32 {
+// The ends of a network that has float tensors there, without arithmetic in floating point: thresholds[i]
+// is the least value that becomes -127 + i, as an integer that orders floats; NaN is taken for infinity.
+struct nm_quantize_f32 {
+  const int32_t *thresholds;  // [255]
   uint32_t count;
-  float scale;
-  int16_t zero_point;
 };
-void nm_quantize_f32_s8(const struct nm_affine_f32 *p, const float *input, int8_t *output);
-void nm_dequantize_s8_f32(const struct nm_affine_f32 *p, const int8_t *input, float *output);
+void nm_quantize_f32_s8(const struct nm_quantize_f32 *p, const float *input, int8_t *output);
+
+struct nm_dequantize_f32 {
+  const float *values;        // [256], by (uint8_t) input
+  uint32_t count;
+};
+void nm_dequantize_s8_f32(const struct nm_dequantize_f32 *p, const int8_t *input, float *output);
 
 #endif  // NM_OPERATORS_H_

@@ -8,12 +8,6 @@ static int32_t high_product(int32_t a, int32_t b) {
   return (int32_t) ((product + (INT64_C(1) << 30)) >> 31);
 }
 
-// value / 2^shift, half away from zero.
-static int32_t divided(int32_t value, int32_t shift) {
-  const int32_t mask = (int32_t) ((UINT32_C(1) << shift) - 1);
-  return (value >> shift) + ((value & mask) > (mask >> 1) + (value < 0));
-}
-
 static int32_t saturated(int64_t value) {
   if (value > INT32_MAX) {
     return INT32_MAX;
@@ -41,7 +35,7 @@ static int32_t leading_zeros(uint32_t value) {
 }
 
 void nm_softmax_s8(const struct nm_softmax_s8 *p, const int8_t *input, int8_t *output) {
-  const int32_t *exponentials = p->exponentials;
+  const uint32_t *exponentials = p->exponentials;
   const uint32_t entries = p->entries;
   const size_t depth = p->depth;
   for (size_t row = 0; row < p->rows; row++) {
@@ -53,19 +47,22 @@ void nm_softmax_s8(const struct nm_softmax_s8 *p, const int8_t *input, int8_t *o
     for (size_t i = 0; i < depth; i++) {
       const uint32_t below = (uint32_t) (most - input[i]);
       if (below < entries) {
-        sum += (uint32_t) divided(exponentials[below], 12);
+        sum += (exponentials[below] + 2048) >> 12;
       }
     }
     const int32_t zeros = leading_zeros(sum);
     const int32_t reciprocal = reciprocal_of_one_plus((int32_t) ((sum << zeros) - (UINT32_C(1) << 31)));
     const int32_t shift = 12 - zeros + 31 - 8;
+    const uint32_t half = (UINT32_C(1) << shift) >> 1;
     for (size_t i = 0; i < depth; i++) {
       const uint32_t below = (uint32_t) (most - input[i]);
-      int32_t share = 0;
+      uint32_t share = 0;
       if (below < entries) {
-        share = divided(high_product(reciprocal, exponentials[below]), shift);
+        // Twice the product: its high word, and the bit below for rounding.
+        const uint64_t product = (uint64_t) ((uint32_t) reciprocal << 1) * exponentials[below];
+        share = ((uint32_t) (product >> 32) + ((uint32_t) product >> 31) + half) >> shift;
       }
-      output[i] = nm_clamp_s8(share - 128, -128, 127);
+      output[i] = (int8_t) ((share > 255 ? 255 : (int32_t) share) - 128);
     }
     input += depth;
     output += depth;

@@ -27,8 +27,8 @@ from nmpack.mcu.operators.walks import (
 )
 from nmpack.mcu.step import Constant, Step
 
-# What int32 holds of products of two int8 values less their zero points.
-_MOST_DEPTH = (1 << 31) // (255 * 255) - 1
+# Sums of products of two int8 values less their zero points are below 2^30.
+_MOST_DEPTH = (1 << 30) // (255 * 255) - 1
 
 
 def _batch_matmul(node: Node, _: Context) -> list[Step]:
@@ -70,7 +70,7 @@ def _batch_matmul(node: Node, _: Context) -> list[Step]:
         node.index,
         node.name,
         "nm_batch_matmul_constant_s8" if constants else "nm_batch_matmul_s8",
-        ("batch_matmul_s8.c", "dots_4x2_s8.c"),
+        ("batch_matmul_s8.c", "dots_4x2_s8.c", "add_columns_s8.c"),
         "struct nm_batch_matmul_s8",
         initializer(values),
         constants,
@@ -104,7 +104,7 @@ def _scaled(node: Node, x: Tensor, y: Tensor, output: Tensor, depth: int) -> dic
     scale, zero_point = per_tensor(node, output, "output")
     real = float(np.float32(of[0][0]) * np.float32(of[1][0])) / scale
     q, shift = quantize_multiplier(real)
-    if 255 * 255 * depth << max(shift, 0) >= 1 << 31:
+    if 255 * 255 * depth << max(shift, 0) >= 1 << 30:
         refuse(node, f"sums of {depth} products scaled by {real:.3g} do not fit int32")
     return {
         "x_zero_point": of[0][1], "y_zero_point": of[1][1], "output_zero_point": zero_point,

@@ -98,13 +98,13 @@ def _arithmetic(
     return {
         **{name: scale_of(*scale) for name, scale in zip(places, scales, strict=True)},
         **dict(zip(names, zero_points, strict=True)),
-        "y_sign": 1, "min": ends[0], "max": ends[1],
+        "x_sign": 1, "y_sign": 1, "min": ends[0], "max": ends[1],
     }  # fmt: skip
 
 
 def _exchanged(values: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters with x and y exchanged."""
-    names = {"x_scale": "y_scale", "x_zero_point": "y_zero_point"}
+    names = {"x_scale": "y_scale", "x_zero_point": "y_zero_point", "x_sign": "y_sign"}
     names |= {other: name for name, other in names.items()}
     return {names.get(name, name): value for name, value in values.items()}
 
@@ -120,10 +120,10 @@ def _sum(node: Node, x: Tensor, y: Tensor, output: Tensor, sign: int) -> Operati
     first = rescaled((VALUES - x_zero) << 20, *factors[0])
     second = rescaled((VALUES - y_zero) << 20, *factors[1])
     total = rescaled(first[:, None] + sign * second[None, :], *last)
-    values = _arithmetic((x_zero, y_zero, zero), (*factors, last), ends)
+    values = _arithmetic((x_zero, y_zero, zero), (*factors, last), ends) | {"y_sign": sign}
     return Operation(
         _table(total, zero, ends), "nm_add_s8", "struct nm_arithmetic_s8",
-        values | {"y_sign": sign}, _exchanged(values) if sign > 0 else None,
+        values, _exchanged(values),
         (x_scale / scale, sign * y_scale / scale),
     )  # fmt: skip
 

@@ -17,7 +17,14 @@ from nmpack.mcu.operators.context import (
 from nmpack.mcu.operators.remap import remap_step
 from nmpack.mcu.operators.shapes import start_of, whole
 from nmpack.mcu.operators.views import integers
-from nmpack.mcu.operators.walks import MOST_AXES, box_of, cycles, initializer, strides_of
+from nmpack.mcu.operators.walks import (
+    COPY_SOURCES,
+    MOST_AXES,
+    box_of,
+    cycles,
+    initializer,
+    strides_of,
+)
 from nmpack.mcu.step import Int8, Step
 
 
@@ -64,7 +71,7 @@ def _pad(node: Node, context: Context) -> list[Step]:
         node.index,
         node.name,
         "nm_pad_s8",
-        ("pad_s8.c", "copy.c"),
+        ("pad_s8.c", *COPY_SOURCES),
         "struct nm_pad_s8",
         initializer(values),
         (),

@@ -18,6 +18,8 @@ from nmpack.mcu.step import Step
 
 _KINDS = {"MAX_POOL_2D": ("max", 4.0), "AVERAGE_POOL_2D": ("average", 4.0)}
 
+_ROWS = {"max": "max_row_s8.c", "average": "add_columns_s8.c"}
+
 
 def _pool(node: Node, _: Context) -> list[Step]:
     source, output = input_of(node, 0), output_of(node)
@@ -29,7 +31,7 @@ def _pool(node: Node, _: Context) -> list[Step]:
         node.index,
         node.name,
         function,
-        (f"{kind}_pool_s8.c", "each_window_s8.c", f"{kind}_window_s8.c"),
+        (f"{kind}_pool_s8.c", "each_window_s8.c", _ROWS[kind]),
         "struct nm_pool_s8",
         initializer(values),
         (),

@@ -35,11 +35,14 @@ def _reduce(node: Node, _: Context) -> list[Step]:
         values |= _scaled(node, source, output, math.prod(source.shape[axis] for axis in axes))
     elif per_tensor(node, source, "input") != per_tensor(node, output, "output"):
         refuse(node, "expected one scale and zero point of input and output")
+    sources: tuple[str, ...] = ("reduce_s8.c",)
+    if node.name == "MEAN":
+        sources = ("mean_s8.c", "add_columns_s8.c")
     step = Step(
         node.index,
         node.name,
         _FUNCTIONS[node.name],
-        ("reduce_s8.c",),
+        sources,
         "struct nm_reduce_s8",
         initializer(values),
         (),
@@ -92,7 +95,7 @@ def _scaled(node: Node, source: Tensor, output: Tensor, count: int) -> dict[str,
     q, shift = quantize_multiplier(scale / wanted)
     halved = min(count.bit_length() - 1, 32, 31 + shift)
     q, shift = (q << halved) // count, shift - halved
-    if 255 * count << max(shift, 0) >= 1 << 31:
+    if 255 * count << max(shift, 0) >= 1 << 30:
         refuse(node, f"a sum of {count} values scaled by {scale / wanted:.3g} does not fit int32")
     return {
         "offset": -zero_point * count, "scale": scale_of(q, shift), "output_zero_point": moved,

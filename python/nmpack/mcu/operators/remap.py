@@ -60,7 +60,8 @@ def remap_step(
         values["size"] = [len(offsets) for offsets in lists]
     table = np.concatenate([*lists, *([] if lists else [np.zeros(1)])]).astype(np.uint32)
     return Step(
-        node.index, node.name, "nm_remap", ("remap.c",), "struct nm_remap", initializer(values),
+        node.index, node.name, "nm_remap", ("remap.c", "im2col_s8.c"), "struct nm_remap",
+        initializer(values),
         (Constant("offsets", table),), (source.index,), (output.index,), layer=node.label,
         kernel=kernel, cycles=cycles(1.0, 3 * output.nbytes + 25 * (output.nbytes // run)),
     )  # fmt: skip

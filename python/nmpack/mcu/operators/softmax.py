@@ -42,12 +42,12 @@ def exponentials(beta_scale: float) -> Array:
         beta_scale: of inputs, times beta; more than 2^-26.
 
     Returns:
-        int32, 1 to 256 long.
+        uint32, 1 to 256 long.
     """
     q, shift = quantize_multiplier(min(beta_scale * 2.0**_FRACTION_BITS, float(_LARGEST)))
     farthest = math.floor(31 * (1 << _FRACTION_BITS) / (1 << shift))
     differences = -np.arange(min(farthest, 255) + 1, dtype=np.int64)
-    return _exponential(rescaled(differences, q, shift)).astype(np.int32)
+    return _exponential(rescaled(differences, q, shift)).astype(np.uint32)
 
 
 def _product(a: Array, b: Any) -> Array:

@@ -13,6 +13,8 @@ from nmpack.mcu.graph import ITEM_BYTES, Node, Tensor
 from nmpack.mcu.operators.context import refuse
 from nmpack.mcu.step import Constant, Step
 
+#: What ``nm_copy`` needs.
+COPY_SOURCES = ("copy.c", "im2col_s8.c")
 #: Axes that a kernel walks over.
 MOST_AXES = 6
 Value = int | float | str | Sequence[int] | Mapping[str, Any]
@@ -35,7 +37,7 @@ def _text(value: Value) -> str:
 
 def scale_of(q: int, shift: int) -> dict[str, int | str]:
     """Return ``struct nm_scale`` for TFLite's multiplier and shift to the left."""
-    return {"multiplier": f"{2 * q}u", "shift": -shift}
+    return {"multiplier": f"{2 * q}u", "left": max(shift, 0), "right": max(-shift, 0)}
 
 
 def strides_of(shape: Sequence[int]) -> list[int]:
@@ -155,7 +157,7 @@ def copy_step(
     return Step(
         node.index, node.name,
         "nm_copy_constant" if constants else "nm_copy",
-        ("copy.c",), "struct nm_copy", initializer(values), constants, inputs, (output.index,),
+        COPY_SOURCES, "struct nm_copy", initializer(values), constants, inputs, (output.index,),
         layer=node.label, kernel=kernel, cycles=cycles(3.0, moved),
     )  # fmt: skip
 
