@@ -22,8 +22,14 @@ struct nm_filter_s8 {
   int8_t output_zero_point;
   int8_t output_min;
   int8_t output_max;
-  uint8_t single_rounding;      // 1: the product is rounded once, behind the shift, half up; see FULLY_CONNECTED
+  uint8_t rounding;             // NM_ROUND_TWICE in CONV_2D, one of the others in FULLY_CONNECTED
 };
+
+// How a sum is rescaled; docs/design/mcu.md has the numbers.
+#define NM_ROUND_TWICE 0    // as TFLite's multipliers do
+#define NM_ROUND_ONCE 1     // (sum * multiplier + 2^(31 + shift)) >> (32 + shift); where shift is 1 and more, as in
+                            // all kernels but the portable one, (mulhsu(sum, multiplier) + 2^(shift - 1)) >> shift
+#define NM_ROUND_ONCE_64 2  // likewise by multipliers of two words, the high one first: the portable kernel only
 
 // The products of `count` pixels with all channels of a filter, requantized; the channels of a pixel are
 // written together, `output_stride` bytes after those of the pixel before. Scratch is aligned to 4.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from nmpack.mcu.filters import FilterError, PackedFilter, choose
 from nmpack.mcu.filters_cycles import gather_cycles, kernel_cycles
 from nmpack.mcu.step import Constant, Int8
 
+Rounding = Literal["TWICE", "ONCE", "ONCE_64"]
 _MOST = 65535
 #: What a sum may reach for cv.addRNr to round it.
 _LARGEST_SUM = 1 << 30
@@ -65,24 +67,23 @@ class Requantization:
 
     Attributes:
         bias: int32 (N,), as in the file.
-        multiplier: (N,), 0 or from 2^30 to 2^31 - 1.
+        multiplier: (N,), 0 or from 2^30 to 2^31 - 1 where rounded twice; of 32 or 64 bits else.
         shift: (N,), to the right; negative is to the left.
         input_zero_point: of the input.
         output_zero_point: of the output.
         output_min: smallest stored value.
         output_max: largest stored value.
-        single_rounding: whether products are rounded once, behind the shift, as FULLY_CONNECTED
-            does; else twice.
+        rounding: ``TWICE``, ``ONCE`` or ``ONCE_64``: the header's ``NM_ROUND_``.
     """
 
     bias: npt.NDArray[np.int32]
-    multiplier: npt.NDArray[np.int64]
+    multiplier: npt.NDArray[np.int64] | npt.NDArray[np.uint64]
     shift: npt.NDArray[np.int64]
     input_zero_point: int
     output_zero_point: int
     output_min: int = -128
     output_max: int = 127
-    single_rounding: bool = False
+    rounding: Rounding = "TWICE"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,9 +181,16 @@ def requantization_constants(
 ) -> tuple[Constant, ...]:
     """Return the arrays ``bias``, ``multiplier`` and ``shift`` of a struct, of whole tiles."""
     more = (0, -len(folded) % 8)
+    if requantization.rounding == "ONCE_64":
+        whole = requantization.multiplier.astype(np.uint64)
+        words = np.stack([whole >> np.uint64(32), whole & np.uint64(0xFFFFFFFF)], axis=1).ravel()
+        multiplier = np.pad(words.astype(np.uint32), (0, 2 * more[1]))
+    else:
+        factor = 2 if requantization.rounding == "TWICE" else 1
+        multiplier = np.pad((factor * requantization.multiplier).astype(np.uint32), more)
     return (
         Constant("bias", np.pad(folded, more)),
-        Constant("multiplier", np.pad((2 * requantization.multiplier).astype(np.uint32), more)),
+        Constant("multiplier", multiplier),
         Constant("shift", np.pad(requantization.shift.astype(np.int8), more)),
     )
 
@@ -223,14 +231,15 @@ def _filter_fields(packed: PackedFilter, requantization: Requantization) -> str:
         f".multiplier = {{multiplier}}, .shift = {{shift}}, .channels = {packed.channels}, "
         f".columns = {packed.columns}, .kept = {packed.kept}, "
         f".output_zero_point = {r.output_zero_point}, .output_min = {r.output_min}, "
-        f".output_max = {r.output_max}, .single_rounding = {int(r.single_rounding)}}}"
+        f".output_max = {r.output_max}, .rounding = NM_ROUND_{r.rounding}}}"
     )
 
 
 def _exact(weights: Int8, requantization: Requantization) -> bool:
     largest = np.abs(weights.astype(np.int64)).sum(axis=1) * 256
     largest += np.abs(requantization.bias.astype(np.int64))
-    return bool((requantization.shift >= 0).all() and (largest < _LARGEST_SUM).all())
+    least = {"TWICE": 0, "ONCE": 1, "ONCE_64": _MOST}[requantization.rounding]
+    return bool((requantization.shift >= least).all() and (largest < _LARGEST_SUM).all())
 
 
 def _check(weights: Int8, geometry: Geometry, requantization: Requantization) -> None:

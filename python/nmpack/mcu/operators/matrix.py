@@ -13,6 +13,7 @@ from nmpack.mcu.filters import FilterError
 from nmpack.mcu.filters_conv2d import (
     Geometry,
     Requantization,
+    Rounding,
     fold_bias,
     lower_conv2d,
     requantization_constants,
@@ -28,9 +29,11 @@ from nmpack.mcu.operators.context import (
     quantize_multiplier,
     refuse,
 )
+from nmpack.mcu.operators.rounding import find_multipliers
 from nmpack.mcu.step import Constant, Int8, Step
 
 _WORD = (1 << 16) - 1
+_LARGEST_SUM = (1 << 31) - 1
 # What a convolution in groups may grow to when it is written as one without groups.
 _MOST_WEIGHTS = 1 << 25
 
@@ -246,8 +249,8 @@ def _requantization(
         rows: weights ``[channels, columns]``.
         activation: the schema's name.
         axis: of the weights, that scales are along.
-        single: whether products are rounded once: the reference kernels' FULLY_CONNECTED does
-            that, their convolutions round twice.
+        single: whether the ratio of scales is multiplied in double and rounded once, as the
+            reference kernels' FULLY_CONNECTED does; their convolutions round integers twice.
     """
     source, output = input_of(node, 0), output_of(node)
     filters = input_of(node, 1, "weights")
@@ -257,22 +260,45 @@ def _requantization(
     channels = len(rows)
     scales = _filter_scales(node, filters, channels, axis)
     reals = [x_scale * float(scale) / y_scale for scale in np.broadcast_to(scales, channels)]
-    found = [_multiplier(node, real) for real in reals]
+    bias = _bias(node, channels)
+    rounding: Rounding = "TWICE"
+    if single:
+        limits = [min(limit, _LARGEST_SUM) for limit in _largest_sums(rows, bias).tolist()]
+        for real in reals:
+            _require_ratio(node, real)
+        found = find_multipliers(reals, low - y_zero, high - y_zero, limits)
+        rounding = "ONCE" if found.bits == 32 else "ONCE_64"
+        multiplier = np.array(found.values, np.uint64)
+        shift = np.array(found.shifts, np.int64)
+    else:
+        pairs = [_multiplier(node, real) for real in reals]
+        multiplier = np.array([q for q, _ in pairs], np.uint64)
+        shift = np.array([-left for _, left in pairs], np.int64)
     return Requantization(
-        bias=_bias(node, channels),
-        multiplier=np.array([q for q, _ in found], np.int64),
-        shift=np.array([-shift for _, shift in found], np.int64),
+        bias=bias,
+        multiplier=multiplier,
+        shift=shift,
         input_zero_point=x_zero,
         output_zero_point=y_zero,
         output_min=low,
         output_max=high,
-        single_rounding=single,
+        rounding=rounding,
     )
 
 
-def _multiplier(node: Node, real: float) -> tuple[int, int]:
+def _largest_sums(rows: Int8, bias: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Return what the magnitude of each channel's sum is at most."""
+    most = 255 * np.abs(rows.astype(np.int64)).sum(axis=1) + np.abs(bias.astype(np.int64))
+    return np.asarray(most, np.int64)
+
+
+def _require_ratio(node: Node, real: float) -> None:
     if not real < 2.0**30:
         refuse(node, f"expected scales whose ratio is below 2^30, got {real:g}")
+
+
+def _multiplier(node: Node, real: float) -> tuple[int, int]:
+    _require_ratio(node, real)
     return quantize_multiplier(real)
 
 
