@@ -177,8 +177,8 @@ int main(void) {
       nm_puts("\\n");
       failed = 1;
     }
-    if (!untouched(output - GUARD) || !untouched(output + t->output_bytes) || !untouched(scratch - GUARD) ||
-        !untouched(scratch + t->scratch_bytes)) {
+    if (!untouched(output - GUARD) || !untouched(output + t->output_bytes) ||
+        !untouched(scratch - GUARD) || !untouched(scratch + t->scratch_bytes)) {
       nm_puts("case ");
       nm_put_int((int) i);
       nm_puts(" writes beyond its memory\\n");
@@ -194,7 +194,9 @@ int main(void) {
 def build(
     cases: Sequence[Case], folder: Path, *, target: str, flags: Sequence[str] = ("-O2",)
 ) -> Path:
-    """Return a program that runs every case; region ``i + 1`` is case ``i``, its status 0 if all agree.
+    """Return a program that runs every case; its status is 0 if all agree.
+
+    Region ``i + 1`` is case ``i``.
 
     Args:
         cases: at least one.
@@ -253,7 +255,11 @@ def build(
 
 
 def requantized(sums: npt.NDArray[np.int64], r: Requantization) -> Int8:
-    """Return the outputs of sums (…, N) in the words of gemmlowp: two roundings, then the clamp."""
+    """Return the outputs of sums (…, N): by gemmlowp's two roundings or by one, then the clamp."""
+    if r.rounding != "TWICE":
+        once = _rescaled_once(sums.astype(np.int32), r) + r.output_zero_point
+        clipped: Int8 = np.clip(once, r.output_min, r.output_max).astype(np.int8)
+        return clipped
     left = np.maximum(-r.shift, 0)
     right = np.maximum(r.shift, 0)
     product = sums.astype(np.int32).astype(np.int64) << left
@@ -262,7 +268,18 @@ def requantized(sums: npt.NDArray[np.int64], r: Requantization) -> Int8:
     high = np.where(nudged >= 0, nudged // (1 << 31), -(-nudged // (1 << 31)))
     mask = (np.int64(1) << right) - 1
     result = (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
-    return np.clip(result + r.output_zero_point, r.output_min, r.output_max).astype(np.int8)
+    outputs: Int8 = np.clip(result + r.output_zero_point, r.output_min, r.output_max).astype(
+        np.int8
+    )
+    return outputs
+
+
+def _rescaled_once(sums: npt.NDArray[np.int32], r: Requantization) -> npt.NDArray[np.object_]:
+    bits = [int(shift) + (32 if r.rounding == "ONCE" else 64) for shift in r.shift]
+    half = np.array([1 << (count - 1) for count in bits], object)
+    scaled = sums.astype(object) * np.array([int(value) for value in r.multiplier], object)
+    rescaled: npt.NDArray[np.object_] = (scaled + half) >> np.array(bits, object)
+    return rescaled
 
 
 def convolved(weights: Int8, g: Geometry, r: Requantization, inputs: Int8) -> Int8:
@@ -275,7 +292,7 @@ def convolved(weights: Int8, g: Geometry, r: Requantization, inputs: Int8) -> In
 
 
 def gathered(g: Geometry, zero_point: int, inputs: Int8) -> npt.NDArray[np.int64]:
-    """Return (batches, height, width, kernel_height, kernel_width, channels), less the zero point."""
+    """Return what each pixel is made of, less the zero point: (B, H, W, KH, KW, channels)."""
     reach_y = (
         (g.output_height - 1) * g.stride_height + (g.kernel_height - 1) * g.dilation_height + 1
     )

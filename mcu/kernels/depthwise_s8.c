@@ -43,8 +43,8 @@ void nm_depthwise_s8(const struct nm_depthwise_s8 *p, const int8_t *input, int8_
             sum += nm_product(value, p->weights[(ky * p->kernel_width + kx) * outputs + o]);
           }
         }
-        const struct nm_scale scale = {p->multiplier[o], p->shift[o]};
-        const uint32_t result = (uint32_t) nm_rescale((int32_t) sum, scale) + (uint32_t) p->output_zero_point;
+        const int32_t scaled = nm_rescale_twice((int32_t) sum, p->multiplier[o], p->shift[o]);
+        const uint32_t result = (uint32_t) scaled + (uint32_t) p->output_zero_point;
         *output++ = nm_clamp_s8((int32_t) result, p->output_min, p->output_max);
       }
     }

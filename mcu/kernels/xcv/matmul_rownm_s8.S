@@ -71,6 +71,6 @@
   cv.sdotsp.b s0,ra,a5
 .endm
 
-ROWNM 4
-ROWNM 8
-ROWNM 16
+ROWNM 4,2
+ROWNM 8,2
+ROWNM 16,2

@@ -92,7 +92,7 @@ class Kernel:
 
 def _nm(kind: str, tile: int, m: int) -> Kernel:
     packer = partial(pack.offsets, tile=tile, m=m)
-    return Kernel(f"{kind}{m}", packer, tile, 1, 2 if tile == 1 else 4, "rows", f"matmul_{kind}_s8")
+    return Kernel(f"{kind}{m}", packer, tile, 1, 4, "rows", f"matmul_{kind}_s8")
 
 
 def _indexed(name: str, tile: int, layout: Layout, scratch: int = 0) -> Kernel:
