@@ -24,10 +24,12 @@ class Extension : public extension_t {
 
   std::vector<disasm_insn_t *> get_disasms(const processor_t *) override { return {}; }
 
+  // Called once, when Spike makes its core.
   std::vector<insn_desc_t> get_instructions(const processor_t &processor) override {
     if (processor.get_id() != 0) {
       Hart::stop(std::string(name_) + " models one core, got another");
     }
+    hart.reset((parts_ & kVectors) != 0);
     Instructions instructions;
     add_base(instructions);
     if ((parts_ & kXcv) != 0) {
@@ -40,8 +42,6 @@ class Extension : public extension_t {
     }
     return instructions.list;
   }
-
-  void reset(processor_t &) override { hart.reset((parts_ & kVectors) != 0); }
 
  private:
   const char *name_;
