@@ -126,8 +126,7 @@ def train(task: Task, setting: Setting) -> dict[str, Any] | None:
         dense = setting.folder / f"{Task(task.model, 'dense', task.seed).name}.pt"
         model.load_state_dict(torch.load(dense, map_location="cpu", weights_only=True))
         if how.distill:
-            teacher = copy.deepcopy(model).to(device, memory_format=torch.channels_last)
-            teacher = teacher.eval().requires_grad_(False)
+            teacher = _placed(copy.deepcopy(model), device).eval().requires_grad_(False)
     images, labels = _images("train", how.shape, _SHIFT, setting.data, device.type)
     images, labels = images[: setting.images], labels[: setting.images]
     epochs = max(1, round((how.tune if pattern else how.epochs) * setting.scale))
@@ -137,7 +136,7 @@ def train(task: Task, setting: Setting) -> dict[str, Any] | None:
         end = max(2, steps // 2)
         schedule = Gradual(end, every=max(1, end // _MASKS)) if how.gradual else OneShot()
         pruner = nmpack.torch.Pruner(model, pattern, schedule)
-    model = model.to(device, memory_format=torch.channels_last)
+    model = _placed(model, device)
     optimizer, rates = _optimizer(model, how, how.tune_rate if pattern else how.rate, steps)
     if pruner is not None:
         pruner.attach(optimizer)
@@ -151,7 +150,7 @@ def train(task: Task, setting: Setting) -> dict[str, Any] | None:
             if guide is not None:
                 loss = torch.lerp(loss, _distance(outputs, guide), how.distill)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             rates.step()
         if device.type == "cuda":
@@ -176,6 +175,11 @@ def train(task: Task, setting: Setting) -> dict[str, Any] | None:
     return found
 
 
+def _placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a model to the device, its filters channels last."""
+    return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
 def _kept(model: nn.Module) -> float:
     """Return the share of the weights of pruned layers that is kept; 1 where none is pruned."""
     pruned = nmpack.torch.inspect(model).pruned
@@ -195,7 +199,7 @@ def accuracy(model: nn.Module, shape: tuple[int, int, int], data: Path, device: 
     images, labels = _images("test", shape, 0, data, device)
     right = 0
     with evaluating(model), torch.no_grad():
-        for x, y in zip(images.split(1000), labels.split(1000), strict=True):
+        for x, y in zip(*(torch.split(item, 1000) for item in (images, labels)), strict=True):
             right += int((model(x[:, None]).argmax(1) == y).sum())
     return 100.0 * right / len(labels)
 
@@ -227,7 +231,7 @@ def _batches(
     device = images.device
     height, width = (torch.arange(size, device=device) for size in shape[:2])
     order = torch.randperm(len(images), generator=generator, device=device)
-    for index in order[: max(_BATCH, len(order) // _BATCH * _BATCH)].split(_BATCH):
+    for index in torch.split(order[: max(_BATCH, len(order) // _BATCH * _BATCH)], _BATCH):
         draw = torch.randint(0, 2 * _SHIFT + 1, (3, len(index), 1), generator=generator,
                              device=device)  # fmt: skip
         flips = torch.rand(len(index), 1, generator=generator, device=device) < 0.5
