@@ -422,12 +422,12 @@ def programs(seed: int, count: int, instructions: int, *, gather: bool) -> str:
         instructions: the least that a program holds.
         gather: with the gather instruction.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     text = [".option arch, +c"]
     for i in range(count):
         program = Program(chance, gather=gather, compressed=i % 3 != 2)
         text.append(function(f"program_{i}", program.draw(instructions), chance, i + 1))
     names = ", ".join(f"program_{i}" for i in range(count))
-    text.append(f".section .rodata\n.balign 4\n.globl random_programs\nrandom_programs:\n")
+    text.append(".section .rodata\n.balign 4\n.globl random_programs\nrandom_programs:\n")
     text.append(f".4byte {names}, 0\n")
     return "\n".join(text)

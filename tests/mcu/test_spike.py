@@ -118,7 +118,8 @@ def test_vector_instructions_are_counted(tmp_path: Path) -> None:
               "vsetvli t0, %0, e8, m4, ta, ma\\n"
               "vle8.v v8, (%1)\\n"
               "vadd.vi v8, v8, 5\\n"
-              "vse8.v v8, (%2)\\n" ::"r"(64), "r"(x), "r"(y) : "t0", "v8", "v9", "v10", "v11", "memory");
+              "vse8.v v8, (%2)\\n" ::"r"(64), "r"(x), "r"(y)
+              : "t0", "v8", "v9", "v10", "v11", "memory");
           nm_region_end(1);
           for (int i = 0; i < 64; i++) {
             if (y[i] != (int8_t) (3 * i + 5)) {

@@ -132,7 +132,7 @@ def extension() -> Path:
     sources = sorted(folder.glob("*.cc"))
     if not sources:
         raise MissingError(f"{folder} is missing: Spike runs from nmpack's source tree only")
-    compiler = next((path for name in _COMPILERS if (path := shutil.which(name))), None)
+    compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if compiler is None:
         raise MissingError(f"expected {' or '.join(_COMPILERS)}, found none")
     digest = hashlib.sha256("\0".join([compiler, *_FLAGS]).encode())
