@@ -135,9 +135,11 @@ def _write(program: Program, folder: Path, golden: Golden) -> None:
         "main.c": [emit_build.main_text(program)],
         "self_test.c": [emit_build.self_test_text(program)],
         "Makefile": [emit_build.makefile(program, [Path(s).stem for s in sources])],
+        "freestanding/string.h": [emit_build.filled("string.h", program)],
         "README.txt": [emit_build.readme_text(program)],
         "LICENSE": [_license(kernels).read_text(encoding="utf-8")],
     }
+    (folder / "freestanding").mkdir()
     for file_name, pieces in texts.items():
         with (folder / file_name).open("w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(pieces)
