@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 void nm_add_columns_s8(int32_t sums[4], const int8_t *input, size_t stride, size_t rows) {
   int32_t a = sums[0];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 // SUB is an addition with a sign of -1.
 static void add_row(const void *parameters, size_t count, const int8_t *x, size_t x_stride, const int8_t *y,

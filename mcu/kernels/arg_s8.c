@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 // The first of the largest, or of the smallest if sign is -1.
 static int32_t first_extreme(const int8_t *values, size_t stride, size_t count, int32_t sign) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 // sum / count, half away from zero. Below 4096 values with half their number, a division is a multiplication: with
 // r = floor((2^32 - 1) / count) + 1, sum * r / 2^32 is less than 1 / count too large.

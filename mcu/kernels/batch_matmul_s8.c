@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 // Writes a matrix [rows][columns] as [columns][rows].
 static void turn(const int8_t *matrix, size_t rows, size_t columns, int8_t *turned) {
@@ -18,30 +18,41 @@ static void sum_rows(const int8_t *matrix, size_t rows, size_t depth, int32_t fa
   }
 }
 
-// Four rows by two columns at a time; where there are fewer, a row or column is computed again.
+// What is left where fewer than four rows or two columns are.
+static void one_output(const struct nm_batch_matmul_s8 *p, const int8_t *x, const int8_t *y, int32_t sum,
+                       int8_t *output) {
+  for (size_t k = 0; k < p->depth; k++) {
+    sum += x[k] * y[k];
+  }
+  *output = nm_clamp_s8(nm_rescale(sum, p->scale) + p->output_zero_point, -128, 127);
+}
+
 static void one_product(const struct nm_batch_matmul_s8 *p, const int8_t *x, const int8_t *y, const int32_t *x_sums,
                         const int32_t *y_sums, int8_t *output) {
-  const size_t rows = p->rows;
   const size_t columns = p->columns;
   const size_t depth = p->depth;
-  const struct nm_scale scale = p->scale;
-  const int32_t zero_point = p->output_zero_point;
-  for (size_t i = 0; i < rows; i += 4) {
-    const size_t high = rows - i < 4 ? rows - i : 4;
-    for (size_t j = 0; j < columns; j += 2) {
-      const size_t wide = columns - j < 2 ? 1 : 2;
-      const size_t y_stride = wide == 2 ? depth : 0;
-      int32_t sums[8];
-      for (size_t a = 0; a < high; a += high == 4 ? 4 : 1) {
-        nm_dots_4x2_s8(x + (i + a) * depth, high == 4 ? depth : 0, y + j * depth, y_stride, depth, sums);
-        for (size_t row = i + a; row < i + (high == 4 ? 4 : a + 1); row++) {
-          for (size_t b = 0; b < wide; b++) {
-            const int32_t sum = sums[high == 4 ? 2 * (row - i) + b : b] + x_sums[row] + y_sums[j + b];
-            output[row * columns + j + b] = nm_clamp_s8(nm_rescale(sum, scale) + zero_point, -128, 127);
-          }
-        }
+  size_t rows = p->rows;
+  for (; rows >= 4; rows -= 4) {
+    size_t j = 0;
+    for (; j + 2 <= columns; j += 2) {
+      nm_block_4x2_s8(p, x, y + j * depth, depth, x_sums, y_sums + j, output + j, columns);
+    }
+    if (j < columns) {
+      for (size_t i = 0; i < 4; i++) {
+        one_output(p, x + i * depth, y + j * depth, x_sums[i] + y_sums[j], output + i * columns + j);
       }
     }
+    x += 4 * depth;
+    x_sums += 4;
+    output += 4 * columns;
+  }
+  for (; rows != 0; rows--) {
+    for (size_t j = 0; j < columns; j++) {
+      one_output(p, x, y + j * depth, *x_sums + y_sums[j], output + j);
+    }
+    x += depth;
+    x_sums++;
+    output += columns;
   }
 }
 

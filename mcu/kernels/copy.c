@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 #include "im2col.h"
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 void nm_copy(const struct nm_copy *p, const void *input, void *output) {
   const int8_t *from = (const int8_t *) input + p->input_offset;

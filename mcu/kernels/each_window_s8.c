@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 void nm_each_window_s8(const struct nm_pool_s8 *p, nm_window_s8 *window, const int8_t *input, int8_t *output) {
   for (size_t image = 0; image < p->batch; image++) {

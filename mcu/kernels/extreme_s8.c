@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 static void maximum_row(const void *p, size_t count, const int8_t *x, size_t x_stride, const int8_t *y, size_t y_stride,
                         int8_t *output) {

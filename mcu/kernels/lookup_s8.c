@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 void nm_lookup_s8(const struct nm_lookup_s8 *p, const int8_t *input, int8_t *output) {
   const int8_t *table = p->table;

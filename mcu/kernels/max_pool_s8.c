@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 static void max_window(const struct nm_pool_s8 *p, const int8_t *input, size_t height, size_t width,
                        int8_t *output) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 // Sums of `outputs` columns beside one another, four at a time, of all that goes.
 static void sum_columns(const struct nm_reduce_s8 *p, const int8_t *input, size_t outputs, int32_t sums[4]) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 void nm_mul_row_s8(const void *parameters, size_t count, const int8_t *x, size_t x_stride, const int8_t *y,
                    size_t y_stride, int8_t *output) {

@@ -162,14 +162,18 @@ void nm_arg_min_s8_s32(const struct nm_arg_s8 *p, const int8_t *input, int32_t *
 void nm_arg_max_s8_s64(const struct nm_arg_s8 *p, const int8_t *input, int64_t *output);
 void nm_arg_min_s8_s64(const struct nm_arg_s8 *p, const int8_t *input, int64_t *output);
 
-// SOFTMAX of rows of `depth` values; may work in place. exponentials[d] is exp(-d * scale) in
-// Q0.31; what is `entries` or more below a row's largest value is 0.
+// SOFTMAX of rows of `depth` values; may work in place. exponentials[255 - d] is exp(-d * scale) in Q0.31,
+// and 0 where TFLite drops it.
 struct nm_softmax_s8 {
-  const uint32_t *exponentials;
+  const uint32_t *exponentials;  // [256]
   uint32_t rows;
   uint32_t depth;
-  uint32_t entries;
 };
+// Of `count` values: the largest; the sum of (table[start + value] + 2048) >> 12; what the values become.
+int32_t nm_largest_s8(const int8_t *input, size_t count);
+uint32_t nm_softmax_sum_s8(const uint32_t *table, int32_t start, const int8_t *input, size_t count);
+void nm_softmax_shares_s8(const uint32_t *table, int32_t start, uint32_t reciprocal, uint32_t shift,
+                          const int8_t *input, size_t count, int8_t *output);
 void nm_softmax_s8(const struct nm_softmax_s8 *p, const int8_t *input, int8_t *output);
 
 // Bytes from one box to another: TRANSPOSE, SLICE, STRIDED_SLICE, SPLIT, CONCATENATION, PACK, TILE, …
@@ -225,27 +229,28 @@ void nm_resize_bilinear_s8(const struct nm_resize_bilinear_s8 *p, const int8_t *
 // axes of batches are of matrices.
 struct nm_batch_matmul_s8 {
   const int8_t *constant;   // y of nm_batch_matmul_constant_s8, not turned
+  uint32_t depth;
+  struct nm_scale scale;
+  int16_t output_zero_point;
+  int16_t x_zero_point;
+  int16_t y_zero_point;
+  uint8_t turn_x;
+  uint8_t turn_y;
+  uint32_t rows;
+  uint32_t columns;
   uint32_t batch[3];
   uint32_t x_stride[3];
   uint32_t y_stride[3];
-  uint32_t rows;
-  uint32_t columns;
-  uint32_t depth;
-  uint8_t turn_x;
-  uint8_t turn_y;
-  int16_t x_zero_point;
-  int16_t y_zero_point;
-  int16_t output_zero_point;
-  struct nm_scale scale;
 };
 // Scratch: (rows + columns) int32_t, then rows * depth bytes if turn_x, columns * depth if turn_y.
 void nm_batch_matmul_s8(const struct nm_batch_matmul_s8 *p, const int8_t *x, const int8_t *y, int8_t *output,
                         void *scratch);
 void nm_batch_matmul_constant_s8(const struct nm_batch_matmul_s8 *p, const int8_t *x, int8_t *output, void *scratch);
 
-// sums[2 * i + j] = the dot product of row i of four rows x and row j of two rows y.
-void nm_dots_4x2_s8(const int8_t *x, size_t x_stride, const int8_t *y, size_t y_stride, size_t depth,
-                    int32_t sums[8]);
+// Four rows of x, `depth` bytes after one another, by two of y: output[i * output_stride + j] from x_sums[i],
+// y_sums[j] and the products of row i and row j.
+void nm_block_4x2_s8(const struct nm_batch_matmul_s8 *p, const int8_t *x, const int8_t *y, size_t y_stride,
+                     const int32_t x_sums[4], const int32_t y_sums[2], int8_t *output, size_t output_stride);
 
 // The ends of a network that has float tensors there, without arithmetic in floating point: thresholds[i]
 // is the least value that becomes -127 + i, as an integer that orders floats; NaN is taken for infinity.

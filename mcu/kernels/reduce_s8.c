@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 // The largest of what goes with one output; of values times sign.
 static int32_t extreme(const struct nm_reduce_s8 *p, const int8_t *input, int32_t sign) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 #include "im2col.h"
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 void nm_remap(const struct nm_remap *p, const void *input, void *output) {
   const size_t run = p->run;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 // Rounded high word of twice the product.
 static int32_t high_product(int32_t a, int32_t b) {
@@ -35,35 +35,14 @@ static int32_t leading_zeros(uint32_t value) {
 }
 
 void nm_softmax_s8(const struct nm_softmax_s8 *p, const int8_t *input, int8_t *output) {
-  const uint32_t *exponentials = p->exponentials;
-  const uint32_t entries = p->entries;
   const size_t depth = p->depth;
   for (size_t row = 0; row < p->rows; row++) {
-    int32_t most = INT8_MIN;
-    for (size_t i = 0; i < depth; i++) {
-      most = input[i] > most ? input[i] : most;
-    }
-    uint32_t sum = 0;  // in Q12.19
-    for (size_t i = 0; i < depth; i++) {
-      const uint32_t below = (uint32_t) (most - input[i]);
-      if (below < entries) {
-        sum += (exponentials[below] + 2048) >> 12;
-      }
-    }
+    const uint32_t *table = p->exponentials;
+    const int32_t start = 255 - nm_largest_s8(input, depth);
+    const uint32_t sum = nm_softmax_sum_s8(table, start, input, depth);  // in Q12.19
     const int32_t zeros = leading_zeros(sum);
     const int32_t reciprocal = reciprocal_of_one_plus((int32_t) ((sum << zeros) - (UINT32_C(1) << 31)));
-    const int32_t shift = 12 - zeros + 31 - 8;
-    const uint32_t half = (UINT32_C(1) << shift) >> 1;
-    for (size_t i = 0; i < depth; i++) {
-      const uint32_t below = (uint32_t) (most - input[i]);
-      uint32_t share = 0;
-      if (below < entries) {
-        // Twice the product: its high word, and the bit below for rounding.
-        const uint64_t product = (uint64_t) ((uint32_t) reciprocal << 1) * exponentials[below];
-        share = ((uint32_t) (product >> 32) + ((uint32_t) product >> 31) + half) >> shift;
-      }
-      output[i] = (int8_t) ((share > 255 ? 255 : (int32_t) share) - 128);
-    }
+    nm_softmax_shares_s8(table, start, (uint32_t) reciprocal << 1, (uint32_t) (35 - zeros), input, depth, output);
     input += depth;
     output += depth;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "nm_mcu.h"
+#include "nm_operators.h"
 
 void nm_weighted_sum_s8(const struct nm_weighted_sum_s8 *p, const int8_t *x, const int8_t *y, int8_t *output) {
   nm_each_row_s8(&p->pairs, nm_weighted_sum_row_s8, p, x, y, output);

@@ -70,7 +70,7 @@ def _batch_matmul(node: Node, _: Context) -> list[Step]:
         node.index,
         node.name,
         "nm_batch_matmul_constant_s8" if constants else "nm_batch_matmul_s8",
-        ("batch_matmul_s8.c", "dots_4x2_s8.c", "add_columns_s8.c"),
+        ("batch_matmul_s8.c", "block_4x2_s8.c", "add_columns_s8.c"),
         "struct nm_batch_matmul_s8",
         initializer(values),
         constants,

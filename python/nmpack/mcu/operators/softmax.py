@@ -36,18 +36,20 @@ _MOST_DEPTH = (1 << 12) - 1
 
 
 def exponentials(beta_scale: float) -> Array:
-    """Return exp(-d * beta_scale) in Q0.31 for d = 0, 1, …, as far as TFLite does not drop it.
+    """Return exp(-d * beta_scale) in Q0.31 for d = 0 to 255; 0 where TFLite drops it.
 
     Args:
         beta_scale: of inputs, times beta; more than 2^-26.
 
     Returns:
-        uint32, 1 to 256 long.
+        ``[256]`` uint32, of d = 255 first.
     """
     q, shift = quantize_multiplier(min(beta_scale * 2.0**_FRACTION_BITS, float(_LARGEST)))
     farthest = math.floor(31 * (1 << _FRACTION_BITS) / (1 << shift))
-    differences = -np.arange(min(farthest, 255) + 1, dtype=np.int64)
-    return _exponential(rescaled(differences, q, shift)).astype(np.uint32)
+    distances = np.arange(255, -1, -1, dtype=np.int64)
+    known = np.minimum(distances, farthest)
+    values = np.where(distances <= farthest, _exponential(rescaled(-known, q, shift)), 0)
+    return values.astype(np.uint32)
 
 
 def _product(a: Array, b: Any) -> Array:
@@ -89,13 +91,12 @@ def _softmax(node: Node, _: Context) -> list[Step]:
     table = exponentials(beta * scale)
     values = {
         "exponentials": "{exponentials}", "rows": source.elements // depth, "depth": depth,
-        "entries": len(table),
     }  # fmt: skip
     step = Step(
         node.index,
         node.name,
         "nm_softmax_s8",
-        ("softmax_s8.c",),
+        ("softmax_s8.c", "softmax_row_s8.c"),
         "struct nm_softmax_s8",
         initializer(values),
         (Constant("exponentials", table),),
