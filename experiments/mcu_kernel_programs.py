@@ -13,9 +13,17 @@ import numpy.typing as npt
 from nmpack import locations
 from nmpack.mcu import toolchain
 from nmpack.mcu.filters_conv2d import Conv2d, Geometry, Requantization
+from nmpack.mcu.filters_depthwise import Depthwise
 from nmpack.mcu.step import Constant, Int8
 
 KERNELS = locations.ROOT / "mcu/kernels"
+_BOTH = (
+    "conv2d_s8.c",
+    "depthwise_s8.c",
+    "depthwise_row_s8.c",
+    "depthwise_any_row_s8.c",
+    "im2col_s8.c",
+)
 C_TYPES = {
     "int8": "int8_t",
     "uint8": "uint8_t",
@@ -31,7 +39,7 @@ class Case:
     Attributes:
         name: for messages.
         function: ``nm_conv2d_s8`` or ``nm_depthwise_s8``; the struct has the same name.
-        parameters: the struct's initializer.
+        parameters: the struct's initializer, without its braces.
         constants: what it names.
         sources: files below ``mcu/kernels``.
         scratch_bytes: of the call; 0 where it takes none.
@@ -54,6 +62,20 @@ def conv2d_case(name: str, lowered: Conv2d, inputs: Int8, expected: Int8) -> Cas
     return Case(
         name,
         "nm_conv2d_s8",
+        lowered.parameters,
+        lowered.constants,
+        lowered.sources,
+        lowered.scratch_bytes,
+        inputs,
+        expected,
+    )
+
+
+def depthwise_case(name: str, lowered: Depthwise, inputs: Int8, expected: Int8) -> Case:
+    """Return the case of a lowered depthwise convolution."""
+    return Case(
+        name,
+        "nm_depthwise_s8",
         lowered.parameters,
         lowered.constants,
         lowered.sources,
@@ -102,7 +124,7 @@ static const struct test_case cases[] = {
 
 static void call(const struct test_case *t, const int8_t *input, int8_t *output, void *scratch) {
   if (t->depthwise) {
-    nm_depthwise_s8(t->p, input, output);
+    nm_depthwise_s8(t->p, input, output, scratch);
   } else {
     nm_conv2d_s8(t->p, input, output, scratch);
   }
@@ -229,7 +251,7 @@ def build(
         text = case.parameters
         for constant in case.constants:
             text = text.replace("{" + constant.name + "}", prefix + constant.name)
-        declarations.append(f"static const struct {case.function} {prefix}p = {text};")
+        declarations.append(f"static const struct {case.function} {prefix}p = {{{text}}};")
         depthwise = int(case.function == "nm_depthwise_s8")
         table.append(
             f"  {{{depthwise}, &{prefix}p, {prefix}input, {prefix}expected, {case.inputs.size}, "
@@ -242,8 +264,8 @@ def build(
     (folder / "main.c").write_text(text)
     (folder / "data.S").write_text("\n".join(assembly) + "\n")
     (folder / "data.bin").write_bytes(blob)
-    names = [name for case in cases for name in case.sources]
-    sources = source_files([*names, "depthwise_s8.c", "conv2d_s8.c", "im2col_s8.c"], target)
+    names = [*_BOTH, *(name for case in cases for name in case.sources)]
+    sources = source_files(names, target)
     return toolchain.build(
         [folder / "main.c", folder / "data.S", *sources],
         folder / "program",
@@ -272,6 +294,14 @@ def requantized(sums: npt.NDArray[np.int64], r: Requantization) -> Int8:
         np.int8
     )
     return outputs
+
+
+def convolved_depthwise(
+    weights: Int8, depth_multiplier: int, g: Geometry, r: Requantization, inputs: Int8
+) -> Int8:
+    """Return the outputs of a depthwise convolution by its definition; weights (KH, KW, N)."""
+    patches = np.repeat(gathered(g, r.input_zero_point, inputs), depth_multiplier, axis=5)
+    return requantized((patches * weights.astype(np.int64)).sum(axis=(3, 4)) + r.bias, r)
 
 
 def _rescaled_once(sums: npt.NDArray[np.int32], r: Requantization) -> npt.NDArray[np.object_]:

@@ -1,52 +1,40 @@
 // SPDX-License-Identifier: BSD-3-Clause
+//
+// Keeps the rows of the input that lie under the kernel in scratch, padded, each channel by itself.
 
+#include "im2col.h"
 #include "nm_mcu.h"
-#include "requantize.h"
 
-// The rows or columns of a kernel that lie on the image, from `*first` to before the result.
-static size_t covered(ptrdiff_t from, size_t kernel, size_t dilation, size_t size, size_t *first) {
-  size_t k = 0;
-  while (k < kernel && from + (ptrdiff_t) (k * dilation) < 0) {
-    k++;
+// Input row `y` of an image as padded rows of each channel.
+static void take_row(const struct nm_depthwise_s8 *p, int8_t *to, const int8_t *image, ptrdiff_t y) {
+  const size_t channels = p->input_channels;
+  const size_t pitch = p->row_pitch;
+  nm_fill_s8(to, p->input_zero_point, channels * pitch);
+  if (y >= 0 && y < (ptrdiff_t) p->input_height) {
+    const size_t room = pitch - p->pad_left;
+    const size_t width = p->input_width < room ? p->input_width : room;
+    nm_planar_s8(to + p->pad_left, pitch, image + (size_t) y * p->input_width * channels, channels, width);
   }
-  *first = k;
-  while (k < kernel && from + (ptrdiff_t) (k * dilation) < (ptrdiff_t) size) {
-    k++;
-  }
-  return k;
 }
 
-void nm_depthwise_s8(const struct nm_depthwise_s8 *p, const int8_t *input, int8_t *output) {
-  const size_t channels = p->input_channels;
-  const size_t outputs = channels * p->depth_multiplier;
-  for (size_t pixel = 0; pixel < (size_t) p->batches * p->output_height * p->output_width; pixel++) {
-    const size_t ox = pixel % p->output_width;
-    const size_t oy = pixel / p->output_width % p->output_height;
-    const size_t batch = pixel / p->output_width / p->output_height;
-    const ptrdiff_t y = (ptrdiff_t) (oy * p->stride_height) - (ptrdiff_t) p->pad_top;
-    const ptrdiff_t x = (ptrdiff_t) (ox * p->stride_width) - (ptrdiff_t) p->pad_left;
-    size_t first_y;
-    size_t first_x;
-    const size_t end_y = covered(y, p->kernel_height, p->dilation_height, p->input_height, &first_y);
-    const size_t end_x = covered(x, p->kernel_width, p->dilation_width, p->input_width, &first_x);
-    for (size_t c = 0; c < channels; c++) {
-      for (size_t m = 0; m < p->depth_multiplier; m++) {
-        const size_t o = c * p->depth_multiplier + m;
-        uint32_t sum = (uint32_t) p->bias[o];
-        for (size_t ky = 0; ky < p->kernel_height; ky++) {
-          const size_t iy = (size_t) (y + (ptrdiff_t) (ky * p->dilation_height));
-          for (size_t kx = 0; kx < p->kernel_width; kx++) {
-            const size_t ix = (size_t) (x + (ptrdiff_t) (kx * p->dilation_width));
-            const int inside = ky >= first_y && ky < end_y && kx >= first_x && kx < end_x;
-            const size_t at = ((batch * p->input_height + iy) * p->input_width + ix) * channels + c;
-            const int8_t value = inside ? input[at] : p->input_zero_point;
-            sum += nm_product(value, p->weights[(ky * p->kernel_width + kx) * outputs + o]);
-          }
-        }
-        const int32_t scaled = nm_rescale_twice((int32_t) sum, p->multiplier[o], p->shift[o]);
-        const uint32_t result = (uint32_t) scaled + (uint32_t) p->output_zero_point;
-        *output++ = nm_clamp_s8((int32_t) result, p->output_min, p->output_max);
+void nm_depthwise_s8(const struct nm_depthwise_s8 *p, const int8_t *input, int8_t *output, void *scratch) {
+  const size_t span = (size_t) (p->kernel_height - 1) * p->dilation_height + 1;
+  const size_t row = p->input_channels * (size_t) p->row_pitch;
+  uint32_t *const offsets = scratch;
+  int8_t *const rows = (int8_t *) (offsets + p->kernel_height);
+  for (size_t batch = 0; batch < p->batches; batch++) {
+    size_t taken = 0;  // rows before it, counted from the first of the padding, are or were in scratch
+    for (size_t oy = 0; oy < p->output_height; oy++) {
+      const size_t top = oy * p->stride_height;
+      for (taken = taken < top ? top : taken; taken < top + span; taken++) {
+        take_row(p, rows + taken % span * row, input, (ptrdiff_t) taken - (ptrdiff_t) p->pad_top);
       }
+      for (size_t k = 0; k < p->kernel_height; k++) {
+        offsets[k] = (uint32_t) ((top + k * p->dilation_height) % span * row);
+      }
+      nm_depthwise_row_s8(p, rows, offsets, output);
+      output += (size_t) p->output_width * p->input_channels * p->depth_multiplier;
     }
+    input += (size_t) p->input_height * p->input_width * p->input_channels;
   }
 }

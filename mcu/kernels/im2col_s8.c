@@ -20,3 +20,11 @@ void nm_interleave_s8(int8_t *to, const int8_t *const from[4], size_t count) {
     to[4 * i + 3] = x3[i];
   }
 }
+
+void nm_planar_s8(int8_t *to, size_t pitch, const int8_t *from, size_t channels, size_t count) {
+  for (size_t c = 0; c < channels; c++) {
+    for (size_t i = 0; i < count; i++) {
+      to[c * pitch + i] = from[i * channels + c];
+    }
+  }
+}

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nm_operators.h"
+
 // A filter of `channels` rows and `columns` columns, packed for one kernel.
 struct nm_filter_s8 {
   const void *weights;
@@ -92,9 +94,10 @@ struct nm_conv2d_s8 {
 };
 void nm_conv2d_s8(const struct nm_conv2d_s8 *p, const int8_t *input, int8_t *output, void *scratch);
 
-// DEPTHWISE_CONV_2D: output channel `c * depth_multiplier + m` is of input channel `c`.
+// DEPTHWISE_CONV_2D: output channel `c * depth_multiplier + m` is of input channel `c`. Scratch, aligned to 4: a
+// uint32_t for each row of the kernel, then the rows of the input under it, `row_pitch` bytes for each channel of each.
 struct nm_depthwise_s8 {
-  const int8_t *weights;        // [kernel_height][kernel_width][output channels]
+  const int8_t *weights;        // [output channels][kernel_height][kernel_width rounded up to 4]
   const int32_t *bias;          // [output channels], - input_zero_point * sum(weights) folded in
   const uint32_t *multiplier;   // [output channels], twice TFLite's
   const int8_t *shift;          // [output channels], to the right; negative is to the left, before the product
@@ -117,9 +120,15 @@ struct nm_depthwise_s8 {
   int8_t output_zero_point;
   int8_t output_min;
   int8_t output_max;
+  uint8_t small;                // no shift is negative, no sum is beyond 30 bits
+  uint32_t row_pitch;           // of a padded row, more than kernels read
 };
-void nm_depthwise_s8(const struct nm_depthwise_s8 *p, const int8_t *input, int8_t *output);
+void nm_depthwise_s8(const struct nm_depthwise_s8 *p, const int8_t *input, int8_t *output, void *scratch);
 
-#include "nm_operators.h"
+// One row of outputs. Row `k` of the kernel lies `offsets[k]` bytes from `rows` on.
+typedef void nm_depthwise_row_form_s8(const struct nm_depthwise_s8 *p, const int8_t *rows, const uint32_t *offsets,
+                                      int8_t *output);
+nm_depthwise_row_form_s8 nm_depthwise_row_s8;      // the target's best
+nm_depthwise_row_form_s8 nm_depthwise_any_row_s8;  // of every size
 
 #endif  // NM_MCU_H_

@@ -3,11 +3,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from mcu_kernel_programs import Case, conv2d_case, convolved
+from mcu_kernel_programs import (
+    Case,
+    conv2d_case,
+    convolved,
+    convolved_depthwise,
+    depthwise_case,
+)
 
 from nmpack.mcu.filters import KERNELS
 from nmpack.mcu.filters_conv2d import Geometry, Requantization, Rounding, lower_conv2d
+from nmpack.mcu.filters_depthwise import lower_depthwise
 from nmpack.mcu.step import Int8
 
 
@@ -101,3 +110,33 @@ def draw_case(rng: np.random.Generator, kernel: str, target: str) -> Case:
     lowered = lower_conv2d(weights, geometry, requantization, target=target, kernel=kernel)
     name = f"{kernel} as {lowered.filter.kernel}, {channels} channels, {geometry}"
     return conv2d_case(name, lowered, inputs, convolved(weights, geometry, requantization, inputs))
+
+
+def draw_depthwise_case(rng: np.random.Generator, target: str) -> Case:
+    """Draw a depthwise convolution; half of them are 3 x 3."""
+    multiplier = int(rng.choice([1, 1, 1, 2, 3]))
+    geometry = draw_geometry(rng)
+    if rng.random() < 0.5:
+        stride = int(rng.integers(1, 3))
+        channels = int(rng.choice([1, 3, 4, 5, 8, 16]))
+        height, width = (int(size) for size in rng.integers(3, 12, 2))
+        pad = int(rng.integers(0, 2))
+        out = [(size + 2 * pad - 3) // stride + 1 for size in (height, width)]
+        sizes = (height, width, channels, *out, 3, 3, stride, stride, 1, 1, pad, pad)
+        geometry = Geometry(1, *sizes)
+    channels = geometry.input_channels * multiplier
+    shape = (geometry.kernel_height, geometry.kernel_width, channels)
+    weights = rng.integers(-128, 128, shape).astype(np.int8)
+    drawn = draw_requantization(rng, channels, left=rng.random() < 0.1)
+    bounded = np.maximum(drawn.multiplier >> 1, 1 << 30)
+    requantization = replace(drawn, rounding="TWICE", multiplier=bounded)
+    size = (
+        geometry.batches,
+        geometry.input_height,
+        geometry.input_width,
+        geometry.input_channels,
+    )
+    inputs = rng.integers(-128, 128, size).astype(np.int8)
+    lowered = lower_depthwise(weights, multiplier, geometry, requantization, target=target)
+    expected = convolved_depthwise(weights, multiplier, geometry, requantization, inputs)
+    return depthwise_case(f"depthwise {multiplier} {geometry}", lowered, inputs, expected)

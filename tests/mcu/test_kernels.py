@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernel_cases import draw_case, draw_requantization, draw_weights
+from kernel_cases import draw_case, draw_depthwise_case, draw_requantization, draw_weights
 from mcu_kernel_programs import KERNELS as FOLDER
 from mcu_kernel_programs import build
 
@@ -26,7 +26,8 @@ def _drawn(count: int, target: str, seed: int | None, kernels: list[str]):
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
     print(f"seed {seed}")
     rng = np.random.default_rng(seed)
-    return [draw_case(rng, kernel, target) for kernel in kernels for _ in range(count)]
+    drawn = [draw_case(rng, kernel, target) for kernel in kernels for _ in range(count)]
+    return drawn + [draw_depthwise_case(rng, target) for _ in range(4 * count)]
 
 
 @pytest.mark.parametrize("level", ["-O1", "-O3"])

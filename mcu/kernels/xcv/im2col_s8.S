@@ -104,3 +104,85 @@ FUNCTION nm_interleave_s8
   bnez a2,2b
 3:
   ret
+
+// void nm_planar_s8(int8_t *to, size_t pitch, const int8_t *from, size_t channels, size_t count): four channels at a
+// time, 4 by 4 bytes of them
+FUNCTION nm_planar_s8
+  addi sp,sp,-16
+  sw s0,0(sp)
+  sw s1,4(sp)
+  sw s2,8(sp)
+  sw s3,12(sp)
+  mv s0,a3  // channels left
+  li s1,SHUFFLE_EVEN
+  li s2,SHUFFLE_ODD
+1:
+  addi s0,s0,-4
+  bltz s0,5f
+  mv a5,a2
+  mv a6,a0
+  add a7,a6,a1
+  add t0,a7,a1
+  add t1,t0,a1
+  add a0,t1,a1
+  addi a2,a2,4
+  srli t4,a4,2
+  andi s3,a4,3
+  beqz t4,2f
+  LOOP t4
+  cv.lw t2,(a5),a3
+  cv.lw t3,(a5),a3
+  cv.lw t4,(a5),a3
+  cv.lw t5,(a5),a3
+  cv.pack t6,t4,t2
+  cv.pack.h t4,t4,t2
+  cv.pack t2,t5,t3
+  cv.pack.h t5,t5,t3
+  mv t3,t6
+  cv.shuffle2.b t6,t2,s1
+  cv.shuffle2.b t3,t2,s2
+  mv t2,t4
+  cv.shuffle2.b t4,t5,s1
+  cv.shuffle2.b t2,t5,s2
+  cv.sw t6,(a6),4
+  cv.sw t3,(a7),4
+  cv.sw t4,(t0),4
+  cv.sw t2,(t1),4
+92:
+2:
+  beqz s3,1b
+3:
+  cv.lw t2,(a5),a3
+  addi s3,s3,-1
+  cv.sb t2,(a6),1
+  srli t3,t2,8
+  srli t4,t2,16
+  srli t5,t2,24
+  cv.sb t3,(a7),1
+  cv.sb t4,(t0),1
+  cv.sb t5,(t1),1
+  bnez s3,3b
+  j 1b
+5:  // one channel at a time
+  addi s0,s0,4
+  beqz s0,8f
+6:
+  mv a5,a2
+  mv a6,a0
+  mv t4,a4
+7:
+  cv.lbu t2,(a5),a3
+  addi t4,t4,-1
+  cv.sb t2,(a6),1
+  bnez t4,7b
+  addi a2,a2,1
+  add a0,a0,a1
+  addi s0,s0,-1
+  bnez s0,6b
+8:
+  lw s0,0(sp)
+  lw s1,4(sp)
+  lw s2,8(sp)
+  lw s3,12(sp)
+  addi sp,sp,16
+  ret

@@ -92,7 +92,7 @@ class Conv2d:
 
     Attributes:
         filter: the chosen kernel and its arrays.
-        parameters: the struct's initializer.
+        parameters: the struct's initializer, without its braces.
         constants: weights, index, bias, multiplier, shift.
         sources: files below ``mcu/kernels``.
         scratch_bytes: of a call.
@@ -131,14 +131,15 @@ def lower_conv2d(
     Raises:
         FilterError: a size is beyond 16 bits, or does not fit the others.
     """
-    _check(weights, geometry, requantization)
+    check_sizes(weights, geometry, requantization)
+    _check(weights, geometry)
     packed = choose(
         weights,
         rows=geometry.pixels,
         target=target,
         kernel=kernel,
         gather=lambda one: gather_cycles(one, geometry, target),
-        exact=_exact(weights, requantization),
+        exact=is_small(weights, requantization),
     )
     rows = window_rows(packed, geometry)
     folded = fold_bias(weights, requantization)
@@ -158,7 +159,7 @@ def lower_conv2d(
     ) + gather_cycles(packed, geometry, target)
     return Conv2d(
         filter=packed,
-        parameters="{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}",
+        parameters=", ".join(f".{name} = {value}" for name, value in fields.items()),
         constants=constants,
         sources=("conv2d_s8.c", "im2col_s8.c", *packed.sources),
         scratch_bytes=packed.scratch_bytes + gathered_bytes(packed, geometry),
@@ -235,25 +236,44 @@ def _filter_fields(packed: PackedFilter, requantization: Requantization) -> str:
     )
 
 
-def _exact(weights: Int8, requantization: Requantization) -> bool:
+def is_small(weights: Int8, requantization: Requantization) -> bool:
+    """Return whether one rounding instruction does: no shift to the left, no sum beyond 30 bits.
+
+    Args:
+        weights: (N, K).
+        requantization: of their sums.
+    """
     largest = np.abs(weights.astype(np.int64)).sum(axis=1) * 256
     largest += np.abs(requantization.bias.astype(np.int64))
     least = {"TWICE": 0, "ONCE": 1, "ONCE_64": _MOST}[requantization.rounding]
     return bool((requantization.shift >= least).all() and (largest < _LARGEST_SUM).all())
 
 
-def _check(weights: Int8, geometry: Geometry, requantization: Requantization) -> None:
+def check_sizes(weights: Int8, geometry: Geometry, requantization: Requantization) -> None:
+    """Refuse what structs cannot say, and arrays that are not of the weights' channels.
+
+    Args:
+        weights: (N, K).
+        geometry: sizes.
+        requantization: of N channels.
+
+    Raises:
+        FilterError: a size is beyond 16 bits, an array has another length, or a shift 32 bits.
+    """
     for name in Geometry.__dataclass_fields__:
         size = getattr(geometry, name)
         if not (0 if name.startswith("pad_") else 1) <= size <= _MOST:
             raise FilterError(f"expected up to {_MOST} as {name} of a convolution, got {size}")
-    if weights.ndim != 2 or weights.shape[1] != geometry.columns:
-        raise FilterError(
-            f"expected weights of {geometry.columns} columns, got the shape {weights.shape}"
-        )
     for name in ("bias", "multiplier", "shift"):
         found = getattr(requantization, name).shape
         if found != weights.shape[:1]:
             raise FilterError(f"expected {weights.shape[0]} values as {name}, got {found}")
     if requantization.shift.min() < -31 or requantization.shift.max() > 31:
         raise FilterError("expected shifts from -31 to 31 of a requantization")
+
+
+def _check(weights: Int8, geometry: Geometry) -> None:
+    if weights.ndim != 2 or weights.shape[1] != geometry.columns:
+        raise FilterError(
+            f"expected weights of {geometry.columns} columns, got the shape {weights.shape}"
+        )

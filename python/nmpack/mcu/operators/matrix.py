@@ -14,10 +14,9 @@ from nmpack.mcu.filters_conv2d import (
     Geometry,
     Requantization,
     Rounding,
-    fold_bias,
     lower_conv2d,
-    requantization_constants,
 )
+from nmpack.mcu.filters_depthwise import lower_depthwise
 from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.context import (
     Context,
@@ -30,7 +29,7 @@ from nmpack.mcu.operators.context import (
     refuse,
 )
 from nmpack.mcu.operators.rounding import find_multipliers
-from nmpack.mcu.step import Constant, Int8, Step
+from nmpack.mcu.step import Int8, Step
 
 _WORD = (1 << 16) - 1
 _LARGEST_SUM = (1 << 31) - 1
@@ -87,7 +86,6 @@ def fully_connected(node: Node, context: Context) -> list[Step]:
 
 def depthwise(node: Node, context: Context) -> list[Step]:
     """Return the step of a DEPTHWISE_CONV_2D."""
-    del context
     weights = constant_of(node, 1, "weights", "int8")
     source, output = input_of(node, 0), output_of(node)
     if weights.ndim != 4 or len(source.shape) != 4 or weights.shape[0] != 1:
@@ -105,37 +103,31 @@ def depthwise(node: Node, context: Context) -> list[Step]:
     _require_words(node, window, channels)
     rows = weights.reshape(-1, channels).T
     requantization = _requantization(node, rows, activation, axis=3)
-    fields = {
-        **{name: getattr(window, name) for name in Geometry.__dataclass_fields__},
-        "depth_multiplier": multiplier,
-        **{
-            name: getattr(requantization, name)
-            for name in ("input_zero_point", "output_zero_point", "output_min", "output_max")
-        },
-    }
-    arrays = (
-        Constant("weights", weights.reshape(-1)),
-        *requantization_constants(fold_bias(rows, requantization), requantization),
-    )
-    texts = [f".{array.name} = {{{array.name}}}" for array in arrays]
-    texts += [f".{name} = {value}" for name, value in fields.items()]
-    macs = window.pixels * height * width * channels
+    try:
+        found = lower_depthwise(
+            weights[0], multiplier, window, requantization, target=context.target
+        )
+    except FilterError as error:
+        refuse(node, str(error))
     return [
         Step(
             node.index,
             node.name,
             "nm_depthwise_s8",
-            ("depthwise_s8.c",),
+            found.sources,
             "struct nm_depthwise_s8",
-            ", ".join(texts),
-            arrays,
+            found.parameters,
+            found.constants,
             (source.index,),
             (output.index,),
+            scratch_bytes=found.scratch_bytes,
+            takes_scratch=True,
             layer=node.label,
             kernel="depthwise",
             pattern="dense",
-            macs=macs,
-            dense_macs=macs,
+            macs=found.macs,
+            dense_macs=found.macs,
+            cycles={context.target: found.cycles},
         )
     ]
 
