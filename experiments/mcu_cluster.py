@@ -20,6 +20,7 @@ from pathlib import Path
 
 import mcu_kernel_programs as kernel_programs
 import numpy as np
+import numpy.typing as npt
 
 from nmpack.errors import NmpackError
 from nmpack.mcu import filters, rtl, toolchain
@@ -121,7 +122,7 @@ def program(packed: PackedFilter, folder: Path, cores: int) -> Path:
     )
 
 
-def _array(ctype: str, name: str, values: np.ndarray) -> str:  # type: ignore[type-arg]
+def _array(ctype: str, name: str, values: npt.NDArray[np.generic]) -> str:
     words = ",".join(str(value) for value in values.tolist())
     return f"static const {ctype} {name}[] __attribute__((aligned(4))) = {{{words}}};\n"
 
