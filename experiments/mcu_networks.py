@@ -64,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for task in every_task(arguments.seeds)
         if task.model in arguments.models and task.pattern in arguments.patterns
     ]
+    failed = False
     if arguments.step == "train":
-        train_all(tasks, setting, arguments.jobs)
+        failed = not train_all(tasks, setting, arguments.jobs)
     elif arguments.step == "pack":
         pack(tasks, setting, arguments.packed or arguments.folder / "packed")
     elif arguments.step == "finish":
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             finish(task, setting)
     if arguments.step in ("train", "finish", "table"):
         print(table(tasks, setting))
-    return 0
+    return int(failed)
 
 
 def every_task(seeds: Sequence[int]) -> list[Task]:
@@ -84,8 +85,13 @@ def every_task(seeds: Sequence[int]) -> list[Task]:
     return [Task(model, name, seed) for model, seed in first + rest for name in PATTERNS]
 
 
-def train_all(tasks: Sequence[Task], setting: Setting, jobs: int) -> None:
-    """Train what is not there yet, ``jobs`` at once, a dense network before it is pruned."""
+def train_all(tasks: Sequence[Task], setting: Setting, jobs: int) -> bool:
+    """Train what is not there yet, ``jobs`` at once, a dense network before it is pruned.
+
+    Returns:
+        Whether no training failed; one that runs out of time has not.
+    """
+    good = True
     setting.folder.mkdir(parents=True, exist_ok=True)
     waiting = [task for task in tasks if result(task, setting) is None]
     running: dict[Future[dict[str, Any] | None], Task] = {}
@@ -101,6 +107,7 @@ def train_all(tasks: Sequence[Task], setting: Setting, jobs: int) -> None:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task = running.pop(future)
                 if (error := future.exception()) is not None:
+                    good = False
                     print(f"{task.name}: failed: {error!r}", flush=True)
                     continue
                 found = future.result()
@@ -111,6 +118,7 @@ def train_all(tasks: Sequence[Task], setting: Setting, jobs: int) -> None:
                 print(f"{task.name}: {told}", flush=True)
     if waiting:
         print(f"not started: {', '.join(task.name for task in waiting)}", flush=True)
+    return good
 
 
 def _begin(jobs: int) -> None:

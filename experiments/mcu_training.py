@@ -133,8 +133,9 @@ def train(task: Task, setting: Setting) -> dict[str, Any] | None:
     steps = epochs * max(1, len(images) // _BATCH)
     pruner = None
     if pattern is not None:
-        end = max(2, steps // 2)
-        schedule = Gradual(end, every=max(1, end // _MASKS)) if how.gradual else OneShot()
+        end = steps // 2
+        gradual = how.gradual and end > 0
+        schedule = Gradual(end, every=max(1, end // _MASKS)) if gradual else OneShot()
         pruner = nmpack.torch.Pruner(model, pattern, schedule)
     model = _placed(model, device)
     optimizer, rates = _optimizer(model, how, how.tune_rate if pattern else how.rate, steps)
