@@ -17,9 +17,9 @@ from nmpack.mcu.operators.context import (
     quantize_multiplier,
     refuse,
 )
+from nmpack.mcu.operators.costs import cycles, units
 from nmpack.mcu.operators.walks import (
     broadcast_shape,
-    cycles,
     initializer,
     merged,
     repeated_strides,
@@ -63,9 +63,13 @@ def _batch_matmul(node: Node, _: Context) -> list[Step]:
     values |= {"turn_x": int(adj_x), "turn_y": int(turn_y)}
     scratch = 4 * (rows + columns) + depth * (rows * adj_x + columns * turn_y)
     macs = math.prod(batch) * rows * columns * depth
-    moved = math.prod(batch) * depth * (rows * (1 + adj_x) + columns * (1 + turn_y))
-    plain, fast = cycles(6.0, macs), cycles(6.0, macs, 0.6)
-    extra = 4 * moved + 30 * output.elements
+    blocks = math.prod(batch) * (rows // 4) * (columns // 2)
+    single = output.elements - 8 * blocks
+    spent = units("block_4x2", product=8 * blocks * depth, block=blocks)
+    spent |= units("one output", product=single * depth, output=single)
+    spent |= units("turn", byte=math.prod(batch) * depth * (rows * adj_x + columns * turn_y))
+    summed = math.prod(batch) * (rows + columns)
+    spent |= units("sum rows", byte=summed * depth, row=summed)
     step = Step(
         node.index,
         node.name,
@@ -81,7 +85,7 @@ def _batch_matmul(node: Node, _: Context) -> list[Step]:
         kernel="rows 4x2",
         macs=macs,
         dense_macs=macs,
-        cycles={target: count + extra for target, count in (plain | fast).items()},
+        cycles=cycles(spent),
     )  # fmt: skip
     return [step]
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.context import Context, input_of, output_of, per_tensor, refuse
-from nmpack.mcu.operators.walks import cycles, initializer
+from nmpack.mcu.operators.costs import cycles, units
+from nmpack.mcu.operators.walks import initializer
 from nmpack.mcu.step import Constant, Step
 
 Orders = npt.NDArray[np.int64]
@@ -55,14 +56,14 @@ def quantize_from_float(node: Node) -> list[Step]:
     """Return the step of a QUANTIZE from float32 to int8."""
     source, output = input_of(node, 0, "input", "float32"), output_of(node)
     table = Constant("thresholds", thresholds(*per_tensor(node, output, "output")))
-    return [_step(node, source, output, "quantize_f32", table, 90.0)]
+    return [_step(node, source, output, "quantize_f32", table)]
 
 
 def _dequantize(node: Node, _: Context) -> list[Step]:
     source, output = input_of(node, 0), output_of(node, "float32")
     values = _values(node, source)
     table = Constant("values", np.roll(values, 128))
-    return [_step(node, source, output, "dequantize_f32", table, 8.0)]
+    return [_step(node, source, output, "dequantize_f32", table)]
 
 
 def _values(node: Node, source: Tensor) -> npt.NDArray[np.float32]:
@@ -85,9 +86,7 @@ def _fold(node: Node, _: Context) -> list[npt.NDArray[np.float32]] | None:
     return [_values(node, source)[source.data.astype(np.int64) + 128]]
 
 
-def _step(
-    node: Node, source: Tensor, output: Tensor, kind: str, table: Constant, each: float
-) -> Step:
+def _step(node: Node, source: Tensor, output: Tensor, kind: str, table: Constant) -> Step:
     if source.shape != output.shape:
         refuse(node, f"expected an output of {list(source.shape)}, got {list(output.shape)}")
     functions: Mapping[str, str] = {
@@ -99,7 +98,7 @@ def _step(
         node.index, node.name, f"nm_{function}", (f"{function}.c",), f"struct nm_{kind}",
         initializer({table.name: f"{{{table.name}}}", "count": output.elements}), (table,),
         (source.index,), (output.index,), layer=node.label, kernel="table",
-        cycles=cycles(each, output.elements),
+        cycles=cycles(units(kind, output=output.elements)),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ has one value, one shift for a sum where factors are found that give every pair 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +25,11 @@ from nmpack.mcu.operators.context import (
     quantize_multiplier,
     refuse,
 )
+from nmpack.mcu.operators.costs import cycles, units
 from nmpack.mcu.operators.fixed_point import VALUES, Array, fitted_sum, rescaled
 from nmpack.mcu.operators.lookup import lookup_step
 from nmpack.mcu.operators.walks import (
     broadcast_shape,
-    cycles,
     initializer,
     pairs_of,
     scale_of,
@@ -49,7 +50,7 @@ class Operation:
         values: them, without the walk.
         swapped: them, where x and y change places; None where they cannot.
         ratios: by how many results one step of x and of y moves, where that is constant.
-        each: cycles an element.
+        cost: of the kernel, in :mod:`nmpack.mcu.operators.costs`.
         sources: further files.
     """
 
@@ -59,7 +60,7 @@ class Operation:
     values: dict[str, Any]
     swapped: dict[str, Any] | None
     ratios: tuple[float, float] | None = None
-    each: float = 60.0
+    cost: str = "add"
     sources: tuple[str, ...] = ()
 
 
@@ -147,7 +148,7 @@ def _mul(node: Node, x: Tensor, y: Tensor, output: Tensor) -> Operation:
     values = _arithmetic((x_zero, y_zero, zero), ((0, 0), (0, 0), last), ends)
     return Operation(
         _table(rescaled(products, *last), zero, ends), "nm_mul_s8", "struct nm_arithmetic_s8",
-        values, _exchanged(values), each=24.0, sources=("mul_row_s8.c",),
+        values, _exchanged(values), cost="mul", sources=("mul_row_s8.c",),
     )  # fmt: skip
 
 
@@ -165,7 +166,7 @@ def _squared_difference(node: Node, x: Tensor, y: Tensor, output: Tensor) -> Ope
     values = _arithmetic((x_zero, y_zero, zero), (*factors, last), ends)
     return Operation(
         _table(squares, zero, ends), "nm_squared_difference_s8", "struct nm_arithmetic_s8",
-        values, _exchanged(values),
+        values, _exchanged(values), cost="squared_difference",
     )  # fmt: skip
 
 
@@ -188,7 +189,7 @@ def _prelu(node: Node, x: Tensor, y: Tensor, output: Tensor) -> Operation:
     values = _arithmetic((x_zero, y_zero, zero), (*factors, (0, 0)), ends)
     return Operation(
         _table(results, zero, ends), "nm_prelu_s8", "struct nm_arithmetic_s8", values, None,
-        each=40.0,
+        cost="prelu",
     )  # fmt: skip
 
 
@@ -199,7 +200,7 @@ def _extreme(node: Node, x: Tensor, y: Tensor, output: Tensor) -> Operation:
     choose = np.maximum if node.name == "MAXIMUM" else np.minimum
     table = choose(VALUES[:, None], VALUES[None, :]).astype(np.int8)
     function = f"nm_{node.name.lower()}_s8"
-    return Operation(table, function, "struct nm_extreme_s8", {}, {}, each=9.0)
+    return Operation(table, function, "struct nm_extreme_s8", {}, {}, cost="extreme")
 
 
 def _operands(node: Node) -> tuple[Tensor, Tensor, Tensor]:
@@ -228,13 +229,13 @@ def _lower(node: Node, _: Context) -> list[Step]:
 
 def _step(node: Node, x: Tensor, y: Tensor, output: Tensor, operation: Operation) -> Step:
     function, struct, values = operation.function, operation.struct, operation.values
-    sources, each, fast, kernel = operation.sources, operation.each, None, "rescale"
+    sources, cost, kernel = operation.sources, operation.cost, "rescale"
     swapped = operation.swapped
     fitted = None if operation.ratios is None else fitted_sum(operation.table, *operation.ratios)
     if fitted is not None:
         function, struct, values = "nm_weighted_sum_s8", "struct nm_weighted_sum_s8", fitted
         swapped = fitted | {"x_factor": fitted["y_factor"], "y_factor": fitted["x_factor"]}
-        sources, each, fast, kernel = ("weighted_sum_row_s8.c",), 13.0, 9.0, "one shift"
+        sources, cost, kernel = ("weighted_sum_row_s8.c",), "one shift", "one shift"
     if x.data is not None and y.data is None and swapped is not None:
         x, y, values = y, x, swapped
     constants: tuple[Constant, ...] = ()
@@ -249,16 +250,18 @@ def _step(node: Node, x: Tensor, y: Tensor, output: Tensor, operation: Operation
         values = {"constant": "{constant}", **values}
         function = function.removesuffix("_s8") + "_constant_s8"
     whole = [place for place, tensor in enumerate(operands) if tensor.shape == output.shape]
+    pairs = pairs_of(x.shape, y.shape, output.shape)
+    rows = math.prod(pairs["size"][:-1])
     file = {"nm_maximum": "extreme", "nm_minimum": "extreme"}.get(
         operation.function.removesuffix("_s8"), operation.function[3:-3]
     )
     file = "weighted_sum" if fitted is not None else file
     return Step(
         node.index, node.name, function, (f"{file}_s8.c", "each_row_s8.c", *sources), struct,
-        initializer({"pairs": pairs_of(x.shape, y.shape, output.shape), **values}), constants,
+        initializer({"pairs": pairs, **values}), constants,
         tuple(tensor.index for tensor in operands), (output.index,),
         in_place=whole[0] if whole else None, layer=node.label, kernel=kernel,
-        cycles=cycles(each, output.elements, fast),
+        cycles=cycles(units(cost, output=output.elements, row=rows)),
     )  # fmt: skip
 
 

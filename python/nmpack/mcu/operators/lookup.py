@@ -16,8 +16,9 @@ import numpy.typing as npt
 from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.boundary import quantize_from_float
 from nmpack.mcu.operators.context import Context, input_of, output_of, per_tensor, refuse
+from nmpack.mcu.operators.costs import cycles, units
 from nmpack.mcu.operators.reference import one_operator_model, reference_outputs
-from nmpack.mcu.operators.walks import cycles, initializer
+from nmpack.mcu.operators.walks import initializer
 from nmpack.mcu.step import Constant, Int8, Step
 
 _TABLES: dict[bytes, Int8] = {}
@@ -40,7 +41,8 @@ def lookup_step(node: Node, source: Tensor, output: Tensor, table: Int8) -> Step
         initializer({"table": "{table}", "count": output.elements}),
         (Constant("table", np.roll(table, 128).astype(np.int8)),),
         (source.index,), (output.index,),
-        in_place=0, layer=node.label, kernel="table", cycles=cycles(6.0, output.elements, 4.0),
+        in_place=0, layer=node.label, kernel="table",
+        cycles=cycles(units("lookup", output=output.elements)),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from nmpack.mcu.operators.context import (
     per_tensor,
     refuse,
 )
+from nmpack.mcu.operators.costs import copied, cycles, units
 from nmpack.mcu.operators.remap import remap_step
 from nmpack.mcu.operators.shapes import start_of, whole
 from nmpack.mcu.operators.views import integers
@@ -21,7 +22,6 @@ from nmpack.mcu.operators.walks import (
     COPY_SOURCES,
     MOST_AXES,
     box_of,
-    cycles,
     initializer,
     strides_of,
 )
@@ -66,6 +66,7 @@ def _pad(node: Node, context: Context) -> list[Step]:
     )
     if box["axes"] > MOST_AXES:
         refuse(node, f"expected at most {MOST_AXES} padded axes, got {box['axes']}")
+    runs = source.elements // box["run"]
     values = {"box": box, "count": output.elements, "value": _value(node, output)}
     step = Step(
         node.index,
@@ -79,7 +80,8 @@ def _pad(node: Node, context: Context) -> list[Step]:
         (output.index,),
         layer=node.label,
         kernel="pad",
-        cycles=cycles(1.0, output.elements + 4 * source.elements),
+
+        cycles=cycles(units("fill", byte=output.elements) | copied(box["run"], runs)),
     )  # fmt: skip
     return [step]
 

@@ -13,25 +13,25 @@ from nmpack.mcu.operators.context import (
     output_of,
     refuse,
 )
-from nmpack.mcu.operators.walks import cycles, initializer
+from nmpack.mcu.operators.costs import copied, cycles, units
+from nmpack.mcu.operators.walks import initializer
 from nmpack.mcu.step import Step
 
-_KINDS = {"MAX_POOL_2D": ("max", 4.0), "AVERAGE_POOL_2D": ("average", 4.0)}
+_KINDS = {"MAX_POOL_2D": "max", "AVERAGE_POOL_2D": "average"}
 
-_ROWS = {"max": "max_row_s8.c", "average": "add_columns_s8.c"}
+_ROWS = {"max": ("max_row_s8.c", "im2col_s8.c"), "average": ("add_columns_s8.c",)}
 
 
 def _pool(node: Node, _: Context) -> list[Step]:
     source, output = input_of(node, 0), output_of(node)
-    kind, each = _KINDS[node.name]
+    kind = _KINDS[node.name]
     values = _window(node, source, output)
-    window = values["window_height"] * values["window_width"]
     function = f"nm_{kind}_pool_s8"
     step = Step(
         node.index,
         node.name,
         function,
-        (f"{kind}_pool_s8.c", "each_window_s8.c", _ROWS[kind]),
+        (f"{kind}_pool_s8.c", "each_window_s8.c", *_ROWS[kind]),
         "struct nm_pool_s8",
         initializer(values),
         (),
@@ -39,9 +39,24 @@ def _pool(node: Node, _: Context) -> list[Step]:
         (output.index,),
         layer=node.label,
         kernel=kind,
-        cycles=cycles(each, output.elements * (window + 4)),
+        cycles=_cycles(kind, values),
     )  # fmt: skip
     return [step]
+
+
+def _cycles(kind: str, values: dict[str, Any]) -> dict[str, int]:
+    """Return predicted cycles, as if no window were cut off."""
+    windows = values["batch"] * values["output_height"] * values["output_width"]
+    pixels = windows * values["window_height"] * values["window_width"]
+    channels = values["channels"]
+    if kind == "max":
+        # The first pixel of a window is copied.
+        inputs = (pixels - windows) * channels
+        spent = units("max", input=inputs, pixel=pixels - windows, window=windows)
+        return cycles(spent | copied(channels, windows))
+    lines = windows * values["window_height"] * channels
+    inputs, outputs = pixels * channels, windows * channels
+    return cycles(units("average", input=inputs, output=outputs, window=windows, line=lines))
 
 
 def _window(node: Node, source: Tensor, output: Tensor) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from nmpack.mcu.operators.context import (
     quantize_multiplier,
     refuse,
 )
-from nmpack.mcu.operators.walks import cycles, initializer, merged, scale_of, strides_of
+from nmpack.mcu.operators.costs import cycles, units
+from nmpack.mcu.operators.walks import initializer, merged, scale_of, strides_of
 from nmpack.mcu.step import Step
 
 _FUNCTIONS = {
@@ -36,8 +37,10 @@ def _reduce(node: Node, _: Context) -> list[Step]:
     elif per_tensor(node, source, "input") != per_tensor(node, output, "output"):
         refuse(node, "expected one scale and zero point of input and output")
     sources: tuple[str, ...] = ("reduce_s8.c",)
+    cost = "reduce"
     if node.name == "MEAN":
         sources = ("mean_s8.c", "add_columns_s8.c")
+        cost = "mean" if values["kept_stride"][2] == 1 else "mean of rows"
     step = Step(
         node.index,
         node.name,
@@ -50,7 +53,7 @@ def _reduce(node: Node, _: Context) -> list[Step]:
         (output.index,),
         layer=node.label,
         kernel=node.name.lower(),
-        cycles=cycles(1.0, 5 * source.elements + 60 * output.elements),
+        cycles=cycles(units(cost, input=source.elements, output=output.elements)),
     )  # fmt: skip
     return [step]
 
@@ -136,7 +139,7 @@ def _arg(node: Node, _: Context) -> list[Step]:
         (output.index,),
         layer=node.label,
         kernel=node.name.lower(),
-        cycles=cycles(7.0, source.elements),
+        cycles=cycles(units("arg", input=source.elements, output=output.elements)),
     )  # fmt: skip
     return [step]
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy.typing as npt
 
 from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.context import Context, constant_of, input_of, output_of, refuse
+from nmpack.mcu.operators.costs import cycles, units
 from nmpack.mcu.operators.shapes import require_same, source_of
 from nmpack.mcu.operators.views import axis_of, integers
 from nmpack.mcu.operators.walks import (
     MOST_AXES,
     box_of,
     copy_step,
-    cycles,
     initializer,
     item_bytes,
     strides_of,
@@ -63,7 +62,8 @@ def remap_step(
         node.index, node.name, "nm_remap", ("remap.c", "im2col_s8.c"), "struct nm_remap",
         initializer(values),
         (Constant("offsets", table),), (source.index,), (output.index,), layer=node.label,
-        kernel=kernel, cycles=cycles(1.0, 3 * output.nbytes + 25 * (output.nbytes // run)),
+        kernel=kernel,
+        cycles=cycles(units("remap", byte=output.nbytes, run=output.nbytes // run)),
     )  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def _resize_bilinear(node: Node, _: Context) -> list[Step]:
         (output.index,),
         layer=node.label,
         kernel="bilinear",
-        cycles=cycles(30.0, math.prod(output.shape)),
+        cycles=cycles(units("bilinear", output=output.elements)),
     )  # fmt: skip
     return [step]
 

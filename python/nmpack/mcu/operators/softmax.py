@@ -21,8 +21,9 @@ from nmpack.mcu.operators.context import (
     quantize_multiplier,
     refuse,
 )
+from nmpack.mcu.operators.costs import cycles, units
 from nmpack.mcu.operators.fixed_point import Array, divided, rescaled
-from nmpack.mcu.operators.walks import cycles, initializer
+from nmpack.mcu.operators.walks import initializer
 from nmpack.mcu.step import Constant, Step
 
 _FRACTION_BITS = 26
@@ -105,7 +106,7 @@ def _softmax(node: Node, _: Context) -> list[Step]:
         in_place=0,
         layer=node.label,
         kernel="fixed point",
-        cycles=cycles(1.0, 50 * source.elements + 400 * (source.elements // depth)),
+        cycles=cycles(units("softmax", output=source.elements, row=source.elements // depth)),
     )  # fmt: skip
     return [step]
 

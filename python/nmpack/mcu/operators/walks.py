@@ -11,6 +11,7 @@ import numpy as np
 
 from nmpack.mcu.graph import ITEM_BYTES, Node, Tensor
 from nmpack.mcu.operators.context import refuse
+from nmpack.mcu.operators.costs import copied, cycles
 from nmpack.mcu.step import Constant, Step
 
 #: What ``nm_copy`` needs.
@@ -91,9 +92,7 @@ def repeated_strides(shape: Sequence[int], output: Sequence[int]) -> list[int]:
     return [0] * lead + [0 if size == 1 else own[axis] for axis, size in enumerate(shape)]
 
 
-def pairs_of(
-    one: Sequence[int], other: Sequence[int], output: Sequence[int]
-) -> dict[str, int | list[int]]:
+def pairs_of(one: Sequence[int], other: Sequence[int], output: Sequence[int]) -> dict[str, Any]:
     """Return ``struct nm_pairs`` of two operands that are repeated to ``output``."""
     sizes, (first, second) = merged(
         output, repeated_strides(one, output), repeated_strides(other, output)
@@ -153,27 +152,16 @@ def copy_step(
         stored = np.ascontiguousarray(source.data).reshape(-1)
         constants, inputs = (Constant("constant", stored),), ()
         values = {"constant": "{constant}", **values}
-    moved = math.prod(values.get("size", [])) * values["run"]
+    runs = math.prod(values.get("size", []))
     return Step(
         node.index, node.name,
         "nm_copy_constant" if constants else "nm_copy",
         COPY_SOURCES, "struct nm_copy", initializer(values), constants, inputs, (output.index,),
-        layer=node.label, kernel=kernel, cycles=cycles(3.0, moved),
+        layer=node.label, kernel=kernel,
+        cycles=cycles(copied(values["run"], runs)),
     )  # fmt: skip
 
 
 def item_bytes(tensor: Tensor) -> int:
     """Return the bytes of one element."""
     return ITEM_BYTES[tensor.dtype]
-
-
-def cycles(each: float, count: int, fast: float | None = None) -> dict[str, int]:
-    """Return predicted cycles by target.
-
-    Args:
-        each: of an element in portable C on rv32imc.
-        count: of elements.
-        fast: of an element with XCV, None where it is the same.
-    """
-    plain, other = 40 + round(each * count), 40 + round((fast or each) * count)
-    return {"rv32imc": plain, "xcv": other, "xcv-nm": other}
