@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import mcu_costs
 import mcu_kernel_programs as kernel_programs
 import numpy as np
 import pytest
 
 from nmpack.errors import MissingError
-from nmpack.mcu import filters, rtl, spike, toolchain
+from nmpack.mcu import cycles, filters, rtl, spike, toolchain
 from nmpack.mcu.filters_conv2d import Geometry, Requantization, lower_conv2d
 
 HERE = Path(__file__).parent
@@ -114,3 +115,52 @@ def test_kernels(tmp_path: Path, target: str, kernel: str) -> None:
     program = kernel_programs.build(cases, tmp_path / "program", target=target)
     expected, _ = _compare(program, target)
     assert len(expected.regions) == len(cases)
+
+
+#: How far a prediction from a few numbers may be from the model.
+PREDICTED = 0.05
+
+
+@pytest.mark.parametrize("kernel", filters.KERNELS)
+@pytest.mark.parametrize("target", cycles.MEASURED)
+def test_predictions(target: str, kernel: str) -> None:
+    """Costs of mcu/kernels/costs.toml predict calls that they were not fitted to."""
+    m = 8 if "nm" not in kernel else int(kernel[5:])
+    columns = 16 * m * filters.KERNELS[kernel].block
+    chosen = [(24, columns, 5), (20, 2 * columns, 6), (10, columns, 9)]
+    for sample in mcu_costs.measure(kernel, target, "spike", chosen):
+        packed = sample.packed
+        got = cycles.kernel_cycles(kernel, packed.steps, packed.channels, sample.pixels, target)
+        assert got == pytest.approx(sample.cycles, rel=PREDICTED)
+        assert len(set(packed.steps)) == 1
+        kept = packed.steps[0] * cycles.cost_of(kernel, target).unit
+        assert got == cycles.predict(
+            kernel,
+            columns=columns,
+            channels=packed.channels,
+            pixels=sample.pixels,
+            kept=kept,
+            target=target,
+        )
+
+
+def test_costs_of_other_targets() -> None:
+    """Targets without timing take the portable kernels' costs; unknown kernels have none."""
+    sizes = {"columns": 64, "channels": 8, "pixels": 4, "kept": None}
+    portable = cycles.predict("dense4x4", **sizes, target="rv32imc")
+    assert cycles.predict("dense4x4", **sizes, target="zve32x") == portable
+    assert cycles.predict("dense4x4", **sizes, target="xcv") < portable / 2
+    with pytest.raises(cycles.CostError, match="no costs of nothing on xcv"):
+        cycles.predict("nothing", **sizes, target="xcv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "kernel = 3", "[[kernel]]", "not toml", '[[kernel]]\nname = "x"\ntarget = "xcv"\n'],
+)
+def test_damaged_costs(tmp_path: Path, text: str) -> None:
+    """A file of costs that is none is refused in one sentence."""
+    path = tmp_path / "costs.toml"
+    path.write_text(text)
+    with pytest.raises(cycles.CostError, match=r"expected a .*kernel"):
+        cycles.load_costs(path)
