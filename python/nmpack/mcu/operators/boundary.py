@@ -69,9 +69,9 @@ def _dequantize(node: Node, _: Context) -> list[Step]:
 def _values(node: Node, source: Tensor) -> npt.NDArray[np.float32]:
     """Return the real values of -128 and on."""
     scale, zero_point = per_tensor(node, source, "input")
-    values: npt.NDArray[np.float32] = np.float32(scale) * np.arange(
-        -128 - zero_point, 128 - zero_point, dtype=np.float32
-    )
+    steps = np.arange(-128 - zero_point, 128 - zero_point, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        values: npt.NDArray[np.float32] = np.float32(scale) * steps
     if not np.isfinite(values).all():
         refuse(node, f"a scale of {scale:.3g} has values that float32 has not")
     return values
