@@ -36,6 +36,7 @@ class Extension : public extension_t {
       add_xcv_memory(instructions);
       add_xcv_arithmetic(instructions);
       add_xcv_simd(instructions);
+      add_xcv_complex(instructions);
     }
     if ((parts_ & kGathers) != 0) {
       add_gather(instructions);

@@ -27,6 +27,7 @@ void add_base(Instructions &instructions);
 void add_xcv_memory(Instructions &instructions);
 void add_xcv_arithmetic(Instructions &instructions);
 void add_xcv_simd(Instructions &instructions);
+void add_xcv_complex(Instructions &instructions);
 void add_gather(Instructions &instructions);
 
 }  // namespace nm
