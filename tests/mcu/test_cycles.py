@@ -131,7 +131,9 @@ def test_predictions(target: str, kernel: str) -> None:
     for sample in mcu_costs.measure(kernel, target, "spike", chosen):
         packed = sample.packed
         got = cycles.kernel_cycles(kernel, packed.steps, packed.channels, sample.pixels, target)
-        assert got == pytest.approx(sample.cycles, rel=PREDICTED)
+        assert got == pytest.approx(sample.cycles, rel=PREDICTED), (
+            f"run experiments/mcu_costs.py --kernel {kernel}"
+        )
         assert len(set(packed.steps)) == 1
         kept = packed.steps[0] * cycles.cost_of(kernel, target).unit
         assert got == cycles.predict(
