@@ -15,6 +15,7 @@ from nmpack.mcu.arena import Plan, plan_arena
 from nmpack.mcu.graph import Graph, Node, Tensor, read_graph
 from nmpack.mcu.operators import FOLDINGS, LOWERINGS
 from nmpack.mcu.operators.context import TARGETS, Context, refuse
+from nmpack.mcu.operators.walks import COPY_SOURCES
 from nmpack.mcu.step import Step
 from nmpack.progress import Progress, silent
 from nmpack.tflite.file import TFLiteFile
@@ -107,7 +108,7 @@ def compile_model(
 def identifier(path: Path) -> str:
     """Return a C identifier for a file's name."""
     text = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")[:40]
-    if not text or text[0].isdigit():
+    if not text or text[0].isdigit() or text.startswith("nm_"):
         text = f"net_{text}".rstrip("_")
     return f"{text}_net" if text in _RESERVED else text
 
@@ -201,7 +202,7 @@ def _copy(operator: int, source: Tensor, target: Tensor) -> Step:
         operator,
         "COPY",
         "nm_copy",
-        ("copy.c",),
+        COPY_SOURCES,
         "struct nm_copy",
         f".run = {source.nbytes}u",
         (),

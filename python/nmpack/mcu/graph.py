@@ -27,7 +27,7 @@ ITEM_BYTES = {"int8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64
 _ZERO_POINTS = {"int8": (-128, 127), "int16": (0, 0)}
 # Far more than any microcontroller has; bounds what a hostile file makes of us.
 _MOST_BYTES = 1 << 26
-_MOST_OPERATORS = 4096
+_MOST_OPERATORS = 1000
 _MOST_AXES = 6
 
 Array = npt.NDArray[Any]

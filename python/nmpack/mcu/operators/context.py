@@ -15,6 +15,8 @@ from nmpack.mcu.graph import Graph, Node, Tensor
 
 #: What generated directories build for.
 TARGETS = ("host", "rv32imc", "xcv", "xcv-nm", "zve32x")
+# ResNet-152 has 60 million weights and 75,000 channels.
+_MOST_CHANNELS, _MOST_WEIGHTS = 100_000, 80_000_000
 _INT32 = (-(1 << 31), (1 << 31) - 1)
 
 
@@ -27,12 +29,30 @@ class Context:
         target: one of :data:`TARGETS`; what kernels are chosen for.
         kernel: name of the kernel that filters are to have where it fits; None to choose the best.
         aliases: tensors that are the same memory as another, of the same number of bytes.
+        channels, weights: of the filters so far, as :meth:`spend` counts them.
     """
 
     graph: Graph
     target: str = "host"
     kernel: str | None = None
     aliases: dict[int, int] = field(default_factory=dict)
+    channels: int = 0
+    weights: int = 0
+
+    def spend(self, node: Node, channels: int, weights: int) -> None:
+        """Count a filter: operators of a hostile file share a large one.
+
+        Raises:
+            ModelError: all together are more than any microcontroller's network has.
+        """
+        self.channels += channels
+        self.weights += weights
+        for what, most, got in (
+            ("channels", _MOST_CHANNELS, self.channels),
+            ("weights", _MOST_WEIGHTS, self.weights),
+        ):
+            if got > most:
+                refuse(node, f"expected at most {most} {what} in all layers together, got {got}")
 
     def alias(self, output: Tensor, source: Tensor) -> None:
         """Say that ``output`` is the memory of ``source``, which is not constant.

@@ -54,6 +54,7 @@ def convolution(node: Node, context: Context) -> list[Step]:
         )
     window, activation = _window(node, "Conv2DOptions", source, (height, width))
     _require_shape(node, output, _image(window, channels))
+    context.spend(node, channels, weights.size * groups)
     rows = _ungrouped(node, weights, groups).reshape(channels, -1)
     requantization = _requantization(node, rows, activation, axis=0)
     return [_matrix_step(node, context, rows, requantization, window, source, output)]
@@ -66,6 +67,7 @@ def fully_connected(node: Node, context: Context) -> list[Step]:
     if weights.ndim != 2:
         refuse(node, f"expected weights of 2 axes, got {weights.shape}")
     channels, columns = weights.shape
+    context.spend(node, channels, weights.size)
     if source.elements % columns:
         refuse(node, f"expected inputs of {columns} values, got {source.shape}")
     options = node.options_of("FullyConnectedOptions")
@@ -95,6 +97,7 @@ def depthwise(node: Node, context: Context) -> list[Step]:
             f"{weights.shape}",
         )
     _, height, width, channels = weights.shape
+    context.spend(node, channels, weights.size)
     multiplier, rest = divmod(channels, source.shape[3])
     if rest:
         refuse(node, f"expected a multiple of {source.shape[3]} channels, got {channels}")

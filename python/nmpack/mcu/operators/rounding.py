@@ -13,7 +13,7 @@ there nearly always; one of 64 bits otherwise, for the portable kernel alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,19 +127,25 @@ def _short(ratio: float, steps: Steps) -> tuple[int, int] | None:
         low = max(low, int(np.floor(bounds[below].max(initial=low))) - 1)
         high = min(high, int(np.ceil(bounds[~below].min(initial=high))) + 1)
     start = min(max(centre, low), high)
-    tried = sorted(range(max(low, start - _NEAR), min(high, start + _NEAR) + 1),
-                   key=lambda m: abs(m - centre))  # fmt: skip
     # Products are below 2^63; halves are what levels begin at.
     halves = [(2 * int(level) - 1) << (bits - 1) for level in steps.level]
     if any(abs(half) >= 1 << 63 for half in halves):
         return None
     begins = np.array(halves, np.int64)
-    for multiplier in tried:
+    for multiplier in _outwards(start, low, high):
         reached = steps.first * multiplier >= begins
         before = (steps.first - 1) * multiplier < begins
         if reached.all() and before.all():
             return multiplier, shift
     return None
+
+
+def _outwards(start: int, low: int, high: int) -> Iterator[int]:
+    """Yield whole numbers from ``low`` to ``high``, those near ``start`` first, not all."""
+    if low <= high:
+        yield start
+    for distance in range(1, _NEAR):
+        yield from (m for m in (start - distance, start + distance) if low <= m <= high)
 
 
 def _long(ratio: float, steps: Steps) -> tuple[int, int]:
