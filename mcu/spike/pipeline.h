@@ -117,7 +117,8 @@ class Pipeline {
       redirected_ = false;
       if ((pc & 2) != 0 && bytes == 4) {
         now.misaligned_targets++;
-        fetched_++;
+        // Its first half is put aside as ID becomes ready, however long ago it was fetched.
+        fetched_ = (fetched_ > entered_ ? fetched_ : entered_) + 1;
       }
       if (stale_ && fetched_ > entered_) {
         fetched_++;
