@@ -234,3 +234,22 @@ def test_what_does_not_fit_is_one_sentence(
     with pytest.raises(ModelError, match=message) as error:
         _compiled(tmp_path, build)
     assert "\n" not in str(error.value)
+
+
+def test_what_a_converter_leaves_in_float_is_a_table(tmp_path: Path) -> None:
+    def build(model: Plain) -> list[int]:
+        source = model.input(IMAGE, STEPS)
+        real = model.add("DEQUANTIZE", [source], [(IMAGE, np.float32)])
+        less = model.add("NEG", real, [(IMAGE, np.float32)])
+        bent = model.add("TANH", less, [(IMAGE, np.float32)])
+        one = model.add("QUANTIZE", less, [(IMAGE, Quantization([0.04], -9))])
+        other = model.add("QUANTIZE", bent, [(IMAGE, Quantization([0.01], 2))])
+        return model.add("MUL", [*one, *other], [(IMAGE, Quantization([0.03], 0))])
+
+    program = _compiled(tmp_path, build)
+    assert [step.function for step in program.steps][:2] == ["nm_lookup_s8", "nm_lookup_s8"]
+    assert len(program.steps) == 3
+    generator = np.random.default_rng(5)
+    vectors = [reference(program, generator) for _ in range(5)]
+    networks = HostPrograms(tmp_path, [program])
+    assert networks.run([(0, fed) for fed, _ in vectors]) == [wanted for _, wanted in vectors]

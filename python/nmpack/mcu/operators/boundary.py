@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.context import Context, input_of, output_of, per_tensor, refuse
 from nmpack.mcu.operators.costs import cycles, units
+from nmpack.mcu.operators.float_chains import ends_in_int8
 from nmpack.mcu.operators.walks import initializer
 from nmpack.mcu.step import Constant, Step
 
@@ -59,7 +60,9 @@ def quantize_from_float(node: Node) -> list[Step]:
     return [_step(node, source, output, "quantize_f32", table)]
 
 
-def _dequantize(node: Node, _: Context) -> list[Step]:
+def _dequantize(node: Node, context: Context) -> list[Step]:
+    if ends_in_int8(node.outputs[0], context.graph):
+        return []
     source, output = input_of(node, 0), output_of(node, "float32")
     values = _values(node, source)
     table = Constant("values", np.roll(values, 128))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,39 @@ def _fitted(
         "x_factor": x_factor, "y_factor": y_factor, "offset": offset, "shift": shift,
         "min": low, "max": high,
     }  # fmt: skip
+
+
+def fitted_high_word(table: Array, values: Array, bits: int, ratio: float) -> dict[str, int] | None:
+    """Return a product with one high word and one shift that is equal to ``table`` everywhere.
+
+    Args:
+        table: int8, results of ``values``.
+        values: below ``2^(bits - 1)``; the kernel shifts them by ``32 - bits`` to the left first.
+        bits: at most 32.
+        ratio: of results to values, about.
+
+    Returns:
+        ``factor``, ``offset``, ``shift``, ``min`` and ``max`` of ``(high + offset) >> shift``,
+        clamped, in int32, where ``high`` is the high word of ``(value << (32 - bits)) * factor``;
+        None if there is none near the ratio.
+    """
+    low, high = int(table.min()), int(table.max())
+    wanted = table.astype(np.int64)
+    floor, ceiling = wanted > low, wanted < high
+    shift = min(22, 31 - bits - math.frexp(ratio)[1])
+    if shift < 8 or not floor.any() or not ceiling.any():
+        return None
+    near = round(ratio * 2.0 ** (bits + shift))
+    for step in sorted(range(-_REACH, _REACH + 1), key=abs):
+        factor = near + step
+        if not 0 < factor < 1 << 31:
+            continue
+        words = (values * factor) >> bits
+        rest = (wanted << shift) - words
+        least = int(rest[floor].max())
+        largest = int(rest[ceiling].min()) + (1 << shift) - 1
+        if least <= largest and max(abs(least), abs(largest), int(abs(words).max())) < 1 << 30:
+            offset = (least + largest) // 2
+            if (np.clip((words + offset) >> shift, low, high) == wanted).all():
+                return {"factor": factor, "offset": offset, "shift": shift, "min": low, "max": high}
+    return None

@@ -17,6 +17,7 @@ from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.boundary import quantize_from_float
 from nmpack.mcu.operators.context import Context, input_of, output_of, per_tensor, refuse
 from nmpack.mcu.operators.costs import cycles, units
+from nmpack.mcu.operators.float_chains import UNARY, chain_table, chain_to, ends_in_int8
 from nmpack.mcu.operators.reference import one_operator_model, reference_outputs
 from nmpack.mcu.operators.walks import initializer
 from nmpack.mcu.step import Constant, Int8, Step
@@ -46,15 +47,19 @@ def lookup_step(node: Node, source: Tensor, output: Tensor, table: Int8) -> Step
     )  # fmt: skip
 
 
+def _require_usual(node: Node, tensor: Tensor, what: str) -> None:
+    scale, _ = per_tensor(node, tensor, what)
+    if not _SCALES[0] <= scale <= _SCALES[1]:
+        refuse(node, f"expected a scale from {_SCALES[0]} to {_SCALES[1]}, got {scale:.3g}")
+
+
 def _operands(node: Node) -> tuple[Tensor, Tensor]:
     """Return input and output of scales with which no kernel ends the interpreter's process."""
     source, output = input_of(node, 0), output_of(node)
     if len(node.inputs) != 1:
         refuse(node, f"expected one input, got {len(node.inputs)}")
     for tensor, what in ((source, "input"), (output, "output")):
-        scale, _ = per_tensor(node, tensor, what)
-        if not _SCALES[0] <= scale <= _SCALES[1]:
-            refuse(node, f"expected a scale from {_SCALES[0]} to {_SCALES[1]}, got {scale:.3g}")
+        _require_usual(node, tensor, what)
     options = node.options_of("LeakyReluOptions")
     if options is not None and not abs(float(options.alpha)) <= _SCALES[1]:
         refuse(node, f"expected a slope of at most {_SCALES[1]}, got {options.alpha}")
@@ -63,7 +68,9 @@ def _operands(node: Node) -> tuple[Tensor, Tensor]:
     return source, output
 
 
-def _unary(node: Node, _: Context) -> list[Step]:
+def _unary(node: Node, context: Context) -> list[Step]:
+    if ends_in_int8(node.outputs[0], context.graph):
+        return []
     source, output = _operands(node)
     return [lookup_step(node, source, output, _table(node, source, output))]
 
@@ -101,12 +108,18 @@ def _table(node: Node, source: Tensor, output: Tensor) -> Int8:
 def _quantize(node: Node, context: Context) -> list[Step]:
     """QUANTIZE of what is int8 already; of float32 it is at a network's ends."""
     source = input_of(node, 0, "input", node.inputs[0].dtype if node.inputs[0] else "int8")
-    return _unary(node, context) if source.dtype == "int8" else quantize_from_float(node)
+    if source.dtype == "int8":
+        return _unary(node, context)
+    chain = chain_to(node, context.graph)
+    if chain is None:
+        return quantize_from_float(node)
+    first = chain[0].inputs[0]
+    assert first is not None
+    output = output_of(node)
+    for tensor, what in ((first, "input"), (output, "output")):
+        _require_usual(node, tensor, what)
+    return [lookup_step(node, first, output, chain_table(chain))]
 
 
-_UNARY = (
-    "ABS", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "NEG", "RELU",
-    "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT", "SQRT", "TANH",
-)  # fmt: skip
-LOWERINGS = dict.fromkeys(_UNARY, _unary) | {"QUANTIZE": _quantize}
-FOLDINGS = dict.fromkeys((*_UNARY, "QUANTIZE"), _fold)
+LOWERINGS = dict.fromkeys(UNARY, _unary) | {"QUANTIZE": _quantize}
+FOLDINGS = dict.fromkeys((*UNARY, "QUANTIZE"), _fold)
