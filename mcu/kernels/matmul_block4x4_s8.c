@@ -10,20 +10,16 @@ void nm_matmul_block4x4_s8(const struct nm_filter_s8 *filter, const int8_t *pixe
   (void) scratch;
   while (count != 0) {
     const size_t more = count > 1 ? 1 : 0;
-    const int8_t *const x[4] = {pixels, pixels + more * pixel_stride, NULL, NULL};
     const int8_t *w = filter->weights;
     const uint8_t *index = filter->index;
     for (size_t c = 0; c < filter->channels; c += 4) {
       const size_t steps = nm_index_half(index);
-      size_t k = nm_index_half(index + 2);
+      const int8_t *x = pixels + nm_index_half(index + 2);
       index += 4;
       struct nm_tile_sums sums;
       nm_tile_begin(filter, c, &sums);
-      for (size_t i = 0; i < steps; i++) {
-        nm_tile_rows(w, x, k, 2, &sums);
-        k += index[i];
-        w += 16;
-      }
+      nm_tile_rows(w, x, x + more * pixel_stride, steps, index, &sums);
+      w += 16 * steps;
       index += (steps + 3) / 4 * 4;
       nm_tile_end(filter, c, &sums, 1 + more, output, output_stride);
     }

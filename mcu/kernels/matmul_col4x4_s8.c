@@ -18,13 +18,9 @@ void nm_matmul_col4x4_s8(const struct nm_filter_s8 *filter, const int8_t *pixels
       index += 4;
       struct nm_tile_sums sums;
       nm_tile_begin(filter, c, &sums);
-      for (size_t s = 0; s < steps; s++) {
-        for (size_t j = 0; j < 4; j++) {
-          nm_tile_column(w + j, x, &sums);
-          x += *index++;
-        }
-        w += 16;
-      }
+      nm_tile_columns(w, x, steps, index, &sums);
+      index += 4 * steps;
+      w += 16 * steps;
       nm_tile_end(filter, c, &sums, some, output, output_stride);
     }
     pixels += pixel_stride;

@@ -15,15 +15,19 @@ void nm_matmul_col8x1_s8(const struct nm_filter_s8 *filter, const int8_t *pixels
       const size_t steps = nm_index_half(index);
       const int8_t *x = pixels + nm_index_half(index + 2);
       index += 4;
-      uint32_t sums[8] = {0};
+      uint32_t a[8] = {0};
       for (size_t s = 0; s < steps; s++) {
         for (size_t j = 0; j < 4; j++) {
           for (size_t t = 0; t < 8; t++) {
-            sums[t] += nm_product(w[4 * t + j], *x);
+            a[t] += nm_product(w[4 * t + j], *x);
           }
           x += *index++;
         }
         w += 4 * 8;
+      }
+      uint32_t sums[8];
+      for (size_t t = 0; t < 8; t++) {
+        sums[t] = a[t];
       }
       for (size_t t = 0; t < 8 && c + t < filter->channels; t++) {
         output[c + t] = nm_requantize_s8(filter, c + t, (uint32_t) filter->bias[c + t] + sums[t]);

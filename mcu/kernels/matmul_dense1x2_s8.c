@@ -17,9 +17,11 @@ void nm_matmul_dense1x2_s8(const struct nm_filter_s8 *filter, const int8_t *pixe
     for (size_t c = 0; c < filter->channels; c++) {
       uint32_t sum0 = (uint32_t) filter->bias[c];
       uint32_t sum1 = sum0;
-      for (size_t k = 0; k < filter->columns; k++) {
-        sum0 += nm_product(w[k], x0[k]);
-        sum1 += nm_product(w[k], x1[k]);
+      for (size_t k = 0; k < filter->columns; k += 4) {
+        for (size_t j = k; j < k + 4; j++) {
+          sum0 += nm_product(w[j], x0[j]);
+          sum1 += nm_product(w[j], x1[j]);
+        }
       }
       y0[c] = nm_requantize_s8(filter, c, sum0);
       y1[c] = nm_requantize_s8(filter, c, sum1);

@@ -16,9 +16,11 @@ void nm_matmul_row1x1_s8(const struct nm_filter_s8 *filter, const int8_t *pixels
       const int8_t *x = pixels + nm_index_half(index + 2);
       index += 4;
       uint32_t sum = (uint32_t) filter->bias[c];
-      for (size_t k = 0; k < kept; k++) {
-        sum += nm_product(w[k], *x);
-        x += index[k];
+      for (size_t k = 0; k < kept; k += 4) {
+        for (size_t j = 0; j < 4; j++) {
+          sum += nm_product(w[k + j], *x);
+          x += index[k + j];
+        }
       }
       w += kept;
       index += kept;

@@ -16,15 +16,16 @@ void nm_matmul_row1x4_s8(const struct nm_filter_s8 *filter, const int8_t *pixels
       const size_t kept = 4 * nm_index_half(index);
       const int8_t *x = pixels + nm_index_half(index + 2);
       index += 4;
-      uint32_t sums[4] = {0};
+      uint32_t a[4] = {0};
       for (size_t k = 0; k < kept; k++) {
         for (size_t p = 0; p < 4; p++) {
-          sums[p] += nm_product(w[k], x[p]);
+          a[p] += nm_product(w[k], x[p]);
         }
         x += index[k];
       }
       w += kept;
       index += kept;
+      const uint32_t sums[4] = {a[0], a[1], a[2], a[3]};
       for (size_t p = 0; p < some; p++) {
         output[p * output_stride + c] = nm_requantize_s8(filter, c, (uint32_t) filter->bias[c] + sums[p]);
       }

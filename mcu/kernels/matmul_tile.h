@@ -30,23 +30,57 @@ static inline void nm_tile_end(const struct nm_filter_s8 *filter, size_t channel
   }
 }
 
-// Adds four columns of `pixels` rows (a constant where it is called, up to 4).
-static inline void nm_tile_rows(const int8_t *w, const int8_t *const x[4], size_t k, size_t pixels,
-                                struct nm_tile_sums *sums) {
+// Adds `steps` blocks of four columns of two rows; the next block lies `distances[i]` columns on, or 4 if it is NULL.
+// Sums stay in registers meanwhile: what they are copied to has no address.
+static inline void nm_tile_rows(const int8_t *w, const int8_t *x0, const int8_t *x1, size_t steps,
+                                const uint8_t *distances, struct nm_tile_sums *sums) {
+  uint32_t a[4];
+  uint32_t b[4];
   for (size_t c = 0; c < 4; c++) {
-    for (size_t p = 0; p < pixels; p++) {
-      for (size_t j = 0; j < 4; j++) {
-        sums->of[c][p] += nm_product(w[4 * c + j], x[p][k + j]);
+    a[c] = sums->of[c][0];
+    b[c] = sums->of[c][1];
+  }
+  for (size_t i = 0; i < steps; i++) {
+    for (size_t j = 0; j < 4; j++) {
+      for (size_t c = 0; c < 4; c++) {
+        a[c] += nm_product(w[4 * c + j], x0[j]);
+        b[c] += nm_product(w[4 * c + j], x1[j]);
       }
     }
+    const size_t distance = distances == NULL ? 4 : distances[i];
+    x0 += distance;
+    x1 += distance;
+    w += 16;
+  }
+  for (size_t c = 0; c < 4; c++) {
+    sums->of[c][0] = a[c];
+    sums->of[c][1] = b[c];
   }
 }
 
-// Adds a column of four interleaved pixels.
-static inline void nm_tile_column(const int8_t *w, const int8_t *x, struct nm_tile_sums *sums) {
+// Adds `steps` times four columns of four interleaved pixels, likewise; distances are of bytes, one a column.
+static inline void nm_tile_columns(const int8_t *w, const int8_t *x, size_t steps, const uint8_t *distances,
+                                   struct nm_tile_sums *sums) {
+  uint32_t a[4][4];
   for (size_t c = 0; c < 4; c++) {
     for (size_t p = 0; p < 4; p++) {
-      sums->of[c][p] += nm_product(w[4 * c], x[p]);
+      a[c][p] = sums->of[c][p];
+    }
+  }
+  for (size_t i = 0; i < steps; i++) {
+    for (size_t j = 0; j < 4; j++) {
+      for (size_t c = 0; c < 4; c++) {
+        for (size_t p = 0; p < 4; p++) {
+          a[c][p] += nm_product(w[4 * c + j], x[p]);
+        }
+      }
+      x += distances[4 * i + j];
+    }
+    w += 16;
+  }
+  for (size_t c = 0; c < 4; c++) {
+    for (size_t p = 0; p < 4; p++) {
+      sums->of[c][p] = a[c][p];
     }
   }
 }

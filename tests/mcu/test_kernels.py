@@ -14,7 +14,7 @@ from mcu_kernel_programs import KERNELS as FOLDER
 from mcu_kernel_programs import build
 
 from nmpack.errors import NmpackError
-from nmpack.mcu import rtl, toolchain
+from nmpack.mcu import rtl, spike, toolchain
 from nmpack.mcu.filters import KERNELS, FilterError, candidates, choose, describe
 from nmpack.mcu.filters_conv2d import Geometry, lower_conv2d
 from nmpack.mcu.filters_pack import with_fillers
@@ -32,7 +32,7 @@ def _drawn(count: int, target: str, seed: int | None, kernels: list[str]):
 
 @pytest.mark.parametrize("level", ["-O1", "-O3"])
 def test_portable_kernels_are_exact_and_stay_in_their_memory(tmp_path: Path, level: str):
-    cases = _drawn(25, "xcv-nm", None, list(KERNELS))
+    cases = _drawn(20, "xcv-nm", None, list(KERNELS))
     program = build(cases, tmp_path, target="host", flags=["-g", level, *_SANITIZERS])
     done = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, _explained(done.stdout, cases) + done.stderr[-3000:]
@@ -41,7 +41,7 @@ def test_portable_kernels_are_exact_and_stay_in_their_memory(tmp_path: Path, lev
 @pytest.mark.parametrize(
     ("target", "kernels"),
     [
-        ("rv32imc", list(KERNELS)),
+        ("rv32imc", ["portable", "dense4x4", "col4x4"]),
         ("xcv", list(KERNELS)),
         ("xcv-nm", [name for name in KERNELS if "nm" in name]),
     ],
@@ -49,9 +49,17 @@ def test_portable_kernels_are_exact_and_stay_in_their_memory(tmp_path: Path, lev
 def test_kernels_of_microcontrollers_are_exact_on_rtl(
     tmp_path: Path, target: str, kernels: list[str]
 ):
-    cases = _drawn(2 if target == "rv32imc" else 12, target, None, kernels)
+    cases = _drawn(4, target, None, kernels)
     program = build(cases, tmp_path, target=target)
     report = rtl.run(program, extended=target == "xcv-nm")
+    assert report.exit_code == 0, _explained(report.output, cases)
+
+
+@pytest.mark.parametrize("target", ["rv32imc", "xcv", "xcv-nm", "zve32x"])
+def test_kernels_of_microcontrollers_are_exact_on_spike(tmp_path: Path, target: str):
+    cases = _drawn(16, target, None, list(KERNELS))
+    program = build(cases, tmp_path, target=target)
+    report = spike.run(program, target=target)
     assert report.exit_code == 0, _explained(report.output, cases)
 
 

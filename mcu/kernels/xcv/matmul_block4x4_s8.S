@@ -6,6 +6,7 @@ FUNCTION nm_matmul_block4x4_s8
   ENTER
   mv t4,a3
 .Lgroup:
+  cv.beqimm t4,1,.Lone
   lw t5,PIXEL_STRIDE(sp)  // of the other pixels from the first, 0 for those that are not
   li a2,0
   li a3,0
@@ -66,4 +67,31 @@ FUNCTION nm_matmul_block4x4_s8
   END_TILE 4,.Ltile
   END_GROUP 4,2
   bgtz t4,.Lgroup
+  j .Ldone
+.Lone:
+  BEGIN_GROUP 1
+.Ltile1:
+  cv.lhu ra,(a1),2
+  cv.lhu t4,(a1),2
+  lw a2,PIXELS(sp)
+  BEGIN_TILE 1
+  add a2,a2,t4
+  beqz ra,.Lmultiplied1
+  LOOP ra
+  cv.lbu t4,(a1),1
+  cv.lw t5,(a0),4
+  cv.lw a6,(a2),t4
+  cv.lw t4,(a0),4
+  cv.sdotsp.b s0,t5,a6
+  cv.lw t5,(a0),4
+  cv.sdotsp.b s4,t4,a6
+  cv.lw t4,(a0),4
+  cv.sdotsp.b s8,t5,a6
+  cv.sdotsp.b t0,t4,a6
+92:
+  addi a1,a1,3
+  andi a1,a1,-4
+.Lmultiplied1:
+  END_TILE 1,.Ltile1
+.Ldone:
   LEAVE

@@ -157,17 +157,17 @@ def choose(
     rows: int,
     target: str,
     kernel: str | None = None,
-    gather: Callable[[PackedFilter], float] | None = None,
+    cost: Callable[[PackedFilter], float] | None = None,
     exact: bool = True,
 ) -> PackedFilter:
     """Return the kernel of the fewest predicted cycles; of equals, that of the fewest bytes.
 
     Args:
         weights: (channels, columns).
-        rows: output pixels.
+        rows: pixels that one call multiplies.
         target: one of ``TARGETS``.
         kernel: name of the one to take if it fits.
-        gather: cycles that a kernel's pixels cost to gather; None for none.
+        cost: cycles of a kernel with all that belongs to it; None for those of the kernel alone.
         exact: every multiplier is below 1 and no sum is beyond 30 bits; else only ``portable`` is.
 
     Raises:
@@ -186,13 +186,11 @@ def choose(
     if not found:
         found = candidates(weights, target=target, names=["portable"])
 
-    def cost(one: PackedFilter) -> tuple[float, int]:
-        gathered = 0.0 if gather is None else gather(one)
-        return kernel_cycles(one.kernel, one.steps, one.channels, rows, target) + gathered, (
-            one.weight_bytes
-        )
+    def alone(one: PackedFilter) -> float:
+        return kernel_cycles(one.kernel, one.steps, one.channels, [(1, rows)], target)
 
-    return min(found, key=cost)
+    cycles = alone if cost is None else cost
+    return min(found, key=lambda one: (cycles(one), one.weight_bytes))
 
 
 def check(weights: Int8) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.mcu.filters import FilterError, PackedFilter, choose
-from nmpack.mcu.filters_cycles import gather_cycles, kernel_cycles
+from nmpack.mcu.filters_cycles import Calls, kernel_cycles
 from nmpack.mcu.step import Constant, Int8
 
 Rounding = Literal["TWICE", "ONCE", "ONCE_64"]
@@ -133,15 +133,16 @@ def lower_conv2d(
     """
     check_sizes(weights, geometry, requantization)
     _check(weights, geometry)
+    once = requantization.rounding == "ONCE"
     packed = choose(
         weights,
         rows=geometry.pixels,
         target=target,
         kernel=kernel,
-        gather=lambda one: gather_cycles(one, geometry, target),
+        cost=lambda one: schedule(one, geometry, target, once=once)[1],
         exact=is_small(weights, requantization),
     )
-    rows = window_rows(packed, geometry)
+    rows, cycles = schedule(packed, geometry, target, once=once)
     folded = fold_bias(weights, requantization)
     constants = (*packed.constants, *requantization_constants(folded, requantization))
     fields: dict[str, object] = {
@@ -154,19 +155,43 @@ def lower_conv2d(
         "interleaved": int(packed.layout == "interleaved"),
         "input_zero_point": requantization.input_zero_point,
     }
-    predicted = kernel_cycles(
-        packed.kernel, packed.steps, packed.channels, geometry.pixels, target
-    ) + gather_cycles(packed, geometry, target)
     return Conv2d(
         filter=packed,
         parameters=", ".join(f".{name} = {value}" for name, value in fields.items()),
         constants=constants,
         sources=("conv2d_s8.c", "im2col_s8.c", *packed.sources),
-        scratch_bytes=packed.scratch_bytes + gathered_bytes(packed, geometry),
+        scratch_bytes=packed.scratch_bytes + _gathered_bytes(packed, geometry, rows),
         macs=packed.macs * geometry.pixels,
         dense_macs=packed.dense_macs * geometry.pixels,
-        cycles=round(predicted),
+        cycles=round(cycles),
     )
+
+
+def schedule(
+    packed: PackedFilter, geometry: Geometry, target: str, *, once: bool = False
+) -> tuple[int, float]:
+    """Return how pixels are best gathered, and the predicted cycles of a call.
+
+    Args:
+        packed: the filter.
+        geometry: sizes of the convolution.
+        target: one of ``TARGETS``.
+        once: whether sums are rounded once.
+
+    Returns:
+        rows of kernels that lie in scratch while one slides down, 0 where pixels are gathered one
+        by one; and cycles.
+    """
+
+    def cycles(rows: int) -> float:
+        calls = _calls(packed, geometry, rows)
+        products = kernel_cycles(
+            packed.kernel, packed.steps, packed.channels, calls, target, once=once
+        )
+        return products + _gather_cycles(packed, geometry, rows, target)
+
+    plans = [(rows, cycles(rows)) for rows in (0, *_windows(packed, geometry))]
+    return min(plans, key=lambda plan: plan[1])
 
 
 def fold_bias(weights: Int8, requantization: Requantization) -> npt.NDArray[np.int32]:
@@ -196,31 +221,55 @@ def requantization_constants(
     )
 
 
-def window_rows(packed: PackedFilter, geometry: Geometry) -> int:
-    """Return how many rows of kernels lie in scratch while one slides down; 0 where none does.
-
-    It pays where rows are used again, and few pixels of the last column of four are missing.
-    """
-    g = geometry
-    pixels = packed.pixels
+def _windows(packed: PackedFilter, g: Geometry) -> list[int]:
     slides = g.kernel_height > g.stride_height and g.dilation_height == 1 and g.output_height > 1
-    if not slides or pixels == 1:
-        return 0
+    if not slides or packed.pixels == 1:
+        return []
     row = g.kernel_width * g.input_channels
     if packed.layout == "rows" and (packed.columns != g.columns or row * g.stride_height % 4):
-        return 0
-    columns = -(-g.output_width // pixels) * g.output_height
-    groups = -(-g.output_height * g.output_width // pixels)
-    return g.kernel_height + g.stride_height if 8 * columns <= 9 * groups else 0
+        return []
+    rows = g.kernel_height + g.stride_height
+    return [rows] if rows <= _MOST else []
 
 
-def gathered_bytes(packed: PackedFilter, geometry: Geometry) -> int:
-    """Return the scratch that gathered pixels take."""
-    if packed.layout == "rows" and geometry.pointwise and packed.columns == geometry.columns:
+def _direct(packed: PackedFilter, g: Geometry) -> bool:
+    return packed.layout == "rows" and g.pointwise and packed.columns == g.columns
+
+
+def _calls(packed: PackedFilter, g: Geometry, rows: int) -> Calls:
+    if _direct(packed, g):
+        return [(1, g.pixels)]
+    strips = g.batches * g.output_height if rows else g.batches
+    length = g.output_width if rows else g.output_height * g.output_width
+    whole, rest = divmod(length, packed.pixels)
+    return [(strips * whole, packed.pixels), (strips * min(rest, 1), rest)]
+
+
+def _gather_cycles(packed: PackedFilter, g: Geometry, rows: int, target: str) -> float:
+    """Cycles of im2col: of bytes, of runs of bytes, and of rows that move with the window."""
+    if _direct(packed, g):
+        return 0.0
+    row = g.kernel_width * g.input_channels
+    interleaved = packed.layout == "interleaved"
+    slow = 1.0 if target.startswith("xcv") else 3.0
+    byte, run = (1.15 * slow, 45.0) if interleaved else (0.52 * slow, 105.0)
+    runs = g.kernel_width if interleaved or g.dilation_width > 1 else 1
+    total = 0.0
+    for count, pixels in _calls(packed, g, rows):
+        gathered = 4 if interleaved else pixels
+        fresh = g.stride_height if rows else g.kernel_height
+        total += count * gathered * fresh * (row * byte + runs * run)
+        if rows:
+            moved = (g.kernel_height - g.stride_height) / 2 * row
+            total += count * (pixels * moved * 0.52 * slow + (40 if interleaved else 200))
+    return total
+
+
+def _gathered_bytes(packed: PackedFilter, g: Geometry, rows: int) -> int:
+    if _direct(packed, g):
         return 0
-    rows = window_rows(packed, geometry)
-    columns = rows * geometry.kernel_width * geometry.input_channels if rows else packed.columns
-    padding = geometry.input_channels if packed.layout == "interleaved" else 0
+    columns = rows * g.kernel_width * g.input_channels if rows else packed.columns
+    padding = g.input_channels if packed.layout == "interleaved" else 0
     return -(-(packed.pixels * columns + padding) // 4) * 4
 
 
