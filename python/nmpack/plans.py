@@ -25,6 +25,9 @@ from nmpack.files import write_json
 from nmpack.sparsity.pattern import NMPattern, Pattern
 from nmpack.sparsity.selection import literal_glob
 
+#: Costs that a budget is spent from: counted for any machine, predicted for a microcontroller.
+COUNTED, PREDICTED = ("macs", "weights"), ("cycles", "flash")
+
 #: What the time of a layer that is not pruned is called.
 DENSE = "dense"
 _SCHEMA = 1

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class Point:
         plan: a pattern for each layer, or none.
         tile: the tile height it was planned with; 0 when heights were mixed.
         accuracy: as the caller measures it, higher is better.
+        beside: other costs of the plan, by name.
     """
 
     plan: Plan
     tile: int
     accuracy: float
+    beside: Mapping[str, float] = field(default_factory=dict)
 
 
 def search(
@@ -45,13 +47,15 @@ def search(
     *,
     batches: Iterable[torch.Tensor] = (),
     score: str = "l1",
+    beside: Mapping[str, Costs] | None = None,
     progress: Progress = silent,
 ) -> list[Point]:
     """Plan for every budget, with each tile height alone and with all mixed, and evaluate.
 
     Each plan prunes a copy of ``model`` in one shot. ``evaluate`` may fine-tune it before it
     measures; with ``batches`` batch norm is re-estimated first. A budget that some height cannot
-    meet is left out there. ``progress`` is called with (plans done, plans).
+    meet is left out there. ``beside`` has other costs, by name, that a point states and the front
+    looks at. ``progress`` is called with (plans done, plans).
 
     Returns:
         All points, the cheapest first; :func:`front_of` picks the best.
@@ -85,16 +89,25 @@ def search(
         prune_(twin, plan.mapping, score=score)
         if inputs:
             reestimate_batch_norm_(twin, inputs)
-        points.append(Point(plan, height, float(evaluate(twin))))
+        others = {
+            name: sum(other[layer][item] for layer, item in plan.patterns.items())
+            for name, other in (beside or {}).items()
+        }
+        points.append(Point(plan, height, float(evaluate(twin)), others))
         progress(done, len(plans))
     return sorted(points, key=lambda point: (point.plan.cost, -point.accuracy))
 
 
 def front_of(points: Sequence[Point]) -> list[Point]:
-    """Return the points that no other beats in cost and accuracy, the cheapest first."""
+    """Return the points that no other beats in every cost and accuracy, the cheapest first."""
     best: list[Point] = []
     for point in sorted(points, key=lambda item: (item.plan.cost, -item.accuracy)):
-        if not best or point.accuracy > best[-1].accuracy:
+        # What comes first costs no more by the first cost; of equals the first stays.
+        if not any(
+            other.accuracy >= point.accuracy
+            and all(cost <= point.beside[name] for name, cost in other.beside.items())
+            for other in best
+        ):
             best.append(point)
     return best
 

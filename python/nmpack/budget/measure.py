@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from nmpack.budget.allocation import Costs
 from nmpack.errors import NmpackError, PatternError
 from nmpack.modes import evaluating
+from nmpack.plans import COUNTED, PREDICTED
 from nmpack.progress import Progress, silent
 from nmpack.sparsity.mask import Evidence
 from nmpack.sparsity.pattern import Pattern
@@ -21,7 +23,7 @@ from nmpack.torch.holding import held, original, require_free
 from nmpack.torch.layers import layers_of
 from nmpack.torch.pruning import TORCH, mask_of
 
-WHAT = ("macs", "weights")
+WHAT = COUNTED + PREDICTED
 
 
 def costs_of(
@@ -31,20 +33,34 @@ def costs_of(
     *,
     what: str = "macs",
     select: Select | None = None,
+    target: str = "xcv",
 ) -> Costs:
-    """Count multiply-adds of one image (or weights) for every layer and candidate.
+    """Count what every layer costs with every candidate, for one image.
 
     Layers that stay dense by :func:`nmpack.torch.prune_`'s rule for ``select`` are there with their
     dense cost alone. A candidate that does not fit a layer is left out for it.
 
+    Args:
+        model: is not changed.
+        sample: an input of the network; its first is used.
+        candidates: patterns.
+        what: ``macs``, multiply-adds; ``weights``, how many; ``cycles`` of the int8 network on a
+            microcontroller, predicted, or its ``flash`` in bytes, as ``nmpack mcu`` will state.
+        select: as for :func:`nmpack.torch.prune_`.
+        target: of ``cycles`` and ``flash``: ``xcv``, ``xcv-nm`` or ``rv32imc``.
+
     Raises:
-        PatternError: ``what`` is neither ``macs`` nor ``weights``, or there is no candidate.
+        PatternError: there is no such cost or target, or no candidate.
     """
     if what not in WHAT:
         raise PatternError(f"expected a cost out of {', '.join(WHAT)}, got {what!r}")
     if not candidates:
         raise PatternError("a budget needs at least one candidate pattern, got none")
-    pixels = _pixels(model, sample) if what == "macs" else {}
+    if what in PREDICTED:
+        from nmpack.budget.microcontroller import check_target
+
+        check_target(target)
+    calls = calls_of(model, sample) if what != "weights" else {}
     prunable = {
         choice.layer.name
         for item in candidates
@@ -53,15 +69,21 @@ def costs_of(
     }
     found: dict[str, dict[Pattern | None, float]] = {}
     for layer in layers_of(model):
-        weight = original(layer.module)
-        dense = float(weight.numel() * pixels.get(layer.name, 1))
-        row: dict[Pattern | None, float] = {None: dense}
+        masks: dict[Pattern | None, torch.Tensor | None] = {None: None}
         if layer.name in prunable:
-            for item in candidates:
-                mask = _mask(layer, item, "l1", None)
-                if mask is not None:
-                    row[item] = dense * float(mask.float().mean())
-        found[layer.name] = row
+            kept = ((item, _mask(layer, item, "l1", None)) for item in candidates)
+            masks |= {item: mask for item, mask in kept if mask is not None}
+        if what in PREDICTED:
+            from nmpack.budget.microcontroller import predicted
+
+            found[layer.name] = predicted(layer, masks, calls.get(layer.name, []), what, target)
+            continue
+        pixels = sum(call.pixels for call in calls[layer.name]) if layer.name in calls else 1
+        dense = float(original(layer.module).numel() * pixels)
+        found[layer.name] = {
+            item: dense if mask is None else dense * float(mask.float().mean())
+            for item, mask in masks.items()
+        }
     return found
 
 
@@ -140,18 +162,33 @@ def _mask(layer: Layer, item: Pattern, score: str, evidence: Any) -> torch.Tenso
         return None
 
 
-def _pixels(model: nn.Module, sample: torch.Tensor) -> dict[str, int]:
-    """Return how many output pixels each layer computes for one image."""
-    found: dict[str, int] = {}
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a layer in one run of the network.
+
+    Attributes:
+        inputs, outputs: shapes of a batch of one, ``[1, C, H, W]`` or ``[1, ..., features]``.
+        pixels: that it computes; rows of a linear layer.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    pixels: int
+
+
+def calls_of(model: nn.Module, sample: torch.Tensor) -> dict[str, list[Call]]:
+    """Return how each layer is called for one image; layers that are not have no entry."""
+    found: dict[str, list[Call]] = {}
 
     def hook(name: str, kind: str) -> Any:
-        def count(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        def count(_module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
             size = (
                 output[0, 0].numel()
                 if kind == CONVOLUTION
                 else output[0].numel() // output.shape[-1]
             )
-            found[name] = found.get(name, 0) + size
+            call = Call(tuple(inputs[0].shape), tuple(output.shape), size)
+            found.setdefault(name, []).append(call)
 
         return count
 

@@ -15,6 +15,7 @@ from torch import nn
 from nmpack.budget.allocation import Costs, latency_costs
 from nmpack.budget.front import Point, front_of, search
 from nmpack.budget.measure import costs_of, sensitivity
+from nmpack.plans import PREDICTED
 from nmpack.progress import Progress, silent
 from nmpack.sparsity.pattern import Pattern
 
@@ -65,6 +66,7 @@ def search_all(
     *,
     what: str = "macs",
     record: str | Path | None = None,
+    target: str = "xcv",
     shown: Shown = _unshown,
 ) -> SearchReport:
     """Count costs, measure sensitivity, plan for every budget, prune in one shot, and evaluate.
@@ -77,20 +79,29 @@ def search_all(
         budgets: shares of the dense cost.
         what: the cost, as for :func:`costs_of`.
         record: a tuning record, whose seconds are the cost instead.
+        target: the microcontroller of ``cycles`` and ``flash``; the other of the two stands beside
+            the cost, so that accuracy, speed and size are one front.
         shown: shows how far the two long steps are.
 
     Raises:
         PatternError: no budget can be met.
         ModelError: the record cannot be read.
     """
-    costs = costs_of(model, batches[0][:1], candidates, what=what)
+    costs = costs_of(model, batches[0][:1], candidates, what=what, target=target)
+    beside: dict[str, Costs] = {}
     if record is not None:
         costs = latency_costs(record, costs)
+    elif what in PREDICTED:
+        (other,) = set(PREDICTED) - {what}
+        beside = {other: costs_of(model, batches[0][:1], candidates, what=other, target=target)}
     with shown("measuring sensitivity") as progress:
         harm = sensitivity(model, batches, costs, progress=progress)
     dense = evaluate(model)
     with shown("evaluating plans") as progress:
-        points = search(model, costs, harm, budgets, evaluate, batches=batches, progress=progress)
+        points = search(
+            model, costs, harm, budgets, evaluate, batches=batches, beside=beside,
+            progress=progress,
+        )  # fmt: skip
     return SearchReport(dense, tuple(points), harm)
 
 
@@ -99,4 +110,5 @@ def _row(point: Point) -> dict[str, Any]:
     return {
         "share": point.plan.share, "cost": point.plan.cost, "tile": point.tile,
         "accuracy": point.accuracy, "harm": point.plan.harm, "patterns": patterns,
+        "beside": dict(point.beside),
     }  # fmt: skip

@@ -81,7 +81,8 @@ class Block(nn.Module):
         """Apply the block to ``[B, tokens, width]``."""
         x = x + self.attention(self.norm1(x))
         hidden = F.gelu(self.fc1(self.norm2(x)), approximate="tanh")
-        return x + self.fc2(hidden)
+        out: torch.Tensor = x + self.fc2(hidden)
+        return out
 
 
 class VisionTransformer(nn.Module):
