@@ -12,7 +12,7 @@ from torch import nn
 
 import nmpack.torch
 from nmpack import NMPattern
-from nmpack.budget import costs_of, distribute, front_of, search
+from nmpack.budget import costs_of, front_of, search
 from nmpack.convert import torch_to_tflite
 from nmpack.errors import PatternError
 from nmpack.mcu.compiler import compile_model
@@ -80,7 +80,6 @@ def test_points_state_flash_beside_cycles() -> None:
         patterns = point.plan.patterns
         assert point.beside == {"flash": sum(flash[name][patterns[name]] for name in patterns)}
     assert front_of(points)
-    assert distribute(flash, harm, 1.0).cost == sum(row[None] for row in flash.values())
 
 
 def test_a_point_that_is_smaller_stays_in_the_front() -> None:
