@@ -101,7 +101,6 @@ def test_all_unsupported_operators_are_named_with_their_index(tmp_path: Path) ->
     [
         ({"shape": [1, 6, 6, 9]}, r"operator 0 CONV_2D .*an output of shape \(1, 6, 6, 8\), got"),
         ({"shape": [1, 6, 6, 0]}, "expected a fixed shape, got"),
-        ({"shapeSignature": [-1, 6, 6, 8]}, r"expected a fixed shape, got \[-1, 6, 6, 8\]"),
         ({"type": schema.TensorType.FLOAT32}, "expected an output of int8, got float32"),
         ({"type": schema.TensorType.STRING}, "expected a type of int8, .*got string"),
         ({"quantization": None}, "expected one scale of its output, got 0"),
@@ -118,6 +117,21 @@ def test_a_tensor_that_does_not_fit_is_refused(
         compile_model(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_any_number_of_samples_is_what_the_shape_states(tmp_path: Path) -> None:
+    graph, x, y = one_convolution(shapeSignature=[-1, 6, 6, 8])
+    graph.tensors[x].shapeSignature = [-1, 6, 6, 4]
+    program = compile_model(written(tmp_path, graph.model([x], [y])))
+    assert program.plan.input_bytes == 6 * 6 * 4
+    require_reference(tmp_path, program)
+
+
+def test_images_of_any_size_are_refused(tmp_path: Path) -> None:
+    graph, x, y = one_convolution()
+    graph.tensors[x].shapeSignature = [1, -1, -1, 4]
+    with pytest.raises(ModelError, match=r"an input of fixed shape, got \[1, -1, -1, 4\]: convert"):
+        compile_model(written(tmp_path, graph.model([x], [y])))
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,8 @@ def _read(file: TFLiteFile) -> Graph:
     tensors = {index: _tensor(file, graph.tensors[index], index in computed) for index in used}
     _require_size(tensors.values())
     _require_order(graph.inputs, graph.outputs, graph.operators, tensors)
+    for index in graph.inputs:
+        _require_fixed(graph.tensors[index])
     labels = short_names(
         [tensors[operator.outputs[0]].name or operator.name for operator in graph.operators]
     )
@@ -174,6 +176,15 @@ def _read(file: TFLiteFile) -> Graph:
     )
 
 
+def _require_fixed(info: TensorInfo) -> None:
+    """Check an input; of any number of samples an interpreter takes as many as the shape states."""
+    if -1 in info.shape_signature[1:]:
+        raise ModelError(
+            f"tensor {info.index} {printable(info.name[:60])!r}: expected an input of fixed shape, "
+            f"got {list(info.shape_signature)}: convert with a fixed size"
+        )
+
+
 def _tensor(file: TFLiteFile, info: TensorInfo, computed: bool) -> Tensor:
     """Return a checked tensor; ``computed``: an input or what an operator writes."""
     name = printable(info.name[:200])
@@ -181,9 +192,10 @@ def _tensor(file: TFLiteFile, info: TensorInfo, computed: bool) -> Tensor:
     if info.dtype not in ITEM_BYTES:
         expected = ", ".join(ITEM_BYTES)
         raise ModelError(f"{where}: expected a type of {expected}, got {info.dtype}")
-    if -1 in info.shape_signature or any(size < 1 for size in info.shape):
-        shape = list(info.shape_signature or info.shape)
-        raise ModelError(f"{where}: expected a fixed shape, got {shape}: convert with a fixed size")
+    if any(size < 1 for size in info.shape):
+        raise ModelError(
+            f"{where}: expected a fixed shape, got {list(info.shape)}: convert with a fixed size"
+        )
     if len(info.shape) > _MOST_AXES:
         raise ModelError(f"{where}: expected at most {_MOST_AXES} axes, got {len(info.shape)}")
     if info.variable:
