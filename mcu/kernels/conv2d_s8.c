@@ -10,7 +10,7 @@ struct gather {
   const struct nm_conv2d_s8 *p;
   const int8_t *image;
   int8_t *to;
-  const int8_t *padding;  // input_channels bytes of the zero point, in interleaved layers
+  const int8_t *padding;  // a row of the kernel of the zero point, in interleaved layers
   size_t pixel_pitch;     // bytes between pixels, in layers of rows
 };
 
@@ -55,55 +55,84 @@ static void gather_row(const struct gather *g, int8_t *to, ptrdiff_t y, ptrdiff_
   }
 }
 
-// Gathers one row of the kernel for four interleaved pixels, whose rows of the input are `y` and whose first columns
-// are `x`.
-static void gather_interleaved(const struct gather *g, int8_t *to, const ptrdiff_t y[4], const ptrdiff_t x[4]) {
-  const struct nm_conv2d_s8 *p = g->p;
-  const size_t channels = p->input_channels;
-  const ptrdiff_t width = p->input_width;
-  const int8_t *row[4];
+// The kernel columns that lie on the image for each of four pixels whose first columns are `x`.
+static void common_columns(const struct nm_conv2d_s8 *p, const ptrdiff_t x[4], ptrdiff_t *first, ptrdiff_t *end) {
+  *first = 0;
+  *end = p->dilation_width == 1 ? p->kernel_width : 0;
   for (size_t i = 0; i < 4; i++) {
-    row[i] = y[i] < 0 || y[i] >= (ptrdiff_t) p->input_height ? NULL : g->image + (size_t) (y[i] * width) * channels;
-  }
-  for (ptrdiff_t k = 0; k < (ptrdiff_t) p->kernel_width * p->dilation_width; k += p->dilation_width) {
-    const int8_t *from[4];
-    for (size_t i = 0; i < 4; i++) {
-      const ptrdiff_t column = x[i] + k;
-      from[i] = row[i] == NULL || column < 0 || column >= width ? g->padding : row[i] + (size_t) column * channels;
-    }
-    nm_interleave_s8(to, from, channels);
-    to += 4 * channels;
+    const ptrdiff_t rest = (ptrdiff_t) p->input_width - x[i];
+    *first = -x[i] > *first ? -x[i] : *first;
+    *end = rest < *end ? rest : *end;
   }
 }
 
-// Gathers rows `first` to `end` of the kernel for pixels that follow in reading order; the last is repeated.
-static void gather_pixels(const struct gather *g, size_t oy, size_t ox, size_t count, size_t first, size_t end) {
+// Gathers one row of the kernel for four interleaved pixels, whose rows of the input are `row`, NULL off the image,
+// and whose first columns are `x`. Columns from `first` to `end` are taken at once.
+static void gather_interleaved(const struct gather *g, int8_t *to, const int8_t *const row[4], const ptrdiff_t x[4],
+                               ptrdiff_t first, ptrdiff_t end) {
   const struct nm_conv2d_s8 *p = g->p;
-  const size_t row = (size_t) p->kernel_width * p->input_channels;
+  const size_t channels = p->input_channels;
+  const ptrdiff_t width = p->input_width;
+  for (ptrdiff_t k = 0; k < (ptrdiff_t) p->kernel_width;) {
+    const ptrdiff_t count = k >= first && k < end ? end - k : 1;
+    const int8_t *from[4];
+    for (size_t i = 0; i < 4; i++) {
+      const ptrdiff_t column = x[i] + k * p->dilation_width;
+      from[i] = row[i] == NULL || column < 0 || column >= width ? g->padding : row[i] + (size_t) column * channels;
+    }
+    nm_interleave_s8(to, from, (size_t) count * channels);
+    to += 4 * (size_t) count * channels;
+    k += count;
+  }
+}
+
+// An input row, NULL off the image.
+static const int8_t *input_row(const struct gather *g, ptrdiff_t y) {
+  const struct nm_conv2d_s8 *p = g->p;
+  return y < 0 || y >= (ptrdiff_t) p->input_height ? NULL : g->image + (size_t) y * p->input_width * p->input_channels;
+}
+
+// Gathers four interleaved pixels that follow in reading order; the last is repeated.
+static void gather_four(const struct gather *g, size_t oy, size_t ox, size_t count) {
+  const struct nm_conv2d_s8 *p = g->p;
   ptrdiff_t y[4];
   ptrdiff_t x[4];
-  for (size_t i = 0; i < (p->interleaved ? 4 : count); i++) {
+  for (size_t i = 0; i < 4; i++) {
     if (i != 0 && i < count && ++ox == p->output_width) {
       ox = 0;
       oy++;
     }
+    y[i] = first_covered(oy, p->stride_height, p->pad_top);
+    x[i] = first_covered(ox, p->stride_width, p->pad_left);
+  }
+  ptrdiff_t first;
+  ptrdiff_t end;
+  common_columns(p, x, &first, &end);
+  int8_t *to = g->to;
+  for (size_t k = 0; k < p->kernel_height; k++) {
+    const int8_t *row[4];
+    for (size_t i = 0; i < 4; i++) {
+      row[i] = input_row(g, y[i] + (ptrdiff_t) (k * p->dilation_height));
+    }
+    gather_interleaved(g, to, row, x, first, end);
+    to += 4 * (size_t) p->kernel_width * p->input_channels;
+  }
+}
+
+// Gathers rows `first` to `end` of the kernel for `count` pixels that follow in reading order.
+static void gather_rows(const struct gather *g, size_t oy, size_t ox, size_t count, size_t first, size_t end) {
+  const struct nm_conv2d_s8 *p = g->p;
+  const size_t row = (size_t) p->kernel_width * p->input_channels;
+  for (size_t i = 0; i < count; i++) {
     const ptrdiff_t top = first_covered(oy, p->stride_height, p->pad_top);
     const ptrdiff_t left = first_covered(ox, p->stride_width, p->pad_left);
-    if (p->interleaved) {
-      y[i] = top;
-      x[i] = left;
-    } else {
-      for (size_t k = first; k < end; k++) {
-        gather_row(g, g->to + i * g->pixel_pitch + k * row, top + (ptrdiff_t) (k * p->dilation_height), left);
-      }
+    for (size_t k = first; k < end; k++) {
+      gather_row(g, g->to + i * g->pixel_pitch + k * row, top + (ptrdiff_t) (k * p->dilation_height), left);
     }
-  }
-  for (size_t k = first; p->interleaved && k < end; k++) {
-    ptrdiff_t at[4];
-    for (size_t i = 0; i < 4; i++) {
-      at[i] = y[i] + (ptrdiff_t) (k * p->dilation_height);
+    if (++ox == p->output_width) {
+      ox = 0;
+      oy++;
     }
-    gather_interleaved(g, g->to + 4 * k * row, at, x);
   }
 }
 
@@ -116,7 +145,11 @@ static void each_pixel(struct gather *g, int8_t *output, void *scratch) {
   g->pixel_pitch = p->filter.columns;
   while (left != 0) {
     const size_t count = left < p->pixels ? left : p->pixels;
-    gather_pixels(g, oy, ox, count, 0, p->kernel_height);
+    if (p->interleaved) {
+      gather_four(g, oy, ox, count);
+    } else {
+      gather_rows(g, oy, ox, count, 0, p->kernel_height);
+    }
     p->matmul(&p->filter, g->to, g->pixel_pitch, count, output, p->filter.channels, scratch);
     output += count * p->filter.channels;
     left -= count;
@@ -126,37 +159,66 @@ static void each_pixel(struct gather *g, int8_t *output, void *scratch) {
   }
 }
 
-// A window of rows slides down columns of pixels, so that each row of the input is gathered once a column.
+// Moves the rows of a window that are used again to its start.
+static void rewind_window(const struct gather *g, int8_t *start, size_t at, size_t rows) {
+  const struct nm_conv2d_s8 *p = g->p;
+  const size_t row = (size_t) p->kernel_width * p->input_channels * (p->interleaved ? 4 : 1);
+  for (size_t i = 0; i < (p->interleaved ? 1u : p->pixels); i++) {
+    int8_t *window = start + i * g->pixel_pitch;
+    nm_copy_s8(window, window + at * row, rows * row);
+  }
+}
+
+// Gathers rows `valid` to the last of the kernel for the pixels of a strip, the first columns of which are `x`.
+static void gather_strip(const struct gather *g, size_t oy, const ptrdiff_t x[4], size_t valid) {
+  const struct nm_conv2d_s8 *p = g->p;
+  const size_t pitch = 4 * (size_t) p->kernel_width * p->input_channels;
+  ptrdiff_t first;
+  ptrdiff_t end;
+  common_columns(p, x, &first, &end);
+  for (size_t k = valid; k < p->kernel_height; k++) {
+    const int8_t *row = input_row(g, first_covered(oy, p->stride_height, p->pad_top) + (ptrdiff_t) k);
+    if (row == NULL) {
+      nm_fill_s8(g->to + k * pitch, p->input_zero_point, pitch);
+    } else {
+      const int8_t *const rows[4] = {row, row, row, row};
+      gather_interleaved(g, g->to + k * pitch, rows, x, first, end);
+    }
+  }
+}
+
+// A window of rows slides down a strip of pixels, so that each row of the input is gathered once a strip.
 static void each_window(struct gather *g, int8_t *output, void *scratch) {
   const struct nm_conv2d_s8 *p = g->p;
   const size_t height = p->kernel_height;
-  const size_t reused = height - p->stride_height;
   const size_t pitch = (size_t) p->kernel_width * p->input_channels;
-  const size_t groups = p->interleaved ? 1 : p->pixels;
   const size_t row = p->interleaved ? 4 * pitch : pitch;
   int8_t *const start = g->to;
   g->pixel_pitch = p->window_rows * pitch;
   for (size_t ox = 0; ox < p->output_width; ox += p->pixels) {
     const size_t rest = p->output_width - ox;
     const size_t count = rest < p->pixels ? rest : p->pixels;
+    ptrdiff_t x[4];
+    for (size_t i = 0; i < 4; i++) {
+      x[i] = first_covered(ox + (i < count ? i : count - 1), p->stride_width, p->pad_left);
+    }
     size_t at = 0;
+    size_t valid = 0;
     for (size_t oy = 0; oy < p->output_height; oy++) {
-      size_t valid = 0;
-      if (oy != 0) {
-        valid = reused;
-        at += p->stride_height;
-        if (at + height > p->window_rows) {
-          for (size_t i = 0; i < groups; i++) {
-            int8_t *window = start + i * g->pixel_pitch;
-            nm_copy_s8(window, window + at * row, valid * row);
-          }
-          at = 0;
-        }
+      if (at + height > p->window_rows) {
+        rewind_window(g, start, at, valid);
+        at = 0;
       }
       g->to = start + at * row;
-      gather_pixels(g, oy, ox, count, valid, height);
+      if (p->interleaved) {
+        gather_strip(g, oy, x, valid);
+      } else {
+        gather_rows(g, oy, ox, count, valid, height);
+      }
       p->matmul(&p->filter, g->to, g->pixel_pitch, count, output + (oy * p->output_width + ox) * p->filter.channels,
                 p->filter.channels, scratch);
+      valid = height - p->stride_height;
+      at += p->stride_height;
     }
   }
   g->to = start;
@@ -176,7 +238,7 @@ void nm_conv2d_s8(const struct nm_conv2d_s8 *p, const int8_t *input, int8_t *out
   int8_t *const gathered = (int8_t *) scratch + p->kernel_scratch;
   struct gather g = {.p = p, .image = input, .to = gathered, .padding = gathered + 4 * columns, .pixel_pitch = 0};
   if (p->interleaved) {
-    nm_fill_s8(gathered + 4 * columns, p->input_zero_point, p->input_channels);
+    nm_fill_s8(gathered + 4 * columns, p->input_zero_point, (size_t) p->kernel_width * p->input_channels);
   }
   for (size_t i = 0; i < p->batches; i++) {
     if (p->window_rows != 0) {

@@ -246,22 +246,24 @@ def _calls(packed: PackedFilter, g: Geometry, rows: int) -> Calls:
 
 
 def _gather_cycles(packed: PackedFilter, g: Geometry, rows: int, target: str) -> float:
-    """Cycles of im2col: of bytes, of runs of bytes, and of rows that move with the window."""
+    """Cycles of im2col: of bytes, of rows of the kernel, and of rows that move with the window."""
     if _direct(packed, g):
         return 0.0
     row = g.kernel_width * g.input_channels
     interleaved = packed.layout == "interleaved"
     slow = 1.0 if target.startswith("xcv") else 3.0
-    byte, run = (1.15 * slow, 45.0) if interleaved else (0.52 * slow, 105.0)
-    runs = g.kernel_width if interleaved or g.dilation_width > 1 else 1
+    # A row of the kernel is taken in one run, but at borders of the image.
+    runs = g.kernel_width if g.dilation_width > 1 else 1.0 if rows else 1.2
+    fresh = g.stride_height if rows else g.kernel_height
     total = 0.0
     for count, pixels in _calls(packed, g, rows):
-        gathered = 4 if interleaved else pixels
-        fresh = g.stride_height if rows else g.kernel_height
-        total += count * gathered * fresh * (row * byte + runs * run)
+        if interleaved:
+            total += count * fresh * (4 * row * 1.15 * slow + 190 * runs)
+        else:
+            total += count * pixels * fresh * (row * 0.52 * slow + 105 * runs)
         if rows:
             moved = (g.kernel_height - g.stride_height) / 2 * row
-            total += count * (pixels * moved * 0.52 * slow + (40 if interleaved else 200))
+            total += count * (pixels * moved * 0.52 * slow + (20 if interleaved else 200))
     return total
 
 
@@ -269,7 +271,7 @@ def _gathered_bytes(packed: PackedFilter, g: Geometry, rows: int) -> int:
     if _direct(packed, g):
         return 0
     columns = rows * g.kernel_width * g.input_channels if rows else packed.columns
-    padding = g.input_channels if packed.layout == "interleaved" else 0
+    padding = g.kernel_width * g.input_channels if packed.layout == "interleaved" else 0
     return -(-(packed.pixels * columns + padding) // 4) * 4
 
 
