@@ -67,8 +67,9 @@ nm_matmul_s8 nm_matmul_col8x4_s8;     // tiles of 8 channels, any columns; scrat
 // CONV_2D, and FULLY_CONNECTED as one of 1 x 1 on an image of one row. Scratch, aligned to 4:
 // `kernel_scratch` bytes for the kernel, then the gathered pixels. These take `pixels * columns` bytes, and in
 // interleaved layers `kernel_width * input_channels` more; with a window, `window_rows * kernel_width *
-// input_channels` in place of `columns`. Nothing is gathered, and nothing is needed for it, where a pixel is a row of the input as it is:
-// kernel and strides are 1, nothing is padded, `columns` is `input_channels`, and the layer is not interleaved.
+// input_channels` in place of `columns`. Nothing is gathered, and nothing is needed for it, where a pixel is a row
+// of the input as it is: kernel and strides are 1, nothing is padded, `columns` is `input_channels`, and the layer
+// is not interleaved.
 struct nm_conv2d_s8 {
   struct nm_filter_s8 filter;
   nm_matmul_s8 *matmul;
