@@ -203,8 +203,8 @@ def _convolution(generator: np.random.Generator, zeros: Zeros) -> tuple[str, byt
 
 def _depthwise(generator: np.random.Generator, zeros: Zeros) -> tuple[str, bytes]:
     window = _window(generator)
-    inputs = int(generator.choice([1, 2, 3, 4, 5, 7, 8, 13, 16, 24]))
-    multiplier = int(generator.choice([1, 1, 1, 2, 3]))
+    inputs = int(generator.choice([1, 1, 2, 3, 4, 5, 7, 8, 13, 16, 24]))
+    multiplier = int(generator.choice([1, 1, 1, 2, 3] if inputs > 1 else [1, 2, 5, 8, 24]))
     outputs = inputs * multiplier
     batch = int(generator.choice([1, 1, 2]))
     shape = (1, *window["kernel"], outputs)

@@ -82,7 +82,7 @@ def fully_connected(node: Node, context: Context) -> list[Step]:
 
 
 def depthwise(node: Node, context: Context) -> list[Step]:
-    """Return the step of a DEPTHWISE_CONV_2D."""
+    """Return the step of a DEPTHWISE_CONV_2D; many outputs of one channel are a CONV_2D's."""
     weights = constant_of(node, 1, "weights", "int8")
     source, output = input_of(node, 0), output_of(node)
     if weights.ndim != 4 or len(source.shape) != 4 or weights.shape[0] != 1:
@@ -101,6 +101,9 @@ def depthwise(node: Node, context: Context) -> list[Step]:
     _require_words(node, window, channels)
     rows = weights.reshape(-1, channels).T
     requantization = requantization_of(node, rows, activation, axis=3)
+    if source.shape[3] == 1 and multiplier > 1:
+        rows = np.ascontiguousarray(rows)
+        return [_matrix_step(node, context, rows, requantization, window, source, output)]
     try:
         found = lower_depthwise(
             weights[0], multiplier, window, requantization, target=context.target
