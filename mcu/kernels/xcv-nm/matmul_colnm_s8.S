@@ -40,9 +40,11 @@ FUNCTION nm_matmul_colnm\m\()_s8
   add a3,a2,t4
   add a4,a3,t4
   add a5,a4,t4
+  addi a5,a5,-8*\m
   LOOP ra
   cv.lw t6,(a1),4
   cv.lw t4,(a0),4
+  addi a5,a5,8*\m
   GATHER4X4 \m,0
   MULTIPLY t4,s0,s1,s2,s3
   cv.lw t4,(a0),4
@@ -61,7 +63,6 @@ FUNCTION nm_matmul_colnm\m\()_s8
   MULTIPLY t6,s4,s5,s6,s7
   cv.lw t6,(a0),4
   addi a4,a4,8*\m
-  addi a5,a5,8*\m
   MULTIPLY t4,s8,s9,s10,s11
   MULTIPLY t6,t0,t1,t2,t3
 92:
@@ -79,11 +80,11 @@ FUNCTION nm_matmul_colnm\m\()_s8
   LOOP ra
   cv.lw t6,(a1),4
   cv.lw t4,(a0),4
+  cv.lw t5,(a0),4
   .irp place,0,1,2,3
   GATHER \m,a5,a2,t6,\place
   GATHER \m,a6,a2,t6,(\place+4)
   .endr
-  cv.lw t5,(a0),4
   cv.sdotsp.b s0,t4,a5
   cv.lw t4,(a0),4
   cv.sdotsp.b s4,t5,a5

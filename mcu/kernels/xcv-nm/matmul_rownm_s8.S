@@ -3,6 +3,8 @@
 #include "xcv-nm/gather.inc"
 #include "xcv/rownm.inc"
 
+// A gather waits for offsets that one of the two instructions before it loads.
+
 .macro GATHER4X4 m, first
   .irp place,0,1,2,3
   GATHER \m,a6,a2,t6,(\first+\place)
@@ -15,6 +17,7 @@
 .macro ROWNM_STEP4 m
   cv.lw t6,(a1),4
   cv.lw t4,(a0),4
+  addi a5,a5,8*\m
   GATHER4X4 \m,0
   cv.sdotsp.b s0,t4,a6
   cv.sdotsp.b s1,t4,a7
@@ -25,7 +28,6 @@
   addi a2,a2,8*\m
   addi a3,a3,8*\m
   addi a4,a4,8*\m
-  addi a5,a5,8*\m
   cv.sdotsp.b s0,t4,a6
   cv.sdotsp.b s1,t4,a7
   cv.sdotsp.b s2,t4,ra
@@ -35,6 +37,7 @@
 .macro ROWNM_STEP2 m
   cv.lw t6,(a1),4
   cv.lw t4,(a0),4
+  cv.lw t5,(a0),4
   GATHER \m,a5,a2,t6,0
   GATHER \m,a6,a3,t6,0
   GATHER \m,a5,a2,t6,1
@@ -43,7 +46,6 @@
   GATHER \m,a6,a3,t6,2
   GATHER \m,a5,a2,t6,3
   GATHER \m,a6,a3,t6,3
-  cv.lw t5,(a0),4
   cv.sdotsp.b s0,t4,a5
   cv.sdotsp.b s1,t4,a6
   GATHER \m,a5,a2,t6,4
@@ -63,6 +65,7 @@
 .macro ROWNM_STEP1 m
   cv.lw t6,(a1),4
   cv.lw t4,(a0),4
+  cv.lw t5,(a0),4
   GATHER \m,a5,a2,t6,0
   GATHER \m,a6,a2,t6,4
   GATHER \m,a5,a2,t6,1
@@ -71,7 +74,6 @@
   GATHER \m,a6,a2,t6,6
   GATHER \m,a5,a2,t6,3
   GATHER \m,a6,a2,t6,7
-  cv.lw t5,(a0),4
   cv.sdotsp.b s0,t4,a5
   addi a2,a2,8*\m
   cv.sdotsp.b s0,t5,a6

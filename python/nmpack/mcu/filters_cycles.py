@@ -43,7 +43,7 @@ COSTS: dict[str, tuple[Cost, ...]] = {
     "rownm": (Cost(2, 1, 48, 19, 14), Cost(1, 1, 33, 16, 14)),
     "rownm@xcv-nm": (Cost(4, 1, 47, 23, 14), Cost(2, 1, 25, 19, 14), Cost(1, 1, 14, 16, 14)),
     "colnm": (Cost(1, 4, 300, 80, 25),),
-    "colnm@xcv-nm": (Cost(4, 4, 80, 83, 12), Cost(1, 4, 28, 49, 12)),
+    "colnm@xcv-nm": (Cost(4, 4, 80, 83, 12), Cost(1, 4, 26, 49, 12)),
 }
 #: Of each group of pixels, and what one rounding saves of each output. Tiles that lack pixels are
 #: written byte by byte.
