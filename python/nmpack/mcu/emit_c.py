@@ -91,14 +91,17 @@ def calls(program: Program) -> str:
             "  }",
         ]
     text = "\n".join(lines)
-    return filled(
-        "NAME.c", program, calls=f"{text}\n" if text else "",
-        input_alignment=_alignment(graph.inputs), output_alignment=_alignment(graph.outputs),
-    )  # fmt: skip
+    return filled("NAME.c", program, calls=f"{text}\n" if text else "", more=_alignments(program))
 
 
-def _alignment(tensors: tuple[Tensor, ...]) -> int:
-    return max(np.dtype(tensor.dtype).itemsize for tensor in tensors)
+def _alignments(program: Program) -> str:
+    """Return the checks of inputs and outputs that are not of bytes."""
+    text = ""
+    for name, tensors in (("input", program.graph.inputs), ("output", program.graph.outputs)):
+        most = max(np.dtype(tensor.dtype).itemsize for tensor in tensors)
+        if most > 1:
+            text += f" (uintptr_t) {name} % {most} != 0 ||"
+    return text
 
 
 def _at(place: Place) -> str:
