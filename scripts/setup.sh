@@ -21,6 +21,8 @@ Makes all that nmpack needs, in this order:
                            half precision in vectors
   7. host build            build/host
   8. riscv64 build         build/riscv64
+  9. microcontrollers      .venv-mcu from requirements/mcu.lock, and simulators of a core's RTL in the user's
+                           cache, by scripts/setup_mcu.py; not for the demo
 
 A second run does only what has changed and takes seconds. Interrupt it whenever you like and run it
 again. What each step printed is kept in build/logs.
@@ -83,6 +85,7 @@ trap on_signal INT TERM
 
 step=0
 steps=8
+[ "$part" != all ] || steps=9
 [ "$part" != first ] || steps=5 riscv64=false
 $riscv64 || [ "$part" = first ] || steps=$((steps - 2))
 ! $peers || steps=$((steps + 1))
@@ -424,6 +427,10 @@ main() {
   if [ "$part" = demo ]; then
     begin "Python packages to train with (.venv)" training
     join_beside
+  fi
+  if [ "$part" = all ]; then
+    begin "microcontrollers (.venv-mcu)"
+    logged mcu "scripts/setup_mcu.py failed" python3 scripts/setup_mcu.py
   fi
   if $sanitize; then
     begin "sanitizer build (build/asan)"
