@@ -15,11 +15,19 @@ void nm_copy(const struct nm_copy *p, const void *input, void *output) {
   const size_t count = p->size[inner];
   const ptrdiff_t read = p->input_stride[inner];
   const ptrdiff_t write = p->output_stride[inner];
+  // The last two axes turn a matrix, if they are columns and rows of one.
+  const size_t channels = inner != 0 ? p->size[inner - 1] : 0;
+  const int turns = run == 1 && inner != 0 && write == 1 && read == (ptrdiff_t) channels &&
+                    p->input_stride[inner - 1] == 1 && p->output_stride[inner - 1] >= (ptrdiff_t) count;
+  const size_t walked = turns ? inner - 1 : inner;
   uint32_t place[NM_MOST_AXES] = {0};
   for (;;) {
     const int8_t *source = from;
     int8_t *target = to;
-    for (size_t i = 0; i < count; i++) {
+    if (turns) {
+      nm_planar_s8(to, (size_t) p->output_stride[inner - 1], from, channels, count);
+    }
+    for (size_t i = turns ? count : 0; i < count; i++) {
       if (run == 1) {
         *target = *source;
       } else {
@@ -31,7 +39,7 @@ void nm_copy(const struct nm_copy *p, const void *input, void *output) {
         target += write;
       }
     }
-    size_t axis = inner;
+    size_t axis = walked;
     for (;;) {
       if (axis == 0) {
         return;

@@ -28,6 +28,25 @@ static inline int32_t nm_rescale(int32_t value, struct nm_scale scale) {
   return (rounded + half + ((rounded >> 31) & away)) >> scale.right;
 }
 
+// The same with one product of whom only the high word counts, for values that leave some bits free, and with the zero
+// point: those bits are the fraction of the first rounding. `left` is 1 and more above that of struct nm_scale, `right`
+// as much above its other; `offset` is the zero point and the first rounding's half; `away` is taken from what is
+// negative. `right` is 0 where values are too large for it.
+struct nm_fine_scale {
+  uint32_t multiplier;
+  int32_t offset;
+  int32_t away;
+  uint8_t left;
+  uint8_t right;
+};
+
+static inline int32_t nm_rescale_fine(int32_t value, struct nm_fine_scale scale) {
+  const int64_t product = (int64_t) (int32_t) ((uint32_t) value << scale.left) * (int64_t) scale.multiplier;
+  const int32_t high = (int32_t) (product >> 32);
+  const int32_t half = (int32_t) ((UINT32_C(1) << scale.right) >> 1);
+  return (high + scale.offset + half - ((high >> 31) & scale.away)) >> scale.right;
+}
+
 static inline int8_t nm_clamp_s8(int32_t value, int32_t min, int32_t max) {
   value = value < min ? min : value;
   return (int8_t) (value > max ? max : value);
@@ -245,29 +264,33 @@ void nm_resize_bilinear_s8(const struct nm_resize_bilinear_s8 *p, const int8_t *
 // a matrix that is stored the other way round is turned in scratch first. Strides of up to three
 // axes of batches are of matrices.
 struct nm_batch_matmul_s8 {
-  const int8_t *constant;   // y of nm_batch_matmul_constant_s8, not turned
+  const int8_t *constant;     // y of nm_batch_matmul_constant_s8
   uint32_t depth;
+  uint32_t rows;
+  uint32_t columns;
+  struct nm_fine_scale fine;  // of whom `right` is 0 where sums are too large
   struct nm_scale scale;
   int16_t output_zero_point;
   int16_t x_zero_point;
   int16_t y_zero_point;
   uint8_t turn_x;
   uint8_t turn_y;
-  uint32_t rows;
-  uint32_t columns;
   uint32_t batch[3];
   uint32_t x_stride[3];
   uint32_t y_stride[3];
 };
-// Scratch: (rows + columns) int32_t, then rows * depth bytes if turn_x, columns * depth if turn_y.
+// Scratch, sizes of bytes rounded up to 4: (rows + columns) int32_t, depth * columns bytes, columns bytes, then
+// rows * depth bytes if turn_x is set or depth is not whole words.
 void nm_batch_matmul_s8(const struct nm_batch_matmul_s8 *p, const int8_t *x, const int8_t *y, int8_t *output,
                         void *scratch);
 void nm_batch_matmul_constant_s8(const struct nm_batch_matmul_s8 *p, const int8_t *x, int8_t *output, void *scratch);
 
-// Four rows of x, `depth` bytes after one another, by two of y: output[i * output_stride + j] from x_sums[i],
-// y_sums[j] and the products of row i and row j.
-void nm_block_4x2_s8(const struct nm_batch_matmul_s8 *p, const int8_t *x, const int8_t *y, size_t y_stride,
-                     const int32_t x_sums[4], const int32_t y_sums[2], int8_t *output, size_t output_stride);
+// One matrix: rows of x are whole words, with zeros behind them; y is [words of a row][columns rounded up to 4] words of
+// four values of a column. output[i][j] is of x_sums[i], y_sums[j], and the products of row i and column j. y_sums may
+// be read up to a whole number of four columns. The first of the two makes y_sums.
+void nm_product_sums_s8(const struct nm_batch_matmul_s8 *p, const int8_t *y, int32_t *y_sums);
+void nm_product_rows_s8(const struct nm_batch_matmul_s8 *p, const int8_t *x, const int8_t *y, const int32_t *x_sums,
+                        const int32_t *y_sums, int8_t *output);
 
 // The ends of a network that has float tensors there, without arithmetic in floating point: thresholds[i]
 // is the least value that becomes -127 + i, as an integer that orders floats; NaN is taken for infinity.

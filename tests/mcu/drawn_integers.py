@@ -310,7 +310,9 @@ def matrices(generator: Generator) -> tuple[str, bytes]:
         output = one
     adj_x, adj_y = (bool(v) for v in generator.random(2) < 0.5)
     x, y = steps_of(generator), steps_of(generator)
-    z = steps_of(generator, x.scale[0] * y.scale[0] * 60 * depth**0.5 * spread(generator))
+    # Some outputs are finer than sums, or far coarser.
+    far = float(np.exp(generator.uniform(-5.5, 14))) if generator.random() < 0.15 else 1.0
+    z = steps_of(generator, x.scale[0] * y.scale[0] * 60 * far * depth**0.5 * spread(generator))
     operands = [
         model.input([*one, *((depth, rows) if adj_x else (rows, depth))], x),
         model.operand([*other, *((columns, depth) if adj_y else (depth, columns))], y),

@@ -20,6 +20,7 @@ from nmpack.mcu.operators.context import (
 from nmpack.mcu.operators.costs import cycles, units
 from nmpack.mcu.operators.walks import (
     broadcast_shape,
+    fine_scale_of,
     initializer,
     merged,
     repeated_strides,
@@ -61,20 +62,18 @@ def _batch_matmul(node: Node, _: Context) -> list[Step]:
         values = {"constant": "{constant}", **values}
     turn_y = not adj_y and y.data is None
     values |= {"turn_x": int(adj_x), "turn_y": int(turn_y)}
-    scratch = 4 * (rows + columns) + depth * (rows * adj_x + columns * turn_y)
+    words = -(-depth // 4) * 4
+    wide = -(-columns // 4) * 4
+    scratch = 4 * (rows + wide) + words * wide + wide
+    copied = rows if adj_x or depth % 4 else 0
+    scratch += copied * words
     macs = math.prod(batch) * rows * columns * depth
-    blocks = math.prod(batch) * (rows // 4) * (columns // 2)
-    single = output.elements - 8 * blocks
-    spent = units("block_4x2", product=8 * blocks * depth, block=blocks)
-    spent |= units("one output", product=single * depth, output=single)
-    spent |= units("turn", byte=math.prod(batch) * depth * (rows * adj_x + columns * turn_y))
-    summed = math.prod(batch) * (rows + columns)
-    spent |= units("sum rows", byte=summed * depth, row=summed)
+    spent = _units(math.prod(batch), rows, columns, words, turned=turn_y, copied=copied)
     step = Step(
         node.index,
         node.name,
         "nm_batch_matmul_constant_s8" if constants else "nm_batch_matmul_s8",
-        ("batch_matmul_s8.c", "block_4x2_s8.c", "add_columns_s8.c"),
+        ("batch_matmul_s8.c", "product_rows_s8.c", "add_columns_s8.c", "im2col_s8.c"),
         "struct nm_batch_matmul_s8",
         initializer(values),
         constants,
@@ -82,12 +81,29 @@ def _batch_matmul(node: Node, _: Context) -> list[Step]:
         (output.index,),
         scratch_bytes=-(-scratch // 4) * 4,
         layer=node.label,
-        kernel="rows 4x2",
+        kernel="rows 4x4",
         macs=macs,
         dense_macs=macs,
         cycles=cycles(spent),
     )  # fmt: skip
     return [step]
+
+
+def _units(
+    count: int, rows: int, columns: int, words: int, *, turned: bool, copied: int
+) -> dict[tuple[str, str], float]:
+    """Return units of ``count`` products whose rows are ``words`` bytes."""
+    strips, single = divmod(rows, 4)
+    tiles = -(-columns // 4)
+    spent = units("product", byte=16 * count * strips * tiles * words, tile=count * strips * tiles)
+    spent |= units(
+        "product of a row", byte=4 * count * single * tiles * words, tile=count * single * tiles
+    )
+    spent |= units("turned words" if turned else "words", byte=count * columns * words)
+    spent |= units("sum rows", byte=count * rows * words, row=count * rows)
+    spent |= units("sum columns", byte=count * columns * words, column=count * columns)
+    spent |= units("copy", byte=count * copied * words, run=count * copied)
+    return spent
 
 
 def _batches(x: Tensor, y: Tensor, batch: tuple[int, ...]) -> dict[str, Any]:
@@ -110,10 +126,15 @@ def _scaled(node: Node, x: Tensor, y: Tensor, output: Tensor, depth: int) -> dic
     q, shift = quantize_multiplier(real)
     if 255 * 255 * depth << max(shift, 0) >= 1 << 30:
         refuse(node, f"sums of {depth} products scaled by {real:.3g} do not fit int32")
+    most = depth * _largest(of[0][1]) * _largest(of[1][1])
     return {
         "x_zero_point": of[0][1], "y_zero_point": of[1][1], "output_zero_point": zero_point,
-        "scale": scale_of(q, shift),
+        "scale": scale_of(q, shift), "fine": fine_scale_of(q, shift, most, zero_point),
     }  # fmt: skip
+
+
+def _largest(zero_point: int) -> int:
+    return max(127 - zero_point, 128 + zero_point)
 
 
 LOWERINGS = {"BATCH_MATMUL": _batch_matmul}

@@ -11,13 +11,14 @@ import numpy as np
 
 from nmpack.mcu.graph import ITEM_BYTES, Node, Tensor
 from nmpack.mcu.operators.context import refuse
-from nmpack.mcu.operators.costs import copied, cycles
+from nmpack.mcu.operators.costs import copied, cycles, units
 from nmpack.mcu.step import Constant, Step
 
 #: What ``nm_copy`` needs.
 COPY_SOURCES = ("copy.c", "im2col_s8.c")
 #: Axes that a kernel walks over.
 MOST_AXES = 6
+_MOST_RIGHT = 22
 Value = int | float | str | Sequence[int] | Mapping[str, Any]
 
 
@@ -39,6 +40,28 @@ def _text(value: Value) -> str:
 def scale_of(q: int, shift: int) -> dict[str, int | str]:
     """Return ``struct nm_scale`` for TFLite's multiplier and shift to the left."""
     return {"multiplier": f"{2 * q}u", "left": max(shift, 0), "right": max(-shift, 0)}
+
+
+def fine_scale_of(q: int, shift: int, most: int, zero_point: int) -> dict[str, int | str]:
+    """Return ``struct nm_fine_scale``: all 0 where values leave no bit free.
+
+    Args:
+        q, shift: TFLite's multiplier and shift to the left.
+        most: what the magnitude of a value is at most.
+        zero_point: of the results.
+    """
+    left, right = max(shift, 0), max(-shift, 0)
+    # High words stay below 2^30, and so do the zero point and halves.
+    free = min(30 - most.bit_length() - left, _MOST_RIGHT - right)
+    if free < 1:
+        return {"multiplier": "0u", "offset": 0, "away": 0, "left": 0, "right": 0}
+    return {
+        "multiplier": f"{2 * q}u",
+        "offset": (zero_point << free + right) + (1 << free - 1 if right else 0),
+        "away": 1 << free if right else 0,
+        "left": left + free,
+        "right": right + free,
+    }
 
 
 def strides_of(shape: Sequence[int]) -> list[int]:
@@ -158,8 +181,22 @@ def copy_step(
         "nm_copy_constant" if constants else "nm_copy",
         COPY_SOURCES, "struct nm_copy", initializer(values), constants, inputs, (output.index,),
         layer=node.label, kernel=kernel,
-        cycles=cycles(copied(values["run"], runs)),
+        cycles=cycles(
+            units("turned bytes", byte=runs) if _turns(values) else copied(values["run"], runs)
+        ),
     )  # fmt: skip
+
+
+def _turns(box: Mapping[str, Any]) -> bool:
+    """Return whether ``nm_copy`` takes the last two axes as those of a matrix to turn."""
+    if box["run"] > 1 or box["axes"] < 2:
+        return False
+    channels, count = box["size"][-2:]
+    return (
+        tuple(box["input_stride"][-2:]) == (1, channels)
+        and box["output_stride"][-1] == 1
+        and box["output_stride"][-2] >= count
+    )
 
 
 def item_bytes(tensor: Tensor) -> int:
