@@ -122,6 +122,7 @@ struct nm_arithmetic_s8 {
   int8_t y_sign;
   int8_t min;
   int8_t max;
+  struct nm_fine_scale fine;     // MUL's, where `right` is not 0
 };
 void nm_add_s8(const struct nm_arithmetic_s8 *p, const int8_t *x, const int8_t *y, int8_t *output);
 void nm_add_constant_s8(const struct nm_arithmetic_s8 *p, const int8_t *x, int8_t *output);

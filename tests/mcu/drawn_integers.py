@@ -160,7 +160,8 @@ def products(generator: Generator) -> tuple[str, bytes]:
     """MUL."""
     model = Model(generator)
     x, y = steps_of(generator), steps_of(generator)
-    z = steps_of(generator, x.scale[0] * y.scale[0] * 100 * spread(generator))
+    far = float(np.exp(generator.uniform(-13.5, 16))) if generator.random() < 0.15 else None
+    z = steps_of(generator, x.scale[0] * y.scale[0] * 100 * (far or spread(generator)))
     return _binary(model, "MUL", _pair(generator), (x, y, z))
 
 

@@ -17,7 +17,7 @@ from nmpack.mcu.operators.context import (
     refuse,
 )
 from nmpack.mcu.operators.fixed_point import VALUES, Array, fitted_high_word, fitted_sum, rescaled
-from nmpack.mcu.operators.walks import scale_of
+from nmpack.mcu.operators.walks import fine_scale_of, scale_of
 from nmpack.mcu.step import Int8
 
 Scale = tuple[int, int]
@@ -138,6 +138,7 @@ def _mul(node: Node, x: Tensor, y: Tensor, output: Tensor) -> Operation:
     table = _table(rescaled(products, *last), zero, ends)
 
     values = _arithmetic((x_zero, y_zero, zero), ((0, 0), (0, 0), last), ends)
+    values["fine"] = fine_scale_of(*last, int(np.abs(products).max()), zero)
     return Operation(
         table, "nm_mul_s8", "struct nm_arithmetic_s8", values, exchanged(values),
         cost="mul", sources=("mul_row_s8.c",),

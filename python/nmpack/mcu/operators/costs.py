@@ -10,10 +10,12 @@ from __future__ import annotations
 #: For each kernel, cycles of its units: in C, and with XCV.
 COSTS: dict[str, dict[str, tuple[float, float]]] = {
     "lookup": {"output": (5.6, 3.0)},
-    "weighted_sum": {"output": (18.5, 9.0), "row": (40, 53)},
+    "weighted_sum": {"output": (18.5, 7.25), "row": (40, 60)},
+    "weighted_sum by one": {"output": (18.5, 5.25), "row": (40, 65)},
     "distance": {"output": (29, 19), "row": (50, 70)},
     "add": {"output": (75, 66), "row": (60, 60)},
-    "mul": {"output": (31, 21), "row": (20, 55)},
+    "mul": {"output": (27, 16.25), "row": (20, 80)},
+    "mul by one": {"output": (27, 13.25), "row": (20, 80)},
     "squared_difference": {"output": (69, 63), "row": (60, 60)},
     "prelu": {"output": (47, 40.5), "row": (60, 60)},
     "extreme": {"output": (12, 8.5), "row": (30, 30)},

@@ -15,7 +15,7 @@ import numpy as np
 from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.arithmetic import OPERATIONS, Operation, exchanged
 from nmpack.mcu.operators.context import Context, input_of, output_of, refuse
-from nmpack.mcu.operators.costs import cycles, units
+from nmpack.mcu.operators.costs import COSTS, cycles, units
 from nmpack.mcu.operators.fixed_point import Array
 from nmpack.mcu.operators.lookup import lookup_step
 from nmpack.mcu.operators.walks import broadcast_shape, initializer, pairs_of
@@ -72,6 +72,8 @@ def _step(node: Node, x: Tensor, y: Tensor, output: Tensor, operation: Operation
     whole = [place for place, tensor in enumerate(operands) if tensor.shape == output.shape]
     pairs = pairs_of(x.shape, y.shape, output.shape)
     rows = math.prod(pairs["size"][:-1])
+    if f"{cost} by one" in COSTS and 0 in (pairs["stride1"][-1], pairs["stride2"][-1]):
+        cost = f"{cost} by one"
     file = {"nm_maximum": "extreme", "nm_minimum": "extreme"}.get(
         operation.function.removesuffix("_s8"), operation.function[3:-3]
     )
