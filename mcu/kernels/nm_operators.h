@@ -91,6 +91,20 @@ void nm_weighted_sum_s8(const struct nm_weighted_sum_s8 *p, const int8_t *x, con
 void nm_weighted_sum_constant_s8(const struct nm_weighted_sum_s8 *p, const int8_t *x, int8_t *output);
 nm_row_s8 nm_weighted_sum_row_s8;
 
+// The same where no factors do: output = (x_table[(uint8_t) x] + y_table[(uint8_t) y]) >> shift, clamped.
+struct nm_table_sum_s8 {
+  struct nm_pairs pairs;
+  const int8_t *constant;
+  const int32_t *x_table;  // [256]
+  const int32_t *y_table;
+  int8_t shift;
+  int8_t min;
+  int8_t max;
+};
+void nm_table_sum_s8(const struct nm_table_sum_s8 *p, const int8_t *x, const int8_t *y, int8_t *output);
+void nm_table_sum_constant_s8(const struct nm_table_sum_s8 *p, const int8_t *x, int8_t *output);
+nm_row_s8 nm_table_sum_row_s8;
+
 // SQUARED_DIFFERENCE likewise: with d = x_table[x + 128] - y_table[y + 128], high is the high word of
 // d * d * factor, and output = (high + offset) >> shift, clamped.
 struct nm_distance_s8 {

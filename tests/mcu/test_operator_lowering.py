@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from drawn_integers import Model, steps_of
+from drawn_integers import TABLED, Model, steps_of
 from host_programs import HostPrograms, reference
 from tflite_graph import Quantization, options
 
@@ -150,6 +150,21 @@ def test_layer_norm_and_gelu_in_pieces(tmp_path: Path) -> None:
     assert len(program.steps) == 11
     generator = np.random.default_rng(5)
     vectors = [reference(program, generator) for _ in range(5)]
+    networks = HostPrograms(tmp_path, [program])
+    assert networks.run([(0, fed) for fed, _ in vectors]) == [wanted for _, wanted in vectors]
+
+
+def _sum_of_tables(model: Plain) -> list[int]:
+    x, y, z = TABLED
+    inputs = [model.input([1, 64, 256, 4], x), model.input([1, 64, 256, 4], y)]
+    return model.add("ADD", inputs, [([1, 64, 256, 4], z)], options("AddOptions"))
+
+
+def test_sums_that_no_factors_give_are_those_of_two_tables(tmp_path: Path) -> None:
+    program = _compiled(tmp_path, _sum_of_tables)
+    assert [step.function for step in program.steps] == ["nm_table_sum_s8"]
+    generator = np.random.default_rng(11)
+    vectors = [reference(program, generator) for _ in range(4)]
     networks = HostPrograms(tmp_path, [program])
     assert networks.run([(0, fed) for fed, _ in vectors]) == [wanted for _, wanted in vectors]
 

@@ -16,7 +16,14 @@ from nmpack.mcu.operators.context import (
     quantize_multiplier,
     refuse,
 )
-from nmpack.mcu.operators.fixed_point import VALUES, Array, fitted_high_word, fitted_sum, rescaled
+from nmpack.mcu.operators.fixed_point import (
+    VALUES,
+    Array,
+    fitted_high_word,
+    fitted_sum,
+    fitted_tables,
+    rescaled,
+)
 from nmpack.mcu.operators.walks import fine_scale_of, scale_of
 from nmpack.mcu.step import Int8
 
@@ -111,9 +118,17 @@ def _sum(node: Node, x: Tensor, y: Tensor, output: Tensor, sign: int) -> Operati
 
     def fit() -> Form | None:
         found = fitted_sum(table, x_scale / scale, sign * y_scale / scale)
-        if found is None:
+        if found is not None:
+            return "nm_weighted_sum_s8", "struct nm_weighted_sum_s8", found, {}
+        tables = fitted_tables(table, first, sign * second, real)
+        if tables is None:
             return None
-        return "nm_weighted_sum_s8", "struct nm_weighted_sum_s8", found, {}
+        form = {"x_table": "{x_table}", "y_table": "{y_table}"} | tables[0]
+        arrays = {
+            name: np.roll(values, 128).astype(np.int32)
+            for name, values in zip(("x_table", "y_table"), tables[1:], strict=True)
+        }
+        return "nm_table_sum_s8", "struct nm_table_sum_s8", form, arrays
 
     values = _arithmetic((x_zero, y_zero, zero), (*factors, last), ends) | {"y_sign": sign}
     return Operation(table, "nm_add_s8", "struct nm_arithmetic_s8", values, exchanged(values), fit)

@@ -13,6 +13,9 @@ Array = npt.NDArray[Any]
 VALUES = np.arange(-128, 128, dtype=np.int64)
 # Neighbours of the rounded factors that are tried.
 _REACH = 6
+# Beyond all sums.
+_FAR = 1 << 40
+_ROUNDS = 8
 
 
 def rescaled(values: Array, q: int, shift: int) -> Array:
@@ -96,6 +99,50 @@ def _fitted(
         "x_factor": x_factor, "y_factor": y_factor, "offset": offset, "shift": shift,
         "min": low, "max": high,
     }  # fmt: skip
+
+
+def fitted_tables(
+    table: Array, x_terms: Array, y_terms: Array, ratio: float
+) -> tuple[dict[str, int], Array, Array] | None:
+    """Return two tables whose sum with one shift is equal to ``table`` everywhere.
+
+    Args:
+        table: ``[256, 256]`` int8, results of pairs (x, y) from -128 on.
+        x_terms, y_terms: ``[256]``, whose sum becomes a result.
+        ratio: of results to sums, about.
+
+    Returns:
+        ``shift``, ``min`` and ``max`` of ``(x_table[x] + y_table[y]) >> shift``, clamped, in
+        int32, and both tables from -128 on; None if there is none of the ratio.
+    """
+    low, high = int(table.min()), int(table.max())
+    wanted = table.astype(np.int64)
+    most = float(np.abs(x_terms).max() + np.abs(y_terms).max()) * ratio + 256
+    shift = 30 - math.frexp(most)[1]
+    if shift < 8 or low == high:
+        return None
+    least = np.where(wanted > low, wanted << shift, -_FAR)
+    largest = np.where(wanted < high, ((wanted + 1) << shift) - 1, _FAR)
+    x_table, y_table = (
+        np.rint(terms * (ratio * 2.0**shift)).astype(np.int64) for terms in (x_terms, y_terms)
+    )
+    sums = x_table[:, None] + y_table[None, :]
+    x_table += ((least - sums).max() + (largest - sums).min()) // 2
+    # Entries whose sums miss are moved as little as brings them in, until all fit.
+    for _ in range(_ROUNDS):
+        x_table = _within(x_table, least - y_table[None, :], largest - y_table[None, :], axis=1)
+        y_table = _within(y_table, least - x_table[:, None], largest - x_table[:, None], axis=0)
+        sums = x_table[:, None] + y_table[None, :]
+        if ((sums >= least) & (sums <= largest)).all():
+            fits = max(np.abs(part).max() for part in (x_table, y_table, sums)) < 2**31
+            return ({"shift": shift, "min": low, "max": high}, x_table, y_table) if fits else None
+    return None
+
+
+def _within(entries: Array, least: Array, largest: Array, axis: int) -> Array:
+    """Return entries moved between the largest of their lower and the least of their upper ends."""
+    low, high = least.max(axis=axis), largest.min(axis=axis)
+    return np.where(low > high, (low + high) // 2, np.clip(entries, low, high))
 
 
 def fitted_high_word(table: Array, values: Array, bits: int, ratio: float) -> dict[str, int] | None:
