@@ -28,7 +28,7 @@ static inline int32_t nm_rescale(int32_t value, struct nm_scale scale) {
   return (rounded + half + ((rounded >> 31) & away)) >> scale.right;
 }
 
-// The same with one product of whom only the high word counts, for values that leave some bits free, and with the zero
+// The same with one product of which only the high word counts, for values that leave some bits free, and with the zero
 // point: those bits are the fraction of the first rounding. `left` is 1 and more above that of struct nm_scale, `right`
 // as much above its other; `offset` is the zero point and the first rounding's half; `away` is taken from what is
 // negative. `right` is 0 where values are too large for it.
@@ -283,7 +283,7 @@ struct nm_batch_matmul_s8 {
   uint32_t depth;
   uint32_t rows;
   uint32_t columns;
-  struct nm_fine_scale fine;  // of whom `right` is 0 where sums are too large
+  struct nm_fine_scale fine;  // its `right` is 0 where sums are too large
   struct nm_scale scale;
   int16_t output_zero_point;
   int16_t x_zero_point;
