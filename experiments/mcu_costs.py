@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from mcu_cost_file import nonnegative, write
 
 from nmpack import locations
 from nmpack.errors import NmpackError
@@ -58,19 +59,21 @@ def main() -> int:
     parser.add_argument("--simulator", choices=("rtl", "spike"), default="rtl")
     parser.add_argument("--output", type=Path, default=KERNELS / cycles.FILE)
     arguments = parser.parse_args()
-    costs = dict(cycles.load_costs(arguments.output)) if arguments.output.exists() else {}
+    costs = cycles.load_costs(arguments.output)
     for kernel in arguments.kernel or filters.KERNELS:
-        for target in arguments.target or cycles.MEASURED:
-            samples = measure(kernel, target, arguments.simulator)
+        for target, once in itertools.product(arguments.target or cycles.MEASURED, (False, True)):
+            if target == "xcv-nm" and "nm" not in kernel:
+                continue  # as on xcv
+            samples = measure(kernel, target, arguments.simulator, once=once)
             cost = fit(kernel, samples)
-            costs[kernel, target] = cost
+            costs.kernels[kernel, target, once] = cost
             divided = "+".join(str(one.pixels) for one in cost.passes)
             print(
-                f"{kernel:10} {target:8} {len(samples)} calls, passes of {divided} pixels, "
-                f"errors up to {cost.error:.1%}",
+                f"{kernel:10} {target:8} rounded {'once' if once else 'twice':5} "
+                f"{len(samples)} calls, passes of {divided} pixels, errors up to {cost.error:.1%}",
                 flush=True,
             )
-    arguments.output.write_text(text(costs), encoding="utf-8")
+    write(arguments.output, costs)
     return 0
 
 
@@ -110,6 +113,8 @@ def measure(
     target: str,
     simulator: str,
     chosen: Iterable[tuple[int, int, int]] | None = None,
+    *,
+    once: bool = False,
 ) -> list[Sample]:
     """Run a kernel on drawn filters.
 
@@ -118,6 +123,7 @@ def measure(
         target: one of ``cycles.MEASURED``.
         simulator: ``rtl`` or ``spike``.
         chosen: channels, columns and pixels of each call; None for those of :func:`sizes`.
+        once: whether sums are rounded once.
     """
     generator = np.random.default_rng(7)
     packed: list[tuple[PackedFilter, int]] = []
@@ -129,14 +135,12 @@ def measure(
         packed.append((found[0], pixels))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "main.c").write_text(_program(packed))
+        (folder / "main.c").write_text(_program(packed, once))
         program = toolchain.build(
             [folder / "main.c", *_sources(packed[0][0], target)],
             folder / "program",
             target=target,
             include=[KERNELS],
-            # Where loops begin, in a word or between two, is then the same in every program.
-            flags=("-O2", "-falign-functions=4"),
             warnings=(),
         )
         if simulator == "rtl":
@@ -166,7 +170,7 @@ def _array(ctype: str, name: str, values: npt.NDArray[np.generic]) -> str:
     return f"static const {ctype} {name}[] __attribute__((aligned(4))) = {{{words}}};\n"
 
 
-def _program(packed: Sequence[tuple[PackedFilter, int]]) -> str:
+def _program(packed: Sequence[tuple[PackedFilter, int]], once: bool) -> str:
     """Return C that calls each filter, a region each, on whatever lies in memory."""
     lines = ['#include "nm_mcu.h"\n#include "nm_platform.h"\n']
     most = max(one.channels for one, _ in packed) + 8
@@ -179,11 +183,12 @@ def _program(packed: Sequence[tuple[PackedFilter, int]]) -> str:
             kind = C_TYPES[str(constant.values.dtype)]
             lines.append(_array(kind, f"{constant.name}{number}", constant.values))
         index = f"index{number}" if len(one.constants) > 1 else "0"
+        stride = -(-one.columns * (4 if one.layout == "interleaved" else 1) // 4) * 4
         lines.append(
             f"static const struct nm_filter_s8 filter{number} = {{weights{number}, {index}, bias, "
-            f"multiplier, shift, {one.channels}, {one.columns}, {one.kept}, 3, -128, 127, 0}};\n"
+            f"multiplier, shift, {one.channels}, {one.columns}, {one.kept}, 3, -128, 127, "
+            f"NM_ROUND_{'ONCE' if once else 'TWICE'}}};\n"
         )
-        stride = -(-one.columns * (4 if one.layout == "interleaved" else 1) // 4) * 4
         calls.append(
             f"  nm_region_begin();\n  {one.function}(&filter{number}, pixels, {stride}, {pixels}, "
             f"output, {one.channels}, scratch);\n  nm_region_end({number + 1});\n"
@@ -226,7 +231,7 @@ def _fit(kernel: str, samples: Sequence[Sample], divided: Sequence[int], half: f
         rows.append(row)
     matrix = np.array(rows)
     taken = np.array([sample.cycles for sample in samples], float)
-    found = _nonnegative(matrix / taken[:, None], np.ones(len(samples)))
+    found = nonnegative(matrix / taken[:, None], np.ones(len(samples)))
     found = np.round(found, 2)
     error = float(np.abs(matrix @ found / taken - 1).max())
     passes = tuple(
@@ -240,55 +245,6 @@ def _fit(kernel: str, samples: Sequence[Sample], divided: Sequence[int], half: f
         passes=passes,
         error=round(error, 4),
     )
-
-
-def _nonnegative(
-    matrix: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return least squares without negative coefficients: the most negative one is left out."""
-    kept = list(range(matrix.shape[1]))
-    while True:
-        # A little of each coefficient, so that those which data do not tell apart are small.
-        ridge = 1e-4 * np.diag(np.linalg.norm(matrix[:, kept], axis=0))
-        system = np.vstack([matrix[:, kept], ridge])
-        found = np.linalg.lstsq(system, np.concatenate([values, np.zeros(len(kept))]), rcond=None)
-        if (found[0] >= 0).all():
-            result = np.zeros(matrix.shape[1])
-            result[kept] = found[0]
-            return result
-        del kept[int(found[0].argmin())]
-
-
-def text(costs: dict[tuple[str, str], Cost]) -> str:
-    """Return the file of costs."""
-    lines = [
-        "# SPDX-License-Identifier: BSD-3-Clause",
-        "# Cycles of the kernels for filters on CV32E40P, as experiments/mcu_costs.py measured and",
-        "# fitted them; nmpack.mcu.cycles says what each number is for.",
-    ]
-    order = list(filters.KERNELS)
-    for (name, target), cost in sorted(
-        costs.items(), key=lambda item: (order.index(item[0][0]), item[0][1])
-    ):
-        passes = ", ".join(
-            f"{{ pixels = {one.pixels}, group = {one.group}, tile = {one.tile}, step = {one.step}, "
-            f"rest = {one.rest} }}"
-            for one in cost.passes
-        )
-        lines += [
-            "",
-            "[[kernel]]",
-            f'name = "{name}"',
-            f'target = "{target}"',
-            f"tile = {cost.tile}",
-            f"unit = {cost.unit}",
-            f"call = {cost.call}",
-            f"output = {cost.output}",
-            f"passes = [{passes}]",
-            *([f"half = {cost.half}"] if cost.half != 1.0 else []),
-            f"error = {cost.error}",
-        ]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mcu_costs
+import mcu_gather_costs
 import mcu_kernel_programs as kernel_programs
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from nmpack.errors import MissingError
 from nmpack.mcu import cycles, filters, rtl, spike, toolchain
 from nmpack.mcu.filters_conv2d import Geometry, Requantization, lower_conv2d
+from nmpack.mcu.filters_schedule import gathered
 
 HERE = Path(__file__).parent
 #: How far a region may be from the RTL.
@@ -123,37 +125,49 @@ PREDICTED = 0.05
 
 @pytest.mark.parametrize("kernel", filters.KERNELS)
 @pytest.mark.parametrize("target", cycles.MEASURED)
-def test_predictions(target: str, kernel: str) -> None:
+@pytest.mark.parametrize("once", [False, True])
+def test_predictions(once: bool, target: str, kernel: str) -> None:
     """Costs of mcu/kernels/costs.toml predict calls that they were not fitted to."""
     m = 8 if "nm" not in kernel else int(kernel[5:])
     columns = 16 * m * filters.KERNELS[kernel].block
     chosen = [(24, columns, 5), (20, 2 * columns, 6), (10, columns, 9)]
-    for sample in mcu_costs.measure(kernel, target, "spike", chosen):
+    for sample in mcu_costs.measure(kernel, target, "spike", chosen, once=once):
         packed = sample.packed
-        got = cycles.kernel_cycles(kernel, packed.steps, packed.channels, sample.pixels, target)
+        cost = cycles.cost_of(kernel, target, once=once)
+        got = cost.cycles(packed.steps, packed.channels, sample.pixels)
         assert got == pytest.approx(sample.cycles, rel=PREDICTED), (
             f"run experiments/mcu_costs.py --kernel {kernel}"
         )
-        assert len(set(packed.steps)) == 1
-        kept = packed.steps[0] * cycles.cost_of(kernel, target).unit
-        assert got == cycles.predict(
-            kernel,
-            columns=columns,
-            channels=packed.channels,
-            pixels=sample.pixels,
-            kept=kept,
-            target=target,
-        )
+
+
+#: How far a prediction of gathering may be.
+GATHERED = 0.15
+
+
+@pytest.mark.parametrize("layout", mcu_gather_costs.LAYOUTS)
+@pytest.mark.parametrize("target", cycles.MEASURED)
+def test_predictions_of_gathering(target: str, layout: filters.Layout) -> None:
+    """Convolutions of other sizes than those that were fitted gather as fast as predicted."""
+    calls = mcu_gather_costs.draw(layout, 40, seed=11)
+    for call in mcu_gather_costs.measure(calls, target, "spike"):
+        counted = gathered(call.geometry, layout, call.pixels, call.rows)
+        aligned = call.geometry.input_channels % 4 == 0
+        got = cycles.gather_cost_of(layout, target).cycles(counted, aligned=aligned)
+        assert got == pytest.approx(call.cycles, rel=GATHERED), call
 
 
 def test_costs_of_other_targets() -> None:
-    """Targets without timing take the portable kernels' costs; unknown kernels have none."""
-    sizes = {"columns": 64, "channels": 8, "pixels": 4, "kept": None}
-    portable = cycles.predict("dense4x4", **sizes, target="rv32imc")
-    assert cycles.predict("dense4x4", **sizes, target="zve32x") == portable
-    assert cycles.predict("dense4x4", **sizes, target="xcv") < portable / 2
+    """Targets without timing take those of others; unknown kernels have none."""
+    portable = cycles.cost_of("dense4x4", "rv32imc")
+    assert cycles.cost_of("dense4x4", "zve32x") == portable
+    fast = cycles.cost_of("dense4x4", "xcv")
+    assert cycles.cost_of("dense4x4", "xcv-nm") == fast
+    assert fast.cycles([16, 16], 8, 4) < portable.cycles([16, 16], 8, 4) / 2
+    assert cycles.cost_of("rownm8", "xcv-nm") != cycles.cost_of("rownm8", "xcv")
     with pytest.raises(cycles.CostError, match="no costs of nothing on xcv"):
-        cycles.predict("nothing", **sizes, target="xcv")
+        cycles.cost_of("nothing", "xcv")
+    with pytest.raises(cycles.CostError, match="no costs of gathering planes on xcv"):
+        cycles.gather_cost_of("planes", "xcv")
 
 
 @pytest.mark.parametrize(

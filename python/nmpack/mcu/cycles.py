@@ -8,8 +8,10 @@ left in smaller groups. A group multiplies its pixels with every tile of channel
     cycles = call + output * channels * pixels + sum over passes of
              groups * (group + tile * tiles + step * steps of all tiles + rest)
 
-where ``rest`` is of a last tile that is not full, and the numbers are those of
-``mcu/kernels/costs.toml``, which ``experiments/mcu_costs.py`` fits.
+where ``rest`` is of a last tile that is not full. Sums that are rounded once have numbers of their
+own. A convolution gathers its pixels before, which :class:`GatherCost` is for. The numbers are
+those of ``mcu/kernels/costs.toml``, which ``experiments/mcu_costs.py`` and
+``experiments/mcu_gather_costs.py`` fit.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from nmpack.errors import NmpackError
 
 #: Targets that have costs of their own, and what others take theirs from.
 MEASURED = ("rv32imc", "xcv", "xcv-nm")
-_LIKE = {"host": "rv32imc", "zve32x": "rv32imc"}
+_LIKE = {"host": "rv32imc", "zve32x": "rv32imc", "xcv-nm": "xcv"}
 #: Beside the kernels.
 FILE = "costs.toml"
 
@@ -93,6 +95,79 @@ class Cost:
         return len(steps) - saved, sum(steps) - saved * steps[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """How much a convolution gathers, its kernel calls not counted.
+
+    Attributes:
+        groups: of pixels, each of which a kernel is called with.
+        rows: of the kernel, of a pixel or of four interleaved ones.
+        runs: of bytes that are taken together: one a row, and more at borders of the image.
+        bytes: that are written.
+        moves: of rows of a window that are used again; fills of interleaved ones off the image.
+        moved: bytes of them.
+    """
+
+    groups: int
+    rows: int
+    runs: int
+    bytes: int
+    moves: int = 0
+    moved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GatherCost:
+    """Cycles of gathering pixels on one target, each of what :class:`Gathered` counts.
+
+    Attributes:
+        call: of a convolution by itself.
+        group: see there.
+        row: see there.
+        run: see there.
+        byte: where pixels of the input are whole words.
+        odd: a byte where they are not.
+        move: see there.
+        moved: a byte.
+        error: largest relative error over what was measured.
+    """
+
+    call: float
+    group: float
+    row: float
+    run: float
+    byte: float
+    odd: float
+    move: float
+    moved: float
+    error: float
+
+    def cycles(self, gathered: Gathered, *, aligned: bool) -> float:
+        """Return the cycles of a convolution without those of its kernel."""
+        return (
+            self.call
+            + self.group * gathered.groups
+            + self.row * gathered.rows
+            + self.run * gathered.runs
+            + (self.byte if aligned else self.odd) * gathered.bytes
+            + self.move * gathered.moves
+            + self.moved * gathered.moved
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What the file of costs holds.
+
+    Attributes:
+        kernels: by kernel, target and whether sums are rounded once.
+        gathers: by layout and target.
+    """
+
+    kernels: dict[tuple[str, str, bool], Cost]
+    gathers: dict[tuple[str, str], GatherCost]
+
+
 def groups_of(sizes: Sequence[int], pixels: int) -> list[int]:
     """Return how many groups each pass makes of ``pixels``; its groups are of ``sizes`` pixels."""
     groups = []
@@ -103,76 +178,70 @@ def groups_of(sizes: Sequence[int], pixels: int) -> list[int]:
     return groups
 
 
-def predict(
-    kernel: str, *, columns: int, channels: int, pixels: int, kept: int | None, target: str
-) -> float:
-    """Return the predicted cycles of a filter whose tiles all keep as many columns.
-
-    Args:
-        kernel: a name of :data:`nmpack.mcu.filters.KERNELS`.
-        columns: K.
-        channels: N.
-        pixels: rows that are multiplied; gathering them is not counted.
-        kept: columns of each tile that are kept; None for all of them.
-        target: one of ``TARGETS``; those without measurements take the costs of ``rv32imc``.
-
-    Raises:
-        CostError: there are no costs of this kernel.
-    """
-    cost = cost_of(kernel, target)
-    steps = -(-(columns if kept is None else kept) // cost.unit)
-    return cost.cycles([steps] * -(-channels // cost.tile), channels, pixels)
-
-
-def kernel_cycles(
-    kernel: str, steps: Sequence[int], channels: int, pixels: int, target: str
-) -> float:
-    """Return the predicted cycles of a packed filter, without the gathering of its pixels.
-
-    Args:
-        kernel: a name of :data:`nmpack.mcu.filters.KERNELS`.
-        steps: of each tile of channels.
-        channels: N.
-        pixels: how many.
-        target: as in :func:`predict`.
-
-    Raises:
-        CostError: there are no costs of this kernel.
-    """
-    return cost_of(kernel, target).cycles(steps, channels, pixels)
-
-
-def cost_of(kernel: str, target: str) -> Cost:
+def cost_of(kernel: str, target: str, *, once: bool = False) -> Cost:
     """Return the costs of a kernel on a target.
+
+    Args:
+        kernel: a name of :data:`nmpack.mcu.filters.KERNELS`.
+        target: one of ``TARGETS``.
+        once: whether sums are rounded once.
 
     Raises:
         CostError: there are none.
     """
-    measured = _LIKE.get(target, target)
-    kernels = locations.named("NMPACK_MCU_KERNELS") or locations.ROOT / "mcu/kernels"
-    found = load_costs(kernels / FILE).get((kernel, measured))
-    if found is None:
-        raise CostError(f"{FILE} has no costs of {kernel} on {measured}: fit them")
-    return found
+    kernels = _costs().kernels
+    for one in (target, _LIKE.get(target, target)):
+        if (kernel, one, once) in kernels:
+            return kernels[kernel, one, once]
+    raise CostError(f"{FILE} has no costs of {kernel} on {target}: fit them")
+
+
+def gather_cost_of(layout: str, target: str) -> GatherCost:
+    """Return the costs of gathering pixels of a layout, ``rows`` or ``interleaved``.
+
+    Raises:
+        CostError: there are none.
+    """
+    gathers = _costs().gathers
+    for one in (target, _LIKE.get(target, target)):
+        if (layout, one) in gathers:
+            return gathers[layout, one]
+    raise CostError(f"{FILE} has no costs of gathering {layout} on {target}: fit them")
+
+
+def _costs() -> Costs:
+    folder = locations.named("NMPACK_MCU_KERNELS") or locations.ROOT / "mcu/kernels"
+    return load_costs(folder / FILE)
 
 
 @functools.cache
-def load_costs(path: Path) -> dict[tuple[str, str], Cost]:
-    """Read costs: by name of the kernel and target.
+def load_costs(path: Path) -> Costs:
+    """Read a file of costs.
 
     Raises:
         CostError: the file is missing or damaged.
     """
     try:
-        rows = tomllib.loads(path.read_text(encoding="utf-8"))["kernel"]
-        return {(row["name"], row["target"]): _cost(row) for row in rows}
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Costs(
+            {
+                (row["name"], row["target"], row["rounded"] == "once"): _cost(row)
+                for row in tables["kernel"]
+            },
+            {(row["layout"], row["target"]): _gather(row) for row in tables["gather"]},
+        )
     except OSError as error:
         raise CostError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise CostError(
-            f"{path}: expected a [[kernel]] with name, target, tile, unit, call, output, error and "
-            f"passes each, got otherwise: {error}"
+            f"{path}: expected a [[kernel]] with name, target, rounded, tile, unit, call, "
+            f"output, error and passes each, and a [[gather]] with layout, target and cycles, got "
+            f"otherwise: {error}"
         ) from error
+
+
+def _gather(row: dict[str, Any]) -> GatherCost:
+    return GatherCost(**{one.name: float(row[one.name]) for one in fields(GatherCost)})
 
 
 def _cost(row: dict[str, Any]) -> Cost:

@@ -12,7 +12,7 @@ import numpy as np
 
 from nmpack.errors import NmpackError
 from nmpack.mcu import filters_pack as pack
-from nmpack.mcu.filters_cycles import COSTS, kernel_cycles
+from nmpack.mcu.cycles import cost_of
 from nmpack.mcu.step import Constant, Int8
 
 Layout = Literal["rows", "interleaved"]
@@ -187,7 +187,7 @@ def choose(
         found = candidates(weights, target=target, names=["portable"])
 
     def alone(one: PackedFilter) -> float:
-        return kernel_cycles(one.kernel, one.steps, one.channels, [(1, rows)], target)
+        return cost_of(one.kernel, target).cycles(one.steps, one.channels, rows)
 
     cycles = alone if cost is None else cost
     return min(found, key=lambda one: (cycles(one), one.weight_bytes))
@@ -260,4 +260,4 @@ def describe(weights: Int8, tile: int, block: int = 1) -> str:
     return f"{100 * density:.0f} % of columns{share}" if density < 1 else f"all columns{share}"
 
 
-__all__ = ["COSTS", "KERNELS", "FilterError", "PackedFilter", "candidates", "choose", "describe"]
+__all__ = ["KERNELS", "FilterError", "PackedFilter", "candidates", "choose", "describe"]

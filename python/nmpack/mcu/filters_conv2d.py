@@ -103,7 +103,7 @@ def lower_conv2d(
     """
     check_sizes(weights, geometry, requantization)
     _check(weights, geometry)
-    once = requantization.rounding == "ONCE"
+    once = requantization.rounding != "TWICE"
     packed = choose(
         weights,
         rows=geometry.pixels,

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nmpack.mcu.filters import PackedFilter
-from nmpack.mcu.filters_cycles import Calls, kernel_cycles
+import numpy as np
+import numpy.typing as npt
+
+from nmpack.mcu.cycles import Gathered, cost_of, gather_cost_of
+from nmpack.mcu.filters import Layout, PackedFilter
 
 _MOST = 65535
 
@@ -69,12 +72,18 @@ def schedule(
         by one; and cycles.
     """
 
+    cost = cost_of(packed.kernel, target, once=once)
+    gather = gather_cost_of(packed.layout, target)
+
     def cycles(rows: int) -> float:
-        calls = _calls(packed, geometry, rows)
-        products = kernel_cycles(
-            packed.kernel, packed.steps, packed.channels, calls, target, once=once
+        products = sum(
+            count * cost.cycles(packed.steps, packed.channels, pixels)
+            for count, pixels in _calls(packed, geometry, rows)
         )
-        return products + _gather_cycles(packed, geometry, rows, target)
+        if _direct(packed, geometry):
+            return products + gather.call
+        counted = gathered(geometry, packed.layout, packed.pixels, rows)
+        return products + gather.cycles(counted, aligned=geometry.input_channels % 4 == 0)
 
     plans = [(rows, cycles(rows)) for rows in (0, *_windows(packed, geometry))]
     return min(plans, key=lambda plan: plan[1])
@@ -95,35 +104,103 @@ def _direct(packed: PackedFilter, g: Geometry) -> bool:
     return packed.layout == "rows" and g.pointwise and packed.columns == g.columns
 
 
-def _calls(packed: PackedFilter, g: Geometry, rows: int) -> Calls:
+def _calls(packed: PackedFilter, g: Geometry, rows: int) -> list[tuple[int, int]]:
+    """Return how often the kernel is called with how many pixels."""
     if _direct(packed, g):
         return [(1, g.pixels)]
-    strips = g.batches * g.output_height if rows else g.batches
-    length = g.output_width if rows else g.output_height * g.output_width
+    lines, length = _lines(g, rows)
     whole, rest = divmod(length, packed.pixels)
-    return [(strips * whole, packed.pixels), (strips * min(rest, 1), rest)]
+    return [(lines * whole, packed.pixels), *([(lines, rest)] if rest else [])]
 
 
-def _gather_cycles(packed: PackedFilter, g: Geometry, rows: int, target: str) -> float:
-    """Cycles of im2col: of bytes, of rows of the kernel, and of rows that move with the window."""
-    if _direct(packed, g):
-        return 0.0
+def _lines(g: Geometry, rows: int) -> tuple[int, int]:
+    """Return how many lines of pixels are divided into groups, and the pixels of one."""
+    if rows:
+        return g.batches * g.output_height, g.output_width
+    return g.batches, g.output_height * g.output_width
+
+
+def gathered(g: Geometry, layout: Layout, pixels: int, rows: int) -> Gathered:
+    """Count what ``nm_conv2d_s8`` gathers where a pixel is no row of the input.
+
+    Args:
+        g: sizes of the convolution.
+        layout: how pixels lie.
+        pixels: multiplied at a time.
+        rows: of the window, as :func:`schedule` says.
+    """
+    lines, length = _lines(g, rows)
+    groups = lines * -(-length // pixels)
     row = g.kernel_width * g.input_channels
-    interleaved = packed.layout == "interleaved"
-    slow = 1.0 if target.startswith("xcv") else 3.0
-    # A row of the kernel is taken in one run, but at borders of the image.
-    runs = g.kernel_width if g.dilation_width > 1 else 1.0 if rows else 1.2
-    fresh = g.stride_height if rows else g.kernel_height
-    total = 0.0
-    for count, pixels in _calls(packed, g, rows):
-        if interleaved:
-            total += count * fresh * (4 * row * 1.15 * slow + 190 * runs)
-        else:
-            total += count * pixels * fresh * (row * 0.52 * slow + 105 * runs)
-        if rows:
-            moved = (g.kernel_height - g.stride_height) / 2 * row
-            total += count * (pixels * moved * 0.52 * slow + (20 if interleaved else 200))
-    return total
+    taken, inside = _rows(g, g.stride_height if rows else g.kernel_height)
+    outside = taken - inside
+    x = np.arange(g.output_width) * g.stride_width - g.pad_left
+    if layout == "rows":
+        taken_rows = taken * g.output_width
+        runs = inside * int(_runs(g, x).sum()) + outside * g.output_width
+        width, windows = row, g.output_width
+    elif rows:
+        windows = -(-g.output_width // 4)
+        taken_rows = inside * windows
+        runs = inside * int(_runs_of_four(g, x).sum())
+        width = 4 * row
+    else:
+        windows = 0
+        taken_rows = -(-length // 4) * g.kernel_height
+        # Where fours begin is the same every fourth row of outputs.
+        fours, rest = divmod(g.output_height, 4)
+        runs = fours * int(_runs_of_four(g, np.tile(x, 4)).sum())
+        runs += int(_runs_of_four(g, np.tile(x, rest)).sum()) if rest else 0
+        runs *= g.kernel_height
+        width = 4 * row
+    moves = windows * ((g.output_height - 1) // 2) if rows else 0
+    # Rows of a window of interleaved pixels that are off the image are one fill each.
+    fills = outside * windows if layout == "interleaved" else 0
+    return Gathered(
+        groups=groups,
+        rows=g.batches * taken_rows,
+        runs=g.batches * runs,
+        bytes=g.batches * taken_rows * width,
+        moves=g.batches * (moves + fills),
+        moved=g.batches * (moves * (g.kernel_height - g.stride_height) + fills) * width,
+    )
+
+
+def _rows(g: Geometry, fresh: int) -> tuple[int, int]:
+    """Return how many rows of the kernel a column of outputs takes, and how many on the image.
+
+    Args:
+        g: sizes of the convolution.
+        fresh: the last rows of the kernel that outputs take; the first output takes all.
+    """
+    top = np.arange(g.output_height) * g.stride_height - g.pad_top
+    first = np.full(g.output_height, g.kernel_height - fresh)
+    first[0] = 0
+    on = np.maximum(first, -(top // g.dilation_height))
+    end = np.minimum(g.kernel_height, -((top - g.input_height) // g.dilation_height))
+    return int((g.kernel_height - first).sum()), int(np.maximum(0, end - on).sum())
+
+
+def _runs(g: Geometry, x: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the runs of a row of the kernel for pixels whose first columns are ``x``."""
+    if g.dilation_width > 1:
+        return np.full(len(x), g.kernel_width)
+    left = np.clip(-x, 0, g.kernel_width)
+    end = np.maximum(left, np.minimum(g.input_width - x, g.kernel_width))
+    runs: npt.NDArray[np.int64] = 0 + (left > 0) + (end > left) + (end < g.kernel_width)
+    return runs
+
+
+def _runs_of_four(g: Geometry, x: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return those of each four pixels: columns that are on the image for all are one."""
+    if g.dilation_width > 1:
+        return np.full(-(-len(x) // 4), g.kernel_width)
+    fours = np.pad(x, (0, -len(x) % 4), mode="edge").reshape(-1, 4)
+    first = np.maximum(0, -fours.min(axis=1))
+    end = np.minimum(g.kernel_width, g.input_width - fours.max(axis=1))
+    common = np.maximum(0, end - first)
+    runs: npt.NDArray[np.int64] = g.kernel_width - common + (common > 0)
+    return runs
 
 
 def gathered_bytes(packed: PackedFilter, g: Geometry, rows: int) -> int:

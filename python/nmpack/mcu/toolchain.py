@@ -20,6 +20,9 @@ ARCHITECTURES = {
     "xcv-nm": f"rv32imc_zicsr_{XCV}",
     "zve32x": "rv32imc_zicsr_zve32x_zvl128b",
 }
+#: As in the generated Makefile: where loops begin, in a word or between two, is then the same in
+#: every program, which is up to a tenth of their cycles.
+ALIGNMENT = ("-falign-functions=4", "-falign-loops=4")
 #: Warnings that kernels and generated C compile without.
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 
@@ -60,7 +63,7 @@ def target_flags(target: str) -> list[str]:
         return []
     machine = ["--target=riscv32-unknown-elf", f"-march={ARCHITECTURES[target]}", "-mabi=ilp32"]
     defines = ["-DNM_GATHER=1"] if target == "xcv-nm" else []
-    return [*machine, *defines, "-ffreestanding", "-fno-pic"]
+    return [*machine, *defines, *ALIGNMENT, "-ffreestanding", "-fno-pic"]
 
 
 def build(
