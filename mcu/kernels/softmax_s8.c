@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+#include "im2col.h"
 #include "nm_operators.h"
 
 // Rounded high word of twice the product.
@@ -42,7 +43,12 @@ void nm_softmax_s8(const struct nm_softmax_s8 *p, const int8_t *input, int8_t *o
     const uint32_t sum = nm_softmax_sum_s8(table, start, input, depth);  // in Q12.19
     const int32_t zeros = leading_zeros(sum);
     const int32_t reciprocal = reciprocal_of_one_plus((int32_t) ((sum << zeros) - (UINT32_C(1) << 31)));
-    nm_softmax_shares_s8(table, start, (uint32_t) reciprocal << 1, (uint32_t) (35 - zeros), input, depth, output);
+    if (zeros < 4) {
+      // The sum is 512 times the largest or more: no share becomes 1/256, and TFLite's shift is not defined.
+      nm_fill_s8(output, -128, depth);
+    } else {
+      nm_softmax_shares_s8(table, start, (uint32_t) reciprocal << 1, (uint32_t) (35 - zeros), input, depth, output);
+    }
     input += depth;
     output += depth;
   }

@@ -15,6 +15,7 @@ import pytest
 from drawn_integers import FAMILIES
 from drawn_moves import MOVES
 from host_programs import HostPrograms, reference
+from tflite_graph import Graph, Quantization, options
 
 from nmpack.mcu.compiler import Program, compile_model
 
@@ -58,3 +59,20 @@ def test_drawn_operators_are_those_of_the_reference(
         if got != want
     ]
     assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("depth", [512, 1000, 4095])
+def test_a_softmax_of_many_equal_values_has_no_share(tmp_path: Path, depth: int) -> None:
+    """From 512 on the reference kernel aborts: it would shift by more than 31 bits."""
+    graph = Graph()
+    source = graph.tensor((2, depth), np.int8, Quantization([1.0], 0))
+    result = graph.tensor((2, depth), np.int8, Quantization([1 / 256], -128))
+    graph.add("SOFTMAX", [source], result, options("SoftmaxOptions", beta=1.0))
+    path = tmp_path / "softmax.tflite"
+    path.write_bytes(graph.model([source], [result]))
+    values = np.full((2, depth), 5, np.int8)
+    values[1, 7] = 127
+    (got,) = HostPrograms(tmp_path, [compile_model(path)]).run([(0, values.tobytes())])
+    expected = np.full((2, depth), -128, np.int8)
+    expected[1, 7] = 127
+    np.testing.assert_array_equal(np.frombuffer(got, np.int8).reshape(2, depth), expected)

@@ -97,7 +97,7 @@ def _softmax(node: Node, _: Context) -> list[Step]:
         node.index,
         node.name,
         "nm_softmax_s8",
-        ("softmax_s8.c", "softmax_row_s8.c"),
+        ("softmax_s8.c", "softmax_row_s8.c", "im2col_s8.c"),
         "struct nm_softmax_s8",
         initializer(values),
         (Constant("exponentials", table),),
