@@ -101,7 +101,7 @@ def test_all_unsupported_operators_are_named_with_their_index(tmp_path: Path) ->
     [
         ({"shape": [1, 6, 6, 9]}, r"operator 0 CONV_2D .*an output of shape \(1, 6, 6, 8\), got"),
         ({"shape": [1, 6, 6, 0]}, "expected a fixed shape, got"),
-        ({"type": schema.TensorType.FLOAT32}, "expected an output of int8, got float32"),
+        ({"type": schema.TensorType.FLOAT32}, "expected output of int8, got float32"),
         ({"type": schema.TensorType.STRING}, "expected a type of int8, .*got string"),
         ({"quantization": None}, "expected one scale of its output, got 0"),
         ({"isVariable": True}, "keeps its values from call to call"),
@@ -235,13 +235,16 @@ def test_a_network_that_computes_nothing_copies(tmp_path: Path) -> None:
     [
         ("kws", "kws"), ("my model-2.int8", "my_model_2_int8"), ("8bit", "net_8bit"),
         ("für", "f_r"), ("___", "net"), ("static", "static_net"), ("nm_copy", "net_nm_copy"),
+        ("test", "test_net"), ("string", "string_net"), ("LICENSE", "LICENSE_net"),
     ],
 )  # fmt: skip
 def test_a_file_name_becomes_an_identifier(name: str, expected: str) -> None:
     assert identifier(Path(f"{name}.tflite")) == expected
 
 
-@pytest.mark.parametrize("name", ["", "8", "a-b", "while", "nm_conv2d_s8", "a" * 61, "é", "_a"])
+@pytest.mark.parametrize(
+    "name", ["", "8", "a-b", "while", "nm_conv2d_s8", "build", "a" * 61, "é", "_a"]
+)
 def test_a_name_that_is_no_identifier_is_refused(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, residual())
     with pytest.raises(NmpackError, match=re.escape("expected a C identifier")):

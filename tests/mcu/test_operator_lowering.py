@@ -240,7 +240,7 @@ def _float_operand(model: Plain) -> list[int]:
         (_axis_outside, r"MEAN \(t2\): expected axes of \[1, 4, 4, 8\], got \[4\]"),
         (_resized_past_the_end, r"1 pixels resized to 97 would read past the last one"),
         (_order_of_too_few_axes, r"expected an order of 4 axes, got \[0, 1, 2\]"),
-        (_float_operand, r"expected an x of int8, got float32"),
+        (_float_operand, r"expected x of int8, got float32: convert the network with --int8"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(

@@ -124,6 +124,13 @@ def options(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def whole(text: str) -> int:
+    """Read a whole number of at least 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
 def positive(text: str) -> int:
     """Read a whole number of at least 1."""
     value = int(text) if text.isdigit() else 0

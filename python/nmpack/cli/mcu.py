@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from rich.table import Table
 
-from nmpack.cli.common import Subparsers, add_verb, positive
+from nmpack.cli.common import Subparsers, add_verb, positive, whole
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import new_table
 from nmpack.files import write_json
@@ -68,7 +69,7 @@ def add(verbs: Subparsers) -> None:
         help=f"golden vectors of the self-test, their inputs drawn from a seed (default {VECTORS})",
     )
     parser.add_argument(
-        "--seed", type=int, default=SEED, help=f"of the golden inputs (default {SEED})"
+        "--seed", type=whole, default=SEED, help=f"of the golden inputs (default {SEED})"
     )
     parser.add_argument(
         "--force",
@@ -103,7 +104,8 @@ def execute(arguments: argparse.Namespace) -> None:
             written = emit(program, arguments.output, golden, force=arguments.force)
     console().print(mcu_table(numbers))
     if written is not None:
-        console().print(f"wrote {arguments.output}: next, make -C {arguments.output} test")
+        folder = shlex.quote(arguments.output)
+        console().print(f"wrote {arguments.output}: next, make -C {folder} test")
     if arguments.json:
         write_json(arguments.json, numbers)
 

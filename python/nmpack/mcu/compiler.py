@@ -23,14 +23,18 @@ from nmpack.tflite.names import printable
 
 _MOST_NAMED = 20
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
-# Of C99 and C11, and what the generated program calls by itself.
+# Of C99 and C11, what the generated program calls by itself, what its directory and its Makefile
+# name, and the headers that a NAME.h would hide.
 _RESERVED = frozenset(
     (
         *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else"),
         *("enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register"),
         *("restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch"),
         *("typedef", "union", "unsigned", "void", "volatile", "while", "main", "self_test"),
-        *("golden", "nm", "kernels"),
+        *("golden", "nm", "kernels", "LICENSE", "Makefile", "all", "build", "clean"),
+        *("freestanding", "test", "assert", "ctype", "errno", "features", "inttypes"),
+        *("limits", "math", "memory", "setjmp", "signal", "stdbool", "stddef", "stdint", "stdio"),
+        *("stdlib", "string", "strings", "time"),
     )
 )
 
@@ -116,8 +120,8 @@ def identifier(path: Path) -> str:
 def _checked(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name) or name in _RESERVED or name.startswith("nm_"):
         raise NmpackError(
-            f"expected a C identifier of at most 60 letters, digits and _ as name, no keyword and "
-            f"not beginning with nm_, got {printable(name[:80])!r}"
+            f"expected a C identifier of at most 60 letters, digits and _ as name, no keyword, "
+            f"header or target of make and not beginning with nm_, got {printable(name[:80])!r}"
         )
     return name
 

@@ -100,6 +100,11 @@ def require_ours(folder: str | Path, *, force: bool) -> None:
         return
     if not target.is_dir():
         raise NmpackError(f"{target}: expected a directory to write to, got a file")
+    if Path.cwd().is_relative_to(target.resolve()):
+        raise NmpackError(
+            f"{target} is the current directory or above it: expected another one, because what is "
+            "written takes its place"
+        )
     if force or _manifest(target) is not None or not any(target.iterdir()):
         return
     raise NmpackError(
@@ -114,7 +119,9 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         found = json.loads((folder / MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("made_by") == MADE_BY else None
+    if not isinstance(found, dict) or found.get("made_by") != MADE_BY:
+        return None
+    return found if isinstance(found.get("files"), list) else None
 
 
 def _write(program: Program, folder: Path, golden: Golden) -> None:

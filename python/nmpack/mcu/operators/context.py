@@ -103,7 +103,9 @@ def typed(node: Node, tensor: Tensor, what: str, dtype: str) -> Tensor:
         ModelError: it is of another type.
     """
     if tensor.dtype != dtype:
-        refuse(node, f"expected an {what} of {dtype}, got {tensor.dtype}")
+        floats = (dtype, tensor.dtype) == ("int8", "float32")
+        hint = ": convert the network with --int8" if floats else ""
+        refuse(node, f"expected {what} of {dtype}, got {tensor.dtype}{hint}")
     return tensor
 
 
