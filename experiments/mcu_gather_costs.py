@@ -26,13 +26,13 @@ from mcu_kernel_programs import source_files
 from nmpack import locations
 from nmpack.errors import NmpackError
 from nmpack.mcu import cycles, rtl, spike, toolchain
-from nmpack.mcu.cycles import GatherCost
+from nmpack.mcu.cycles import GatherCost, Gathered
 from nmpack.mcu.filters import Layout
 from nmpack.mcu.filters_schedule import Geometry, gathered
 
 KERNELS = locations.ROOT / "mcu/kernels"
 LAYOUTS: tuple[Layout, ...] = ("rows", "interleaved")
-PARTS = ("groups", "rows", "runs", "bytes", "odd bytes", "moves", "moved")
+PARTS = ("images", "groups", "rows", "runs", "bytes", "odd bytes", "moves", "moved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,22 @@ class Call:
     cycles: int = 0
 
     @property
+    def counted(self) -> Gathered:
+        """What it gathers."""
+        g = self.geometry
+        if self.layout == "rows" and g.pointwise:
+            return Gathered()
+        return gathered(g, self.layout, self.pixels, self.rows)
+
+    @property
     def parts(self) -> list[float]:
         """One for the call, then what :data:`PARTS` says."""
-        counted = gathered(self.geometry, self.layout, self.pixels, self.rows)
+        counted = self.counted
         aligned = self.geometry.input_channels % 4 == 0
         odd = 0 if aligned else counted.bytes
         return [
             1.0,
-            *(counted.groups, counted.rows, counted.runs, counted.bytes - odd, odd),
+            *(counted.images, counted.groups, counted.rows, counted.runs, counted.bytes - odd, odd),
             *(counted.moves, counted.moved),
         ]
 
@@ -98,8 +106,7 @@ def draw(layout: Layout, count: int, *, seed: int) -> list[Call]:
         if layout == "rows" and kernel * channels * stride % 4:
             slides = False
         rows = kernel + stride if slides and rng.random() < 0.5 else 0
-        if not g.pointwise:
-            calls.append(Call(g, layout, pixels, rows))
+        calls.append(Call(g, layout, pixels, rows))
     return calls
 
 

@@ -97,9 +97,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """How much a convolution gathers, its kernel calls not counted.
+    """How much a convolution gathers; nothing where its pixels are rows of the input.
 
     Attributes:
+        images: that pixels are gathered of.
         groups: of pixels, each of which a kernel is called with.
         rows: of the kernel, of a pixel or of four interleaved ones.
         runs: of bytes that are taken together: one a row, and more at borders of the image.
@@ -108,10 +109,11 @@ class Gathered:
         moved: bytes of them.
     """
 
-    groups: int
-    rows: int
-    runs: int
-    bytes: int
+    images: int = 0
+    groups: int = 0
+    rows: int = 0
+    runs: int = 0
+    bytes: int = 0
     moves: int = 0
     moved: int = 0
 
@@ -122,6 +124,7 @@ class GatherCost:
 
     Attributes:
         call: of a convolution by itself.
+        image: see there.
         group: see there.
         row: see there.
         run: see there.
@@ -133,6 +136,7 @@ class GatherCost:
     """
 
     call: float
+    image: float
     group: float
     row: float
     run: float
@@ -146,6 +150,7 @@ class GatherCost:
         """Return the cycles of a convolution without those of its kernel."""
         return (
             self.call
+            + self.image * gathered.images
             + self.group * gathered.groups
             + self.row * gathered.rows
             + self.run * gathered.runs

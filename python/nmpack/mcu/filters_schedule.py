@@ -80,9 +80,9 @@ def schedule(
             count * cost.cycles(packed.steps, packed.channels, pixels)
             for count, pixels in _calls(packed, geometry, rows)
         )
-        if _direct(packed, geometry):
-            return products + gather.call
-        counted = gathered(geometry, packed.layout, packed.pixels, rows)
+        counted = Gathered()
+        if not _direct(packed, geometry):
+            counted = gathered(geometry, packed.layout, packed.pixels, rows)
         return products + gather.cycles(counted, aligned=geometry.input_channels % 4 == 0)
 
     plans = [(rows, cycles(rows)) for rows in (0, *_windows(packed, geometry))]
@@ -157,6 +157,7 @@ def gathered(g: Geometry, layout: Layout, pixels: int, rows: int) -> Gathered:
     # Rows of a window of interleaved pixels that are off the image are one fill each.
     fills = outside * windows if layout == "interleaved" else 0
     return Gathered(
+        images=g.batches,
         groups=groups,
         rows=g.batches * taken_rows,
         runs=g.batches * runs,
