@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -212,3 +213,31 @@ def test_weights_that_many_operators_share_are_refused(
         graph.add("FULLY_CONNECTED", [x, w], y, options("FullyConnectedOptions"))
     said = outcome(tmp_path / "shared.tflite", graph.model([x], [y]))
     assert f"expected at most 1000 {what} in all layers together, got 10" in str(said)
+
+
+@pytest.mark.parametrize("kind", ["RESIZE_NEAREST_NEIGHBOR", "MIRROR_PAD", "TILE"])
+def test_offsets_are_counted_before_they_are_made(tmp_path: Path, kind: str) -> None:
+    size = 1 << 26
+    graph = Graph()
+    quantization = Quantization([0.1], 0)
+    shapes, values, table = {
+        "RESIZE_NEAREST_NEIGHBOR": (
+            [(1, 1, 1, 1), (1, 1, size, 1)], [1, size], options("ResizeNearestNeighborOptions"),
+        ),
+        "MIRROR_PAD": (
+            [(size // 2,), (size - 2,)], [[size // 4 - 1] * 2], options("MirrorPadOptions", mode=0),
+        ),
+        "TILE": ([(2, 2, 2, size >> 9), (4, 4, 4, size >> 8)], [2] * 4, None),
+    }[kind]  # fmt: skip
+    source, result = (graph.tensor(shape, np.int8, quantization) for shape in shapes)
+    numbers = graph.constant(np.array(values, np.int32))
+    graph.add(kind, [source, numbers], result, table)
+    path = tmp_path / "offsets.tflite"
+    path.write_bytes(graph.model([source], [result]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=r"expected at most \d+ places"):
+            compile_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from nmpack.mcu.graph import Node, Tensor
 from nmpack.mcu.operators.context import (
@@ -15,7 +16,7 @@ from nmpack.mcu.operators.context import (
     refuse,
 )
 from nmpack.mcu.operators.costs import copied, cycles, units
-from nmpack.mcu.operators.remap import remap_step
+from nmpack.mcu.operators.remap import remap_step, require_places
 from nmpack.mcu.operators.shapes import start_of, whole
 from nmpack.mcu.operators.views import integers
 from nmpack.mcu.operators.walks import (
@@ -104,10 +105,14 @@ def _mirror_pad(node: Node, _: Context) -> list[Step]:
         refuse(node, f"expected the mode REFLECT or SYMMETRIC, got {mode}")
     if per_tensor(node, source, "input") != per_tensor(node, output, "output"):
         refuse(node, "expected one scale and zero point of input and output")
-    places = []
+    places: list[npt.NDArray[np.int64] | None] = []
     for (before, after), size in zip(sides, source.shape, strict=True):
         if max(before, after) > size - (mode == "REFLECT"):
             refuse(node, f"paddings of {before} and {after} do not fit an axis of {size}")
+        if before == after == 0:
+            places.append(None)
+            continue
+        require_places(node, before + size + after)
         axis = np.arange(size)
         places.append(
             np.pad(axis, (before, after), "reflect" if mode == "REFLECT" else "symmetric")

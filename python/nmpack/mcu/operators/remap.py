@@ -25,11 +25,12 @@ from nmpack.mcu.operators.walks import (
 from nmpack.mcu.step import Constant, Step
 
 Array = npt.NDArray[Any]
-_MOST_OFFSETS = 1 << 20
+# 512 KiB of offsets.
+_MOST_OFFSETS = 1 << 17
 
 
 def remap_step(
-    node: Node, source: Tensor, output: Tensor, places: Sequence[Array], kernel: str
+    node: Node, source: Tensor, output: Tensor, places: Sequence[Array | None], kernel: str
 ) -> Step:
     """Return a step that takes, along each axis, the source's values at ``places``.
 
@@ -37,23 +38,28 @@ def remap_step(
         node: the operator.
         source: not constant.
         output: of ``len(places[i])`` along axis i, as one run of memory.
-        places: for each axis of the source.
+        places: for each axis of the source; None for all of it in order.
         kernel: word for the table.
     """
     if source.data is not None:
         refuse(node, "expected an input that is computed, got a constant")
-    item = item_bytes(source)
-    strides = [item * stride for stride in strides_of(source.shape)]
-    lists = [
-        places_of.astype(np.int64) * stride
-        for places_of, stride in zip(places, strides, strict=True)
+    run = item_bytes(source)
+    strides = [run * stride for stride in strides_of(source.shape)]
+    rest = list(places)
+    while rest and _is_all(rest[-1], source.shape[len(rest) - 1]):
+        run *= source.shape[len(rest) - 1]
+        rest.pop()
+    sizes = [
+        size if some is None else len(some) for some, size in zip(rest, source.shape, strict=False)
     ]
-    run = item
-    while lists and np.array_equal(lists[-1], np.arange(source.shape[len(lists) - 1]) * run):
-        run *= len(lists.pop())
+    require_places(node, sum(sizes))
+    lists = [
+        (np.arange(size) if some is None else some.astype(np.int64)) * stride
+        for some, size, stride in zip(rest, sizes, strides, strict=False)
+    ]
     lists = [offsets for offsets in lists if len(offsets) > 1 or offsets[0] != 0]
-    if len(lists) > MOST_AXES or sum(map(len, lists)) > _MOST_OFFSETS:
-        refuse(node, f"expected at most {_MOST_OFFSETS} places, got {sum(map(len, lists))}")
+    if len(lists) > MOST_AXES:
+        refuse(node, f"expected at most {MOST_AXES} axes, got {len(lists)}")
     values: dict[str, Any] = {"offsets": "{offsets}", "run": run, "axes": len(lists)}
     if lists:
         values["size"] = [len(offsets) for offsets in lists]
@@ -65,6 +71,20 @@ def remap_step(
         kernel=kernel,
         cycles=cycles(units("remap", byte=output.nbytes, run=output.nbytes // run)),
     )  # fmt: skip
+
+
+def require_places(node: Node, count: int) -> None:
+    """Check how many offsets of an operator's axes are kept, before they are made.
+
+    Raises:
+        ModelError: they are more than any microcontroller's network has.
+    """
+    if count > _MOST_OFFSETS:
+        refuse(node, f"expected at most {_MOST_OFFSETS} places, got {count}")
+
+
+def _is_all(places: Array | None, size: int) -> bool:
+    return places is None or (len(places) == size and np.array_equal(places, np.arange(size)))
 
 
 def _gather_places(node: Node) -> tuple[Tensor, Tensor, int, Array]:
@@ -99,7 +119,7 @@ def _gather(node: Node, _: Context) -> list[Step]:
         box = box_of(sizes, strides, strides_of(sizes), (start, 0), item_bytes(source))
         if box["axes"] <= MOST_AXES:
             return [copy_step(node, source, output, box)]
-    lists: list[Array] = [np.arange(size) for size in source.shape]
+    lists: list[Array | None] = [None for _ in source.shape]
     lists[axis] = flat
     return [remap_step(node, source, output, lists, "gather")]
 
@@ -133,7 +153,12 @@ def _tile(node: Node, _: Context) -> list[Step]:
     box = box_of(sizes, strides, strides_of(sizes), (0, 0), item_bytes(source))
     if box["axes"] <= MOST_AXES:
         return [copy_step(node, source, output, box)]
-    lists = [np.tile(np.arange(size), time) for size, time in zip(source.shape, times, strict=True)]
+    repeated = [size for size, time in zip(output.shape, times, strict=True) if time > 1]
+    require_places(node, sum(repeated))
+    lists = [
+        np.tile(np.arange(size), time) if time > 1 else None
+        for size, time in zip(source.shape, times, strict=True)
+    ]
     return [remap_step(node, source, output, lists, "tile")]
 
 
@@ -164,9 +189,10 @@ def _image_sizes(node: Node, kind: str) -> tuple[Tensor, Tensor, bool, bool]:
 
 def _resize_nearest(node: Node, _: Context) -> list[Step]:
     source, output, align, half = _image_sizes(node, "ResizeNearestNeighborOptions")
-    lists: list[Array] = [np.arange(size) for size in source.shape]
+    lists: list[Array | None] = [None for _ in source.shape]
     for axis in (1, 2):
         size, wanted = source.shape[axis], output.shape[axis]
+        require_places(node, wanted)
         scale = np.float32(size) / np.float32(wanted)
         if align and wanted > 1:
             scale = np.float32(size - 1) / np.float32(wanted - 1)

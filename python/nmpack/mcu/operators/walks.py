@@ -122,10 +122,6 @@ def pairs_of(one: Sequence[int], other: Sequence[int], output: Sequence[int]) ->
     )
     if not sizes:
         sizes, first, second = [1], [1], [1]
-    if max(first[-1], second[-1]) > 1:
-        # Neither goes on by one element: an innermost axis of one element.
-        sizes, first, second = [*sizes, 1], [*first, 1], [*second, 1]
-    assert len(sizes) <= MOST_AXES
     return {"axes": len(sizes), "size": sizes, "stride1": first, "stride2": second}
 
 
