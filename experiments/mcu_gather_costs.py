@@ -16,7 +16,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,8 @@ from nmpack.mcu.filters_schedule import Geometry, gathered
 
 KERNELS = locations.ROOT / "mcu/kernels"
 LAYOUTS: tuple[Layout, ...] = ("rows", "interleaved")
-PARTS = ("images", "groups", "rows", "runs", "bytes", "odd bytes", "moves", "moved")
+#: What is fitted: all costs but the error.
+PARTS = [one.name for one in fields(GatherCost) if one.name != "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Call:
 
     @property
     def parts(self) -> list[float]:
-        """One for the call, then what :data:`PARTS` says."""
+        """How much there is of each of :data:`PARTS`."""
         counted = self.counted
         aligned = self.geometry.input_channels % 4 == 0
         odd = 0 if aligned else counted.bytes
@@ -171,7 +172,8 @@ def fit(calls: Sequence[Call]) -> GatherCost:
     taken = np.array([call.cycles for call in calls], float)
     found = np.round(nonnegative(matrix / taken[:, None], np.ones(len(calls))), 3)
     error = float(np.abs(matrix @ found / taken - 1).max())
-    return GatherCost(*(float(value) for value in found), error=round(error, 4))
+    costs = {name: float(value) for name, value in zip(PARTS, found, strict=True)}
+    return GatherCost(**costs, error=round(error, 4))
 
 
 if __name__ == "__main__":
