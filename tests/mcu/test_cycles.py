@@ -12,7 +12,6 @@ import mcu_kernel_programs as kernel_programs
 import numpy as np
 import pytest
 
-from nmpack.errors import MissingError
 from nmpack.mcu import cycles, filters, rtl, spike, toolchain
 from nmpack.mcu.filters_conv2d import Geometry, Requantization, lower_conv2d
 
@@ -20,15 +19,6 @@ HERE = Path(__file__).parent
 #: How far a region may be from the RTL.
 TOLERANCE = 0.02
 TARGETS = ("rv32imc", "xcv", "xcv-nm")
-
-
-def setup_module() -> None:
-    """Skip where the simulators are not built."""
-    try:
-        rtl.folder(extended=True)
-        spike.extension()
-    except MissingError as error:
-        pytest.skip(str(error), allow_module_level=True)
 
 
 def _compare(program: Path, target: str) -> tuple[rtl.Report, spike.ModelledReport]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -306,7 +305,6 @@ def test_names_of_a_file_end_no_comment(tmp_path: Path) -> None:
     assert "PASS odd" in make(folder, "test", f"CFLAGS={WARNINGS}")
 
 
-@pytest.mark.skipif(shutil.which("riscv64-unknown-elf-gcc") is None, reason="no cross gcc here")
 def test_a_cross_gcc_builds_it(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "net"
     assert main(["mcu", str(model), "-o", str(folder)]) == 0

@@ -10,8 +10,6 @@ import pytest
 from drawn_integers import TABLED, Model
 from tflite_graph import Quantization, options
 
-from nmpack.errors import MissingError
-from nmpack.mcu import rtl
 from nmpack.mcu.compiler import compile_model
 from nmpack.mcu.simulate import simulate
 
@@ -55,10 +53,6 @@ def _network(path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["rv32imc", "xcv"])
 def test_predictions_are_those_of_the_rtl(tmp_path: Path, target: str) -> None:
-    try:
-        rtl.folder(extended=False)
-    except MissingError as error:
-        pytest.skip(str(error))
     path = tmp_path / "operators.tflite"
     _network(path)
     program = compile_model(path, target=target)

@@ -12,18 +12,9 @@ import pytest
 import random_programs
 import rtl_programs as programs
 
-from nmpack.errors import MissingError
 from nmpack.mcu import rtl, toolchain
 
 SEED = int(os.environ.get("NMPACK_TEST_SEED", "0")) or int(time.time()) % 2**31
-
-
-def setup_module() -> None:
-    """Skip where the simulators are not built."""
-    try:
-        rtl.folder(extended=True)
-    except MissingError as error:
-        pytest.skip(str(error), allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

@@ -13,21 +13,11 @@ from pathlib import Path
 import pytest
 import random_programs
 
-from nmpack.errors import MissingError
 from nmpack.mcu import rtl, spike, toolchain
 
 SEED = int(os.environ.get("NMPACK_TEST_SEED", "0")) or int(time.time()) % 2**31
 PROGRAMS = int(os.environ.get("NMPACK_MCU_PROGRAMS", "10"))
 INSTRUCTIONS = 300
-
-
-def setup_module() -> None:
-    """Skip where the simulators are not built."""
-    try:
-        rtl.folder(extended=True)
-        spike.extension()
-    except MissingError as error:
-        pytest.skip(str(error), allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

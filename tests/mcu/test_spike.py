@@ -11,7 +11,6 @@ import decode_programs
 import pytest
 import random_programs
 
-from nmpack.errors import MissingError
 from nmpack.mcu import rtl, spike, toolchain
 
 SEED = int(os.environ.get("NMPACK_TEST_SEED", "0")) or int(time.time()) % 2**31
@@ -19,15 +18,6 @@ SEED = int(os.environ.get("NMPACK_TEST_SEED", "0")) or int(time.time()) % 2**31
 PROGRAMS = int(os.environ.get("NMPACK_MCU_PROGRAMS", "30"))
 INSTRUCTIONS = 200
 BATCH = 10
-
-
-def setup_module() -> None:
-    """Skip where the simulators are not built."""
-    try:
-        rtl.folder(extended=True)
-        spike.extension()
-    except MissingError as error:
-        pytest.skip(str(error), allow_module_level=True)
 
 
 def _build(

@@ -14,7 +14,7 @@ from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import new_table
 from nmpack.files import write_json
 from nmpack.mcu.compiler import compile_model
-from nmpack.mcu.emit import SEED, VECTORS, emit, golden_of, require_ours
+from nmpack.mcu.emit import SEED, VECTORS, emit, find_kernels, golden_of, require_ours
 from nmpack.mcu.operators.context import TARGETS
 from nmpack.mcu.table import report
 from nmpack.tflite.names import printable
@@ -81,6 +81,7 @@ def add(verbs: Subparsers) -> None:
 
 def execute(arguments: argparse.Namespace) -> None:
     """Compile, write and print."""
+    find_kernels()
     if arguments.output is not None:
         require_ours(arguments.output, force=arguments.force)
     with progress(f"compiling {arguments.model}", 1) as (shown, task):
