@@ -81,7 +81,7 @@ def indexed(weights: Int8, tile: int, pitch: int) -> Packed | None:
             return None
         values = np.where(real, block[:, columns], np.int8(0))
         # [halves][steps][channels][columns]
-        order = values.reshape(max(tile // 4, 1), min(tile, 4), len(columns) // 4, 4)
+        order: Int8 = values.reshape(max(tile // 4, 1), min(tile, 4), len(columns) // 4, 4)
         order = order.transpose(0, 2, 1, 3)
         if tile == 8 and pitch == 1:
             order = values.reshape(tile, len(columns) // 4, 4).transpose(1, 0, 2)
