@@ -202,6 +202,13 @@ def _window_that_does_not_fit(model: Plain) -> list[int]:
     return model.add("MAX_POOL_2D", [model.input(IMAGE, STEPS)], [([1, 1, 4, 8], STEPS)], table)
 
 
+def _window_of_too_many_pixels(model: Plain) -> list[int]:
+    table = options("Pool2DOptions", padding=schema.Padding.VALID, strideH=1, strideW=1,
+                    filterHeight=4096, filterWidth=4096)  # fmt: skip
+    image = model.input([1, 4096, 4096, 1], STEPS)
+    return model.add("AVERAGE_POOL_2D", [image], [([1, 1, 1, 1], STEPS)], table)
+
+
 def _matrices_that_do_not_fit(model: Plain) -> list[int]:
     inputs = [model.input([3, 4], STEPS), model.input([5, 6], STEPS)]
     return model.add("BATCH_MATMUL", inputs, [([3, 6], STEPS)], options("BatchMatMulOptions"))
@@ -236,6 +243,7 @@ def _float_operand(model: Plain) -> list[int]:
         (_gather_outside, r"GATHER \(t2\): expected places from 0 to 0, got 0 to 9"),
         (_softmax_of_another_scale, r"expected an output of scale 1/256 and zero point -128"),
         (_window_that_does_not_fit, r"a window of 5 does not fit into 4 pixels"),
+        (_window_of_too_many_pixels, r"at most 16777215 pixels to average, got 4096 x 4096"),
         (_matrices_that_do_not_fit, r"expected an output of \[3, 6\] and 4 products"),
         (_axis_outside, r"MEAN \(t2\): expected axes of \[1, 4, 4, 8\], got \[4\]"),
         (_resized_past_the_end, r"1 pixels resized to 97 would read past the last one"),

@@ -17,8 +17,11 @@ from nmpack.mcu.operators.costs import copied, cycles, units
 from nmpack.mcu.operators.walks import initializer
 from nmpack.mcu.step import Step
 
+_SIDES = ("height", "width")
 _KINDS = {"MAX_POOL_2D": "max", "AVERAGE_POOL_2D": "average"}
 
+#: Pixels of a window whose sum fits int32.
+_MOST_AVERAGED = (1 << 24) - 1
 _ROWS = {"max": ("max_row_s8.c", "im2col_s8.c"), "average": ("add_columns_s8.c",)}
 
 
@@ -26,6 +29,10 @@ def _pool(node: Node, _: Context) -> list[Step]:
     source, output = input_of(node, 0), output_of(node)
     kind = _KINDS[node.name]
     values = _window(node, source, output)
+    covered = [min(values[f"window_{side}"], values[f"input_{side}"]) for side in _SIDES]
+    if kind == "average" and covered[0] * covered[1] > _MOST_AVERAGED:
+        refuse(node, f"expected windows of at most {_MOST_AVERAGED} pixels to average, "
+                     f"got {covered[0]} x {covered[1]}")  # fmt: skip
     function = f"nm_{kind}_pool_s8"
     step = Step(
         node.index,
@@ -87,7 +94,7 @@ def _window(node: Node, source: Tensor, output: Tensor) -> dict[str, Any]:
     low, high = activation_range(node, str(options.fused_activation_function), output)
     names = ("input", "output", "window", "stride")
     values: dict[str, Any] = {"batch": shape[0], "channels": shape[3]}
-    for side, of in zip(("height", "width"), sizes, strict=True):
+    for side, of in zip(_SIDES, sizes, strict=True):
         values |= {f"{name}_{side}": size for name, size in zip(names, of, strict=True)}
     return values | {"pad_top": pads[0], "pad_left": pads[1], "min": low, "max": high}
 
