@@ -165,11 +165,12 @@ present() {
 
 # Sets missing (packages) and absent (what was looked for) from scripts/packages.txt.
 look_for_packages() {
-  local package probe
+  local package probe needed
   missing=()
   absent=()
-  while read -r package probe; do
+  while read -r package probe needed; do
     case $package in '' | '#'*) continue ;; esac
+    [ "$needed" != tests ] || [ "$part" = all ] || continue
     if ! present "$probe"; then
       missing+=("$package")
       absent+=("${probe/#PYTHON/Python $python_version with venv}")

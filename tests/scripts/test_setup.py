@@ -50,6 +50,14 @@ def test_all_that_is_missing_is_said_at_once(machine: Path, start: Start) -> Non
     assert said.endswith(" clang-19 qemu-user\n")
 
 
+@pytest.mark.parametrize("part", ["--first", "--demo"])
+def test_what_tests_need_is_not_asked_of_the_demo(machine: Path, start: Start, part: str) -> None:
+    (machine / "bin/clang++-19").unlink()
+    (machine / "bin/verilator").unlink()
+    assert "expected clang++-19, verilator, found" in end(start(NMPACK_NO_APT="1")).error()
+    assert "expected clang++-19, found none" in end(start(part, NMPACK_NO_APT="1")).error()
+
+
 def test_a_user_who_may_not_install_is_told_to_use_sudo(machine: Path, start: Start) -> None:
     (machine / "bin/clang++-19").unlink()
     program(machine / "bin", "id", "echo 1000")
@@ -134,6 +142,6 @@ def test_interrupted_it_says_what_to_do(machine: Path, start: Start) -> None:
 
 
 def test_packages_are_listed_once_in_order_with_what_shows_them() -> None:
-    assert all(len(row) == 2 for row in PACKAGES)
+    assert all(len(row) == 2 or row[2:] == ["tests"] for row in PACKAGES)
     names = [row[0] for row in PACKAGES]
     assert names == sorted(set(names))
