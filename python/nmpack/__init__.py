@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nmpack import convert as convert
     from nmpack import demo as demo
     from nmpack import keras as keras
+    from nmpack import mcu as mcu
     from nmpack import models as models
     from nmpack import peers as peers
     from nmpack import plans as plans
@@ -74,6 +75,7 @@ _MODULES = {
     "convert": ("convert", "torch"),
     "demo": ("demo", "torch"),
     "keras": ("keras", "keras"),
+    "mcu": ("mcu", "interpreter"),
     "models": ("models", "torch"),
     "peers": ("peers", "interpreter"),
     "plans": ("plans", "torch"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def test_the_directory_builds_and_passes_its_self_test(
     assert "wrote" in capsys.readouterr().out
     said = make(folder, "test", f"CC={compiler}", f"CFLAGS={SANITIZERS}")
     assert said.strip() == "PASS small_net: bit for bit TFLite's reference kernels"
+
+
+def test_where_there_is_no_cc_clang_builds(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, tools = tmp_path / "net", tmp_path / "bin"
+    assert main(["mcu", str(model), "-o", str(folder)]) == 0
+    tools.mkdir()
+    for tool in ("ar", "clang-19", "ld", "make", "mkdir", "rm", "sh"):
+        where = shutil.which(tool)
+        assert where is not None
+        (tools / tool).symlink_to(where)
+    monkeypatch.setenv("PATH", str(tools))
+    assert make(folder, "test").startswith("PASS small_net")
 
 
 def test_the_program_maps_raw_inputs_to_raw_outputs(model: Path, tmp_path: Path) -> None:

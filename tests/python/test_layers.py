@@ -19,7 +19,7 @@ ROOMS = (
     ("sparsity", "datasets", "checkpointing", "models"),
     ("tflite", "sources"),
     ("runtime", "checks"),
-    ("measure", "torch", "keras", "plans", "quantize"),
+    ("measure", "torch", "keras", "plans", "quantize", "mcu"),
     ("budget", "training", "convert"),
     ("rvv", "peers", "report"),
     ("tune",),
