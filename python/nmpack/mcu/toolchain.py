@@ -63,7 +63,8 @@ def target_flags(target: str) -> list[str]:
         return []
     machine = ["--target=riscv32-unknown-elf", f"-march={ARCHITECTURES[target]}", "-mabi=ilp32"]
     defines = ["-DNM_GATHER=1"] if target == "xcv-nm" else []
-    return [*machine, *defines, *ALIGNMENT, "-ffreestanding", "-fno-pic"]
+    # As in generated Makefiles: a linker that moves code would undo what the assembler aligned.
+    return [*machine, *defines, *ALIGNMENT, "-ffreestanding", "-fno-pic", "-mno-relax"]
 
 
 def build(
