@@ -136,13 +136,7 @@ def _build(package: Path, folder: Path, extended: bool) -> None:
     command = [*VERILATOR, "-Irtl/include", "--Mdir", str(made), str(RTL / "signals.vlt")]
     run([*command, *files], "Verilator", folder)
     jobs = os.environ.get("NMPACK_JOBS", str(os.cpu_count() or 1))
-    flags = [
-        f"CXX={COMPILER}",
-        f"LINK={COMPILER}",
-        "OPT_FAST=-O2",
-        "OPT_SLOW=-O1",
-        "OPT_GLOBAL=-O2",
-    ]
+    flags = [f"CXX={COMPILER}", f"LINK={COMPILER}", *CORE_FLAGS]
     objects = [f"V{TOP}__ALL.a", "verilated.o", "verilated_threads.o"]
     run(["make", "-j", jobs, "-f", f"V{TOP}.mk", *flags, *objects], "compiling the core", made)
     root = run([VERILATOR[0], "--getenv", "VERILATOR_ROOT"], VERILATOR[0]).strip()

@@ -78,6 +78,11 @@ def find_measure(target: str) -> Path:
     return path
 
 
+def mcu_kernels() -> Path:
+    """Return the folder of kernels for microcontrollers: ``NMPACK_MCU_KERNELS``, or the tree's."""
+    return named("NMPACK_MCU_KERNELS") or ROOT / "mcu/kernels"
+
+
 def python_environment(first: Sequence[Path] = ()) -> dict[str, str]:
     """Return this environment for a Python that is to import from the folders ``first`` first.
 

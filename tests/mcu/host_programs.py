@@ -107,6 +107,44 @@ class HostPrograms:
         return outputs
 
 
+def require_reference(
+    folder: Path,
+    programs: Sequence[Program],
+    about: Sequence[str] = (),
+    generator: np.random.Generator | None = None,
+    *,
+    inputs: int = 4,
+    compiler: str = "gcc",
+) -> None:
+    """Check that programs compute what the reference kernels do, on ``inputs`` drawn inputs each.
+
+    Args:
+        folder: an empty one to work in.
+        programs: the networks.
+        about: what each is, for messages; its name unless given.
+        generator: of the inputs; the first of each network is extreme. None for a fixed seed.
+        inputs: of each.
+        compiler: gcc or clang.
+    """
+    about = about or [program.name for program in programs]
+    generator = generator or np.random.default_rng(0)
+    vectors = [
+        (index, *reference(program, generator, extreme=turn == 0))
+        for index, program in enumerate(programs)
+        for turn in range(inputs)
+    ]
+    networks = HostPrograms(folder, programs, compiler=compiler)
+    outputs = networks.run([(index, fed) for index, fed, _ in vectors])
+    wrong = [
+        f"{about[index]}, {programs[index].steps[-1].kernel}: "
+        f"{np.count_nonzero(np.frombuffer(got, 'i1') != np.frombuffer(want, 'i1'))} "
+        f"of {len(want)} bytes differ"
+        for (index, _, want), got in zip(vectors, outputs, strict=True)
+        if got != want
+    ]
+    assert not wrong, "\n".join(wrong[:20])
+
+
 def reference(
     program: Program, generator: np.random.Generator, *, extreme: bool = False
 ) -> tuple[bytes, bytes]:

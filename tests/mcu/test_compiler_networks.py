@@ -10,27 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_programs import HostPrograms, reference
+from host_programs import require_reference
 from int8_samples import int8_network
 
 from nmpack.cli import main
-from nmpack.mcu.compiler import Program, compile_model
+from nmpack.mcu.compiler import compile_model
 from nmpack.sparsity.pattern import NMPattern
-
-
-def require_reference(folder: Path, program: Program, count: int = 4) -> None:
-    """Check that a program computes what the reference kernels do, under sanitizers."""
-    generator = np.random.default_rng(0)
-    vectors = [reference(program, generator, extreme=turn == 0) for turn in range(count)]
-    outputs = HostPrograms(folder, [program]).run([(0, fed) for fed, _ in vectors])
-    assert outputs == [wanted for _, wanted in vectors]
 
 
 @pytest.mark.parametrize("target", ["xcv", "xcv-nm"])
 def test_convolutions_in_a_row(tmp_path: Path, target: str) -> None:
     program = compile_model(int8_network(tmp_path / "net.tflite", size=14), target=target)
     assert {step.dense_macs // step.macs for step in program.steps} == {4}
-    require_reference(tmp_path, program)
+    require_reference(tmp_path, [program])
 
 
 @pytest.mark.keras
@@ -61,7 +53,7 @@ def test_a_pruned_keras_network_in_sparse_storage(tmp_path: Path, io: str) -> No
     assert ("QUANTIZE" in kinds, "DEQUANTIZE" in kinds) == (io == "float32",) * 2
     pruned = [step for step in program.steps if step.pattern == "1:8 in tiles of 4"]
     assert [step.kind for step in pruned] == ["CONV_2D"]
-    require_reference(tmp_path, program)
+    require_reference(tmp_path, [program])
 
 
 def _images() -> Iterator[list[Any]]:
@@ -103,7 +95,7 @@ def test_what_tensorflow_s_converter_quantized(tmp_path: Path) -> None:
     assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "SOFTMAX"} <= {
         step.kind for step in program.steps
     }
-    require_reference(tmp_path, program)
+    require_reference(tmp_path, [program])
 
 
 ZOO = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_layers import KINDS, Layer, draw_layer, pattern_zeros
-from host_programs import HostPrograms, reference
+from host_programs import require_reference
 
 from nmpack.mcu.compiler import Program, compile_model
 from nmpack.mcu.filters import KERNELS
@@ -62,20 +62,10 @@ def test_drawn_layers_are_those_of_the_reference(tmp_path: Path, batch: int) -> 
         program, drawn = drawn_program(generator, path, TARGETS[index % len(TARGETS)], kernel)
         programs.append(program)
         about.append(f"seed {seed}, layer {index}: {drawn}")
-    vectors = [
-        (index, *reference(program, generator, extreme=turn == 0))
-        for index, program in enumerate(programs)
-        for turn in range(INPUTS)
-    ]
-    networks = HostPrograms(tmp_path, programs, compiler=("gcc", "clang-19")[batch % 2])
-    outputs = networks.run([(index, fed) for index, fed, _ in vectors])
-    wrong = [
-        f"{about[index]}: {np.count_nonzero(np.frombuffer(got, 'i1') != np.frombuffer(want, 'i1'))}"
-        f" of {len(want)} bytes differ"
-        for (index, _, want), got in zip(vectors, outputs, strict=True)
-        if got != want
-    ]
-    assert not wrong, "\n".join(wrong[:20])
+    require_reference(
+        tmp_path, programs, about, generator,
+        inputs=INPUTS, compiler=("gcc", "clang-19")[batch % 2],
+    )  # fmt: skip
     if len(programs) >= 2 * len(names):
         assert set(names) <= {step.kernel for program in programs for step in program.steps}
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from drawn_integers import FAMILIES
 from drawn_moves import MOVES
-from host_programs import HostPrograms, reference
+from host_programs import HostPrograms, require_reference
 from tflite_graph import Graph, Quantization, options
 
 from nmpack.mcu.compiler import Program, compile_model
@@ -44,21 +44,10 @@ def test_drawn_operators_are_those_of_the_reference(
             programs.append(compile_model(path))
         except Exception as error:
             raise AssertionError(about[-1]) from error
-    vectors = [
-        (index, *reference(program, generator, extreme=turn == 0))
-        for index, program in enumerate(programs)
-        for turn in range(INPUTS)
-    ]
-    networks = HostPrograms(tmp_path, programs, compiler=("gcc", "clang-19")[batch % 2])
-    outputs = networks.run([(index, fed) for index, fed, _ in vectors])
-    wrong = [
-        f"{about[index]}, {programs[index].steps[-1].kernel}: "
-        f"{np.count_nonzero(np.frombuffer(got, 'i1') != np.frombuffer(want, 'i1'))} "
-        f"of {len(want)} bytes differ"
-        for (index, _, want), got in zip(vectors, outputs, strict=True)
-        if got != want
-    ]
-    assert not wrong, "\n".join(wrong[:20])
+    require_reference(
+        tmp_path, programs, about, generator,
+        inputs=INPUTS, compiler=("gcc", "clang-19")[batch % 2],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("depth", [512, 1000, 4095])

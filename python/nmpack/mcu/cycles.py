@@ -215,8 +215,7 @@ def gather_cost_of(layout: str, target: str) -> GatherCost:
 
 
 def _costs() -> Costs:
-    folder = locations.named("NMPACK_MCU_KERNELS") or locations.ROOT / "mcu/kernels"
-    return load_costs(folder / FILE)
+    return load_costs(locations.mcu_kernels() / FILE)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from typing import Any
 
 from nmpack.errors import MissingError, NmpackError
 from nmpack.files import write_json
-from nmpack.locations import ROOT, named
+from nmpack.locations import mcu_kernels
 from nmpack.mcu import emit_build, emit_c
 from nmpack.mcu.compiler import Program
 from nmpack.mcu.golden import Golden, golden_vectors
@@ -34,7 +34,7 @@ def find_kernels() -> Path:
     Raises:
         MissingError: there is none.
     """
-    path = named("NMPACK_MCU_KERNELS") or ROOT / "mcu" / "kernels"
+    path = mcu_kernels()
     if not (path / "nm_mcu.h").is_file():
         raise MissingError(f"{path} has no nm_mcu.h: set NMPACK_MCU_KERNELS to the kernels' folder")
     return path

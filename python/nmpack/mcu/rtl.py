@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -136,27 +137,53 @@ def run(
     if interrupts is not None:
         words += ["--interrupts", str(interrupts)]
     testbench = folder(extended=extended) / ("testbench_cluster" if cores > 1 else "testbench")
+    output, rows = simulated([str(testbench), *words, "--cycles", str(cycles)], program, timeout)
+    regions = tuple(region_of(row["region"], row) for row in rows[:-1])
+    return Report(regions, rows[-1]["exit"], output, region_of(0, rows[-1]))
+
+
+def simulated(
+    words: Sequence[str],
+    program: Path,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[str, list[dict[str, Any]]]:
+    """Run a simulator on a program; returns what the program printed, and the rows of its report.
+
+    Args:
+        words: the simulator and its options; the program comes behind them.
+        program: the ELF file.
+        timeout: seconds.
+        environment: None for that of this process.
+
+    Raises:
+        SimulationError: it failed, did not end in time, or ended before the program did.
+    """
     try:
         done = subprocess.run(
-            [str(testbench), *words, "--cycles", str(cycles), str(program)],
+            [*words, str(program)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             check=False,
             timeout=timeout,
+            env=environment,
         )
     except subprocess.TimeoutExpired:
         raise SimulationError(f"{program.name} did not end within {timeout:.0f} s") from None
+    lines = done.stderr.splitlines()
     if done.returncode != 0:
-        said = (done.stderr.splitlines() or [f"the simulator ended with {done.returncode}"])[-1]
+        said = (lines or [f"the simulator ended with {done.returncode}"])[-1]
         raise SimulationError(f"{program.name}: {said}")
-    rows = [json.loads(line) for line in done.stderr.splitlines()]
-    regions = tuple(_region(row["region"], row) for row in rows[:-1])
-    return Report(regions, rows[-1]["exit"], done.stdout, _region(0, rows[-1]))
+    rows = [json.loads(line) for line in lines if line.startswith("{")]
+    if not rows or "exit" not in rows[-1]:
+        raise SimulationError(f"{program.name}: the simulator ended before the program did")
+    return done.stdout, rows
 
 
-def _region(number: int, row: dict[str, int]) -> Region:
+def region_of(number: int, row: Mapping[str, int]) -> Region:
+    """Return the region of a row of a simulator's report."""
     return Region(
         id=number,
         cycles=row["cycles"],

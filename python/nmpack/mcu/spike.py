@@ -11,7 +11,6 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from nmpack import locations
 from nmpack.errors import MissingError
-from nmpack.mcu.rtl import Region, Report, SimulationError
+from nmpack.mcu.rtl import Report, SimulationError, region_of, simulated
 
 _HOW = "run scripts/setup_mcu.py"
 _PACKAGE = ".venv-mcu/lib/python3.11/site-packages/riscv/data"
@@ -83,42 +82,13 @@ def run(
     name, isa = _MACHINES[target]
     command = [
         *(str(_package() / "bin/spike"), f"--isa={isa}", "--priv=m", "-m0x80000000:0x4000000"),
-        *(f"--extlib={extension()}", f"--extension={name}", str(program)),
+        *(f"--extlib={extension()}", f"--extension={name}"),
     ]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=timeout,
-            env={**os.environ, "NM_SPIKE_CYCLES": str(cycles)},
-        )
-    except subprocess.TimeoutExpired:
-        raise SimulationError(f"{program.name} did not end within {timeout:.0f} s") from None
-    lines = done.stderr.splitlines()
-    if done.returncode != 0:
-        said = (lines or [f"Spike ended with {done.returncode}"])[-1]
-        raise SimulationError(f"{program.name}: {said}")
-    rows = [json.loads(line) for line in lines if line.startswith("{")]
-    if not rows or "exit" not in rows[-1]:
-        raise SimulationError(f"{program.name}: Spike ended before the program did")
-    regions = tuple(_region(row["region"], row) for row in rows[:-1])
+    environment = {**os.environ, "NM_SPIKE_CYCLES": str(cycles)}
+    output, rows = simulated(command, program, timeout, environment)
+    regions = tuple(region_of(row["region"], row) for row in rows[:-1])
     counts = tuple(dict(row["counts"]) for row in rows[:-1])
-    return ModelledReport(regions, rows[-1]["exit"], done.stdout, _region(0, rows[-1]), counts)
-
-
-def _region(number: int, row: dict[str, int]) -> Region:
-    return Region(
-        id=number,
-        cycles=row["cycles"],
-        loads=row["loads"],
-        stores=row["stores"],
-        instructions=row["instructions"],
-        conflicts=row["conflicts"],
-    )
+    return ModelledReport(regions, rows[-1]["exit"], output, region_of(0, rows[-1]), counts)
 
 
 @functools.cache
