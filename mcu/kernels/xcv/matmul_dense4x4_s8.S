@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+#include "xcv/dense.inc"
 #include "xcv/matmul.inc"
 
 FUNCTION nm_matmul_dense4x4_s8
@@ -21,30 +22,7 @@ FUNCTION nm_matmul_dense4x4_s8
   add a4,a3,t4
   add a5,a4,t4
   LOOP ra
-  cv.lw t4,(a0),4
-  cv.lw ra,(a2),4
-  cv.lw a6,(a3),4
-  cv.lw a7,(a4),4
-  cv.lw t5,(a5),4
-  cv.sdotsp.b s0,t4,ra
-  cv.lw t6,(a0),4
-  cv.sdotsp.b s1,t4,a6
-  cv.sdotsp.b s2,t4,a7
-  cv.sdotsp.b s3,t4,t5
-  cv.lw t4,(a0),4
-  cv.sdotsp.b s4,t6,ra
-  cv.sdotsp.b s5,t6,a6
-  cv.sdotsp.b s6,t6,a7
-  cv.sdotsp.b s7,t6,t5
-  cv.lw t6,(a0),4
-  cv.sdotsp.b s8,t4,ra
-  cv.sdotsp.b s9,t4,a6
-  cv.sdotsp.b s10,t4,a7
-  cv.sdotsp.b s11,t4,t5
-  cv.sdotsp.b t0,t6,ra
-  cv.sdotsp.b t1,t6,a6
-  cv.sdotsp.b t2,t6,a7
-  cv.sdotsp.b t3,t6,t5
+  DOTS_4
 92:
   END_TILE 4,.Ltile4
   END_GROUP 4,2
@@ -61,20 +39,7 @@ FUNCTION nm_matmul_dense4x4_s8
   BEGIN_TILE 2
   add a3,a2,t4
   LOOP ra
-  cv.lw t4,(a0),4
-  cv.lw a6,(a2),4
-  cv.lw a7,(a3),4
-  cv.lw t5,(a0),4
-  cv.sdotsp.b s0,t4,a6
-  cv.sdotsp.b s1,t4,a7
-  cv.lw t4,(a0),4
-  cv.sdotsp.b s4,t5,a6
-  cv.sdotsp.b s5,t5,a7
-  cv.lw t5,(a0),4
-  cv.sdotsp.b s8,t4,a6
-  cv.sdotsp.b s9,t4,a7
-  cv.sdotsp.b t0,t5,a6
-  cv.sdotsp.b t1,t5,a7
+  DOTS_2
 92:
   END_TILE 2,.Ltile2
   END_GROUP 2,1
@@ -86,15 +51,7 @@ FUNCTION nm_matmul_dense4x4_s8
   lw a2,PIXELS(sp)
   BEGIN_TILE 1
   LOOP ra
-  cv.lw t4,(a0),4
-  cv.lw a6,(a2),4
-  cv.lw t5,(a0),4
-  cv.sdotsp.b s0,t4,a6
-  cv.lw t4,(a0),4
-  cv.sdotsp.b s4,t5,a6
-  cv.lw t5,(a0),4
-  cv.sdotsp.b s8,t4,a6
-  cv.sdotsp.b t0,t5,a6
+  DOTS_1
 92:
   END_TILE 1,.Ltile1
 .Ldone:
