@@ -20,9 +20,9 @@ std::string TensorName(const TfLiteContext& context, int tensor) {
   return name == nullptr || *name == '\0' ? "tensor #" + std::to_string(tensor) : name;
 }
 
-// XNNPACK keeps the order of the model's nodes but for convolutions that were fused with an addition. `at` is where the
-// node of the last convolution was found; from there all are looked at. Sets the node's index, its filter and its
-// output's name, if it is found.
+// XNNPACK keeps the order of the model's nodes but for layers that were fused with an addition. `at` is where the node of
+// the last layer was found; from there all are looked at. Sets the node's index, its filter and its output's name, if it is
+// found.
 void FindNode(TfLiteContext* context, const TfLiteDelegateParams& params, const uint32_t* value_ids, uint32_t filter,
               int* at, Layer* layer) {
   for (int step = 1; step <= params.nodes_to_replace->size; step++) {
@@ -31,9 +31,10 @@ void FindNode(TfLiteContext* context, const TfLiteDelegateParams& params, const 
     TfLiteNode* node = nullptr;
     TfLiteRegistration* registration = nullptr;
     if (context->GetNodeAndRegistration(context, index, &node, &registration) != kTfLiteOk) break;
-    const bool convolution = registration->builtin_code == kTfLiteBuiltinConv2d ||
-                             registration->builtin_code == kTfLiteBuiltinDepthwiseConv2d;
-    if (convolution && node->inputs->size > 1 && value_ids[node->inputs->data[1]] == filter) {
+    const bool layer_like = registration->builtin_code == kTfLiteBuiltinConv2d ||
+                            registration->builtin_code == kTfLiteBuiltinDepthwiseConv2d ||
+                            registration->builtin_code == kTfLiteBuiltinFullyConnected;
+    if (layer_like && node->inputs->size > 1 && value_ids[node->inputs->data[1]] == filter) {
       *at = i;
       layer->node = index;
       layer->filter_id = static_cast<uint32_t>(node->inputs->data[1]);
@@ -71,7 +72,7 @@ uint32_t RuntimeFlags(NMMode mode, Layout layout) {
 
 bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
                 const uint32_t* value_ids, PartitionReport* partition) {
-  // Every convolution was a node of the model.
+  // Every layer was a node of the model.
   size_t count = static_cast<size_t>(params.nodes_to_replace->size);
   std::vector<xnn_nm_layer_info> infos(count);
   if (xnn_get_runtime_nm_layer_info(runtime, &count, infos.data()) != xnn_status_success ||

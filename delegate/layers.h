@@ -17,8 +17,8 @@ namespace nmpack {
 // The flags of XNNPACK's runtime that stand for the options.
 uint32_t RuntimeFlags(NMMode mode, Layout layout);
 
-// Asks a new runtime what became of the convolutions of the model's nodes in `params`, whose tensors are its values
-// `value_ids`.
+// Asks a new runtime what became of the convolutions and fully connected layers among the model's nodes in `params`, whose
+// tensors are its values `value_ids`.
 bool ReadLayers(TfLiteContext* context, const TfLiteDelegateParams& params, struct xnn_runtime* runtime,
                 const uint32_t* value_ids, PartitionReport* partition);
 

@@ -305,9 +305,16 @@ class Drawer {
     return graph_.Add(node, {dims[0], 6, 7, dims[3]});
   }
 
+  // Of each pixel; its addition of an image may become part of it.
+  size_t FullyConnected(size_t input) {
+    const size_t channels = OneIn(2) ? Dims(input)[3] : DrawChannels();
+    const size_t value = graph_.AddFullyConnected(rng_, input, channels, kTiles[rng_() % 6], !OneIn(4));
+    return channels == Dims(input)[3] ? graph_.AddBinary(xnn_binary_add, input, value) : value;
+  }
+
   void Step() {
     const size_t input = PickImage();
-    switch (rng_() % 20) {
+    switch (rng_() % 21) {
       case 0: case 1: case 2: case 3: case 4:
         last_ = MaybeClamp(Convolution(input, DrawChannels(), OneIn(4) ? 2 : 1));
         break;
@@ -337,6 +344,9 @@ class Drawer {
         break;
       case 18:
         last_ = Concatenate(input);
+        break;
+      case 19:
+        last_ = MaybeClamp(FullyConnected(input));
         break;
       default:
         if (OneIn(2)) {

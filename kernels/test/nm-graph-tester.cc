@@ -86,6 +86,16 @@ xnn_status DefineConvolution(xnn_subgraph_t subgraph, const GraphNode& n, uint32
     n.groups, group_input, output_channels / n.groups, n.min, n.max, input, filter, bias, output, flags);
 }
 
+xnn_status DefineFullyConnected(xnn_subgraph_t subgraph, const GraphNode& n, uint32_t input, uint32_t output,
+                                size_t input_channels, size_t output_channels) {
+  const std::vector<size_t> filter_dims = {output_channels, input_channels};
+  const uint32_t filter =
+    n.num_rows != 0 ? DefineByRows(subgraph, filter_dims, n) : DefineStatic(subgraph, filter_dims, n.filter);
+  const uint32_t bias = n.bias.empty() ? XNN_INVALID_VALUE_ID : DefineStatic(subgraph, {output_channels}, n.bias);
+  return xnn_define_fully_connected(subgraph, n.min, n.max, input, filter, bias, output,
+                                    n.to_matrix ? XNN_FLAG_TENSORFLOW_RESHAPE_2D : 0);
+}
+
 xnn_status DefineBinary(xnn_subgraph_t subgraph, const GraphNode& n, const std::vector<uint32_t>& inputs,
                         uint32_t output) {
   const xnn_binary_params params = {n.min, n.max};
@@ -155,6 +165,8 @@ xnn_status DefineNode(xnn_subgraph_t subgraph, const Graph& graph, const GraphNo
     case GraphOp::kConvolution:
     case GraphOp::kDepthwise:
       return DefineConvolution(subgraph, n, in[0], out, dims[3], output_dims[3]);
+    case GraphOp::kFullyConnected:
+      return DefineFullyConnected(subgraph, n, in[0], out, dims.back(), output_dims.back());
     case GraphOp::kBinary:
       return DefineBinary(subgraph, n, in, out);
     case GraphOp::kUnary:
@@ -181,11 +193,25 @@ xnn_status DefineNode(xnn_subgraph_t subgraph, const Graph& graph, const GraphNo
   return xnn_status_invalid_parameter;
 }
 
+// Weights and biases that make outputs as large as inputs.
+void DrawWeights(ReplicableRandomDevice& rng, const Shape& shape, size_t pruned_tile, bool bias, GraphNode* node) {
+  const size_t channels = shape.groups * shape.group_output_channels;
+  const float scale = 1.7f / std::sqrt(static_cast<float>(shape.row_size()));
+  std::uniform_real_distribution<float> dist(-scale, scale);
+  node->filter.resize(channels * shape.row_size());
+  std::generate(node->filter.begin(), node->filter.end(), [&] { return dist(rng); });
+  if (pruned_tile != 0) {
+    Prune(shape, pruned_tile, rng, node->filter);
+  }
+  node->bias.resize(bias ? channels : 0);
+  std::generate(node->bias.begin(), node->bias.end(), [&] { return dist(rng); });
+}
+
 }  // namespace
 
 std::string GraphNode::ToString() const {
-  constexpr const char* kNames[] = {"convolution", "depthwise", "binary", "unary", "max", "average", "pad",
-                                    "concatenate", "mean", "resize", "flatten", "copy"};
+  constexpr const char* kNames[] = {"convolution", "depthwise", "fully connected", "binary", "unary", "max",
+                                    "average", "pad", "concatenate", "mean", "resize", "flatten", "copy"};
   std::ostringstream s;
   s << "v" << output << " = " << kNames[static_cast<int>(op)] << "(";
   for (const size_t input : inputs) {
@@ -195,7 +221,8 @@ std::string GraphNode::ToString() const {
     << " groups " << groups << " pad " << padding[0] << "," << padding[1] << "," << padding[2] << "," << padding[3]
     << (same ? " SAME" : "") << " value " << padding_value << " channels " << channel_padding << " clamp " << min
     << ".." << max << " unary " << unary << " binary " << binary << " constant " << constant.size()
-    << (constant_first ? " first" : "") << (bias.empty() ? "" : " bias") << (keep_dims ? " keep" : "");
+    << (constant_first ? " first" : "") << (bias.empty() ? "" : " bias") << (to_matrix ? " matrix" : "")
+    << (keep_dims ? " keep" : "");
   return s.str();
 }
 
@@ -231,17 +258,28 @@ size_t Graph::AddConvolution(ReplicableRandomDevice& rng, size_t input, size_t c
   node.same = kernel > 1;
   node.min = -kInfinity;
   node.max = kInfinity;
-  // Outputs are as large as inputs.
-  const float scale = 1.7f / std::sqrt(static_cast<float>(shape.row_size()));
-  std::uniform_real_distribution<float> dist(-scale, scale);
-  node.filter.resize(channels * shape.row_size());
-  std::generate(node.filter.begin(), node.filter.end(), [&] { return dist(rng); });
-  if (pruned_tile != 0) {
-    Prune(shape, pruned_tile, rng, node.filter);
-  }
-  node.bias.resize(bias ? channels : 0);
-  std::generate(node.bias.begin(), node.bias.end(), [&] { return dist(rng); });
+  DrawWeights(rng, shape, pruned_tile, bias, &node);
   return Add(node, {dims[0], (dims[1] + stride - 1) / stride, (dims[2] + stride - 1) / stride, channels});
+}
+
+size_t Graph::AddFullyConnected(ReplicableRandomDevice& rng, size_t input, size_t channels, size_t pruned_tile,
+                                bool bias, bool to_matrix) {
+  std::vector<size_t> dims = values[input].dims;
+  Shape shape;
+  shape.group_input_channels = dims.back();
+  shape.group_output_channels = channels;
+  GraphNode node;
+  node.op = GraphOp::kFullyConnected;
+  node.inputs = {input};
+  node.min = -kInfinity;
+  node.max = kInfinity;
+  node.to_matrix = to_matrix;
+  DrawWeights(rng, shape, pruned_tile, bias, &node);
+  if (to_matrix) {
+    dims = {Count(dims) / dims.back(), channels};
+  }
+  dims.back() = channels;
+  return Add(node, dims);
 }
 
 size_t Graph::AddBinary(xnn_binary_operator op, size_t a, size_t b) {
@@ -362,6 +400,7 @@ void GraphRunner::Create(xnn_subgraph_t subgraph, uint32_t flags, pthreadpool_t 
   std::vector<xnn_nm_layer_info> infos(count);
   EXPECT_EQ(xnn_status_success, xnn_get_runtime_nm_layer_info(runtime, &count, infos.data()));
   for (const xnn_nm_layer_info& info : infos) {
+    num_nm += info.reason == xnn_nm_reason_chosen || info.layout == xnn_nm_layout_cnhw;
     num_cnhw += info.layout == xnn_nm_layout_cnhw;
     num_fused_additions += info.fused_addition;
   }

@@ -49,7 +49,7 @@ struct GraphValue {
   size_t num_consumers = 0;
 };
 
-enum class GraphOp { kConvolution, kDepthwise, kBinary, kUnary, kMaxPool, kAveragePool, kPad, kConcatenate, kMean,
+enum class GraphOp { kConvolution, kDepthwise, kFullyConnected, kBinary, kUnary, kMaxPool, kAveragePool, kPad, kConcatenate, kMean,
                      kResize, kFlatten, kCopy };
 
 struct GraphNode {
@@ -63,6 +63,8 @@ struct GraphNode {
   std::vector<float> filter, bias;
   // If not 0, XNNPACK asks for the filter row by row. For as long as it may, the node must stay where it is.
   size_t num_rows = 0;
+  // Fully connected: the output is a matrix, whatever the input is.
+  bool to_matrix = false;
   // Padding of rows and columns: top, right, bottom, left.
   uint32_t padding[4] = {0, 0, 0, 0};
   // Padding before and after channels.
@@ -91,6 +93,9 @@ class Graph {
   size_t Add(GraphNode node, const std::vector<size_t>& output_dims);
   size_t AddConvolution(ReplicableRandomDevice& rng, size_t input, size_t channels, uint32_t kernel, uint32_t stride,
                         uint32_t groups, size_t pruned_tile, bool bias);
+  // Of the last axis of an input of any rank.
+  size_t AddFullyConnected(ReplicableRandomDevice& rng, size_t input, size_t channels, size_t pruned_tile, bool bias,
+                           bool to_matrix = false);
   size_t AddBinary(xnn_binary_operator op, size_t a, size_t b);
   size_t AddClamp(size_t input, float min, float max);
   // Lets what nobody reads be an output.
@@ -118,6 +123,8 @@ class GraphRunner {
   xnn_runtime_t runtime() const { return runtime_.get(); }
 
   xnn_status status = xnn_status_success;
+  // Layers that run on N:M operators; of them those in CNHW.
+  size_t num_nm = 0;
   size_t num_cnhw = 0;
   size_t num_fused_additions = 0;
   size_t num_conversions = 0;

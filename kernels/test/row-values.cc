@@ -44,8 +44,8 @@ using Tensors = std::vector<std::vector<float>>;
 size_t MakeByRows(Graph& graph) {
   size_t count = 0;
   for (GraphNode& node : graph.nodes) {
-    if (node.op == GraphOp::kConvolution) {
-      node.num_rows = graph.values[node.output].dims[3];
+    if (node.op == GraphOp::kConvolution || node.op == GraphOp::kFullyConnected) {
+      node.num_rows = graph.values[node.output].dims.back();
       count += 1;
     }
   }

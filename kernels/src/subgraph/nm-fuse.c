@@ -100,7 +100,7 @@ static bool adds_two(const struct xnn_subgraph* subgraph, const struct xnn_node*
   }
   const struct xnn_value* a = &subgraph->values[node->inputs[0]];
   const struct xnn_value* b = &subgraph->values[node->inputs[1]];
-  return node->inputs[0] != node->inputs[1] && a->shape.num_dims == 4 && same_shape(a, b) &&
+  return node->inputs[0] != node->inputs[1] && same_shape(a, b) &&
     !xnn_value_is_static(a) && !xnn_value_is_static(b) && a->datatype == b->datatype &&
     xnn_find_nm_datatype(a->datatype) != NULL && xnn_find_nm_datatype(a->datatype)->has_partial_sums;
 }

@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// Nodes of layers that carry a choice: their arguments, and how their operators are created, reshaped and set up.
+// Nodes of layers that carry a choice: how their operators are created, reshaped and set up.
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,6 +15,7 @@
 #include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
 #include "xnnpack/log.h"
+#include "xnnpack/math.h"
 #include "xnnpack/nm-choice.h"
 #include "xnnpack/nm-layer.h"
 #include "xnnpack/nm-operator.h"
@@ -22,88 +23,8 @@
 #include "xnnpack/node-type.h"
 #include "xnnpack/operator-type.h"
 #include "xnnpack/operator.h"
-#include "xnnpack/requantization.h"
 #include "xnnpack/subgraph.h"
 #include "pthreadpool.h"
-
-// Stores the sizes of the images, where they are known.
-static void set_image_sizes(
-  struct xnn_nm_layer* layer,
-  const struct xnn_shape* input,
-  const struct xnn_shape* output)
-{
-  if (input->num_dims != 4 || output->num_dims != 4) {
-    return;
-  }
-  layer->batch_size = input->dim[0];
-  layer->input_height = input->dim[1];
-  layer->input_width = input->dim[2];
-  layer->output_height = output->dim[1];
-  layer->output_width = output->dim[2];
-}
-
-// Where a static value's rows come from.
-static struct xnn_nm_rows get_rows(const struct xnn_value* value)
-{
-  struct xnn_nm_rows rows;
-  rows.data = value->read_row == NULL ? value->data : NULL;
-  rows.read = value->read_row;
-  rows.context = value->data;
-  return rows;
-}
-
-// Stores what the values say of a quantized layer, whose range is said in real numbers.
-static void set_quantization(
-    struct xnn_nm_layer* layer,
-    const struct xnn_value* input,
-    const struct xnn_value* filter,
-    const struct xnn_value* output)
-{
-  const float scale = output->quantization.scale;
-  const int32_t zero_point = output->quantization.zero_point;
-  xnn_quantize_nm_layer(
-    layer, (int8_t) input->quantization.zero_point, input->quantization.scale, filter->quantization.channelwise_scale,
-    (int8_t) zero_point, scale);
-  layer->output_min = (float) xnn_qs8_quantize(layer->output_min, scale, zero_point);
-  layer->output_max = (float) xnn_qs8_quantize(layer->output_max, scale, zero_point);
-}
-
-bool xnn_node_get_nm_layer(
-    const struct xnn_value* values,
-    const struct xnn_node* node,
-    struct xnn_nm_layer* layer)
-{
-  if (node->type != xnn_node_type_convolution_2d || (node->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) != 0) {
-    return false;
-  }
-  const bool adds = (node->flags & XNN_FLAG_ADD_LAST_INPUT) != 0;
-  const uint32_t num_inputs = node->num_inputs - (adds ? 1 : 0);
-  const struct xnn_value* filter = &values[node->inputs[1]];
-  const struct xnn_value* bias = num_inputs > 2 ? &values[node->inputs[2]] : NULL;
-  const struct xnn_value* input = &values[node->inputs[0]];
-  const struct xnn_value* output = &values[node->outputs[0]];
-  const struct xnn_nm_datatype* datatype = xnn_find_nm_datatype(input->datatype);
-  if (datatype == NULL || filter->datatype != datatype->filter_datatype || output->datatype != datatype->datatype ||
-      input->layout == xnn_layout_type_nchw || output->layout == xnn_layout_type_nchw || !xnn_value_is_static(filter) || filter->data == NULL ||
-      (bias != NULL && (bias->datatype != datatype->bias_datatype || bias->data == NULL))) {
-    return false;
-  }
-  *layer = xnn_describe_nm_layer(
-    datatype, node->params.convolution_2d.input_padding_top, node->params.convolution_2d.input_padding_right,
-    node->params.convolution_2d.input_padding_bottom, node->params.convolution_2d.input_padding_left,
-    node->params.convolution_2d.kernel_height, node->params.convolution_2d.kernel_width,
-    node->params.convolution_2d.subsampling_height, node->params.convolution_2d.subsampling_width,
-    node->params.convolution_2d.dilation_height, node->params.convolution_2d.dilation_width,
-    node->params.convolution_2d.groups, node->params.convolution_2d.group_input_channels,
-    node->params.convolution_2d.group_output_channels, /*filter=*/NULL, bias == NULL ? NULL : bias->data,
-    node->activation.output_min, node->activation.output_max, node->flags & ~XNN_FLAG_ADD_LAST_INPUT);
-  layer->filter = get_rows(filter);
-  if (datatype == &xnn_nm_qs8_qc8w) {
-    set_quantization(layer, input, filter, output);
-  }
-  set_image_sizes(layer, &input->shape, &output->shape);
-  return true;
-}
 
 /*** The dense operator ***/
 
@@ -200,6 +121,17 @@ static enum xnn_status create_nm(
 }
 
 // Stores the shape of an output, and tells whether it needs more memory than it has.
+static enum xnn_status set_shape(struct xnn_value* output, const struct xnn_shape* shape, bool workspace_grew)
+{
+  output->shape = *shape;
+  const size_t size = xnn_tensor_get_size(output);
+  if (size > output->size || workspace_grew) {
+    output->size = size;
+    return xnn_status_reallocation_required;
+  }
+  return xnn_status_success;
+}
+
 enum xnn_status xnn_set_image_shape(
   struct xnn_value* output,
   size_t batch_size,
@@ -208,17 +140,8 @@ enum xnn_status xnn_set_image_shape(
   size_t channels,
   bool workspace_grew)
 {
-  output->shape.num_dims = 4;
-  output->shape.dim[0] = batch_size;
-  output->shape.dim[1] = height;
-  output->shape.dim[2] = width;
-  output->shape.dim[3] = channels;
-  const size_t size = xnn_tensor_get_size(output);
-  if (size > output->size || workspace_grew) {
-    output->size = size;
-    return xnn_status_reallocation_required;
-  }
-  return xnn_status_success;
+  const struct xnn_shape shape = {.num_dims = 4, .dim = {batch_size, height, width, channels}};
+  return set_shape(output, &shape, workspace_grew);
 }
 
 enum xnn_status xnn_grow_value(struct xnn_value* value, size_t size, enum xnn_status status)
@@ -230,29 +153,34 @@ enum xnn_status xnn_grow_value(struct xnn_value* value, size_t size, enum xnn_st
   return xnn_status_reallocation_required;
 }
 
-// Stores the output's shape of a convolution, which may add an image: one of that shape.
-static enum xnn_status set_convolution_shape(
+// The shape of a fully connected layer's output: that of its input with other channels, or a matrix.
+static struct xnn_shape get_fully_connected_shape(
   const struct xnn_operator_data* opdata,
-  struct xnn_value* values,
-  size_t batch_size,
-  size_t height,
-  size_t width,
-  bool workspace_grew)
+  const struct xnn_value* values,
+  size_t num_rows)
 {
-  const struct xnn_operator* op = opdata->operator_objects[0];
-  const size_t channels = op->groups * op->group_output_channels;
-  if ((opdata->flags & XNN_FLAG_ADD_LAST_INPUT) != 0) {
-    const size_t* dims = values[opdata->inputs[opdata->num_inputs - 1]].shape.dim;
-    if (dims[0] != batch_size || dims[1] != height || dims[2] != width || dims[3] != channels) {
-      xnn_log_error(
-        "failed to reshape %s operator: expected to add a tensor of its output's shape %zux%zux%zux%zu, got "
-        "%zux%zux%zux%zu",
-        xnn_operator_type_to_string(op->type), batch_size, height, width, channels, dims[0], dims[1], dims[2], dims[3]);
-      return xnn_status_unsupported_parameter;
-    }
+  const struct xnn_value* filter = &values[opdata->inputs[1]];
+  struct xnn_shape shape = values[opdata->inputs[0]].shape;
+  if ((opdata->flags & XNN_FLAG_TENSORFLOW_RESHAPE_2D) != 0) {
+    shape.num_dims = 2;
+    shape.dim[0] = num_rows;
   }
-  return xnn_set_image_shape(
-    &values[opdata->outputs[0]], batch_size, height, width, channels, workspace_grew);
+  shape.dim[shape.num_dims - 1] = filter->shape.dim[0];
+  return shape;
+}
+
+// Whether what the layer adds, if anything, has the shape of its output.
+static bool is_residual_like(
+  const struct xnn_operator_data* opdata,
+  const struct xnn_value* values,
+  const struct xnn_shape* shape)
+{
+  if ((opdata->flags & XNN_FLAG_ADD_LAST_INPUT) == 0) {
+    return true;
+  }
+  const struct xnn_shape* residual = &values[opdata->inputs[opdata->num_inputs - 1]].shape;
+  return residual->num_dims == shape->num_dims &&
+    memcmp(residual->dim, shape->dim, shape->num_dims * sizeof(size_t)) == 0;
 }
 
 static enum xnn_status reshape_nm(
@@ -263,7 +191,11 @@ static enum xnn_status reshape_nm(
 {
   xnn_operator_t op = opdata->operator_objects[0];
   const bool in_cnhw = op->nm.nmspmm != NULL;
-  const size_t* dims = values[opdata->inputs[0]].shape.dim;
+  const struct xnn_value* input = &values[opdata->inputs[0]];
+  const bool is_fully_connected = opdata->type == xnn_node_type_fully_connected;
+  const size_t num_rows = is_fully_connected ? xnn_count_nm_rows(input, &values[opdata->inputs[1]]) : 0;
+  const size_t rows[3] = {num_rows != 0, max(num_rows, 1), 1};
+  const size_t* dims = is_fully_connected ? rows : input->shape.dim;
   const size_t old_workspace_size = opdata->workspace_size;
   size_t height = 0;
   size_t width = 0;
@@ -277,8 +209,15 @@ static enum xnn_status reshape_nm(
   if (status != xnn_status_success) {
     return status;
   }
-  status = set_convolution_shape(
-    opdata, values, dims[0], height, width, opdata->workspace_size > old_workspace_size);
+  const struct xnn_shape image = {.num_dims = 4, .dim = {dims[0], height, width, op->groups * op->group_output_channels}};
+  const struct xnn_shape shape = is_fully_connected ? get_fully_connected_shape(opdata, values, num_rows) : image;
+  if (!is_residual_like(opdata, values, &shape)) {
+    xnn_log_error(
+      "failed to reshape %s operator: expected to add a tensor of its output's shape, got another shape",
+      xnn_operator_type_to_string(op->type));
+    return xnn_status_unsupported_parameter;
+  }
+  status = set_shape(&values[opdata->outputs[0]], &shape, opdata->workspace_size > old_workspace_size);
   return in_cnhw ? xnn_grow_value(&values[opdata->outputs[0]], op->nm.output_size, status) : status;
 }
 
@@ -335,7 +274,8 @@ enum xnn_status xnn_get_runtime_nm_layer_info(
   for (size_t i = 0; i < runtime->num_ops; i++) {
     const struct xnn_operator_data* opdata = &runtime->opdata[i];
     const struct xnn_operator* op = opdata->operator_objects[0];
-    if (op == NULL || (opdata->type != xnn_node_type_convolution_2d &&
+    const bool is_fully_connected = opdata->type == xnn_node_type_fully_connected;
+    if (op == NULL || (!is_fully_connected && opdata->type != xnn_node_type_convolution_2d &&
                        opdata->type != xnn_node_type_depthwise_convolution_2d)) {
       continue;
     }
@@ -345,11 +285,11 @@ enum xnn_status xnn_get_runtime_nm_layer_info(
       info->node_id = opdata->id;
       info->filter_id = opdata->inputs[1];
       info->output_id = opdata->outputs[0];
-      info->groups = op->groups;
+      info->groups = is_fully_connected ? 1 : op->groups;
       info->group_input_channels = (uint32_t) op->group_input_channels;
       info->group_output_channels = (uint32_t) op->group_output_channels;
-      info->kernel_height = op->kernel_height;
-      info->kernel_width = op->kernel_width;
+      info->kernel_height = is_fully_connected ? 1 : op->kernel_height;
+      info->kernel_width = is_fully_connected ? 1 : op->kernel_width;
       info->reason = get_reason(opdata, op->type);
       if (info->pixel_tile == 0) {
         info->column_density = 1.0f;

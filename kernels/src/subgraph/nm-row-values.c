@@ -34,9 +34,9 @@ enum xnn_status xnn_define_row_tensor_value(
     xnn_log_error("failed to create Row Tensor value: expected a function and its context, got NULL");
     return xnn_status_invalid_parameter;
   }
-  if (datatype != xnn_datatype_fp32 || num_dims != 4) {
+  if (datatype != xnn_datatype_fp32 || (num_dims != 4 && num_dims != 2)) {
     xnn_log_error(
-      "failed to create Row Tensor value: expected 4 dimensions of %s, got %zu of %s",
+      "failed to create Row Tensor value: expected 4 or 2 dimensions of %s, got %zu of %s",
       xnn_datatype_to_string(xnn_datatype_fp32), num_dims, xnn_datatype_to_string(datatype));
     return xnn_status_unsupported_parameter;
   }
@@ -61,9 +61,15 @@ bool xnn_has_row_values(xnn_subgraph_t subgraph)
 
 static bool is_filter_of(xnn_subgraph_t subgraph, const struct xnn_value* value, const struct xnn_node* node)
 {
+  if (xnn_datatype_is_quantized(subgraph->values[node->inputs[0]].datatype)) {
+    return false;
+  }
+  if (node->type == xnn_node_type_fully_connected) {
+    return value->shape.num_dims == 2 && (node->flags & XNN_FLAG_TRANSPOSE_WEIGHTS) == 0;
+  }
   const size_t* dims = value->shape.dim;
   return node->type == xnn_node_type_convolution_2d && (node->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) == 0 &&
-    !xnn_datatype_is_quantized(subgraph->values[node->inputs[0]].datatype) &&
+    value->shape.num_dims == 4 &&
     dims[0] == node->params.convolution_2d.groups * node->params.convolution_2d.group_output_channels &&
     dims[1] == node->params.convolution_2d.kernel_height && dims[2] == node->params.convolution_2d.kernel_width &&
     dims[3] == node->params.convolution_2d.group_input_channels;
@@ -80,8 +86,8 @@ enum xnn_status xnn_check_row_values(xnn_subgraph_t subgraph)
       const struct xnn_value* value = &subgraph->values[node->inputs[i]];
       if (value->read_row != NULL && !(i == 1 && is_filter_of(subgraph, value, node))) {
         xnn_log_error(
-          "failed to create runtime: %s Node #%" PRIu32 " reads Value #%" PRIu32 ": only f32 and f16 convolutions can read a "
-          "Row Tensor, as a filter of its shape",
+          "failed to create runtime: %s Node #%" PRIu32 " reads Value #%" PRIu32 ": only f32 and f16 convolutions and fully "
+          "connected layers can read a Row Tensor, as a filter of its shape",
           xnn_node_type_to_string(node->type), node->id, value->id);
         return xnn_status_unsupported_parameter;
       }

@@ -110,8 +110,11 @@ XNN_INTERNAL enum xnn_status xnn_check_row_values(xnn_subgraph_t subgraph);
 // Whether any value of the graph is made row by row.
 XNN_INTERNAL bool xnn_has_row_values(xnn_subgraph_t subgraph);
 
-// The arguments of a layer that N:M operators support, a convolution of f32 or of signed bytes with static weights, or
-// false.
+// Rows of the input of a fully connected layer.
+XNN_INTERNAL size_t xnn_count_nm_rows(const struct xnn_value* input, const struct xnn_value* filter);
+
+// The arguments of a layer that N:M operators support, a convolution or a fully connected layer of f32, f16 or signed bytes
+// with static weights, or false.
 XNN_INTERNAL bool xnn_node_get_nm_layer(
     const struct xnn_value* values,
     const struct xnn_node* node,
