@@ -22,7 +22,7 @@ from nmpack.tflite.file import TFLiteFile
 
 pytestmark = pytest.mark.torch
 
-# name: (entries of the state dict, parameters), of torchvision's models with 1000 classes.
+# name: (entries of the state dict, parameters), of torchvision's or timm's with 1000 classes.
 PUBLISHED = {
     "resnet18": (122, 11_689_512),
     "resnet34": (218, 21_797_672),
@@ -32,6 +32,9 @@ PUBLISHED = {
     "densenet121": (727, 7_978_856),
     "mobilenet_v2": (314, 3_504_872),
     "vgg16": (32, 138_357_544),
+    "deit_tiny": (152, 5_717_416),
+    "deit_small": (152, 22_050_664),
+    "vit_b_16": (152, 86_567_656),
 }
 
 

@@ -99,6 +99,11 @@ _SPECS = (
         "ViT for 28x28 images: 4 blocks, 192 wide, patches of 4x4",
         "fixed",
     ),
+    ModelSpec("deit_tiny", "deit", "head", *_IMAGENET, "DeiT-tiny, timm's names", "fixed"),
+    ModelSpec("deit_small", "deit", "head", *_IMAGENET, "DeiT-small, timm's names", "fixed"),
+    ModelSpec(
+        "vit_b_16", "vit_b", "heads.head", *_IMAGENET, "ViT-B/16, torchvision's names", "fixed"
+    ),
 )
 ZOO: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
@@ -222,3 +227,24 @@ def vit_tiny28(
 ) -> nn.Module:
     """ViT for 28x28 images: 4 blocks of 192 channels, 49 tokens, 1.8 million parameters."""
     return build("vit_tiny28", num_classes=num_classes, input_shape=input_shape)
+
+
+def deit_tiny(
+    *, num_classes: int = 1000, input_shape: tuple[int, int, int] = (224, 224, 3)
+) -> nn.Module:
+    """DeiT-tiny: 12 blocks of 192 channels, 197 tokens, 5.7 million parameters."""
+    return build("deit_tiny", num_classes=num_classes, input_shape=input_shape)
+
+
+def deit_small(
+    *, num_classes: int = 1000, input_shape: tuple[int, int, int] = (224, 224, 3)
+) -> nn.Module:
+    """DeiT-small: 12 blocks of 384 channels, 197 tokens, 22.1 million parameters."""
+    return build("deit_small", num_classes=num_classes, input_shape=input_shape)
+
+
+def vit_b_16(
+    *, num_classes: int = 1000, input_shape: tuple[int, int, int] = (224, 224, 3)
+) -> nn.Module:
+    """ViT-B/16: 12 blocks of 768 channels, 197 tokens, 86.6 million parameters."""
+    return build("vit_b_16", num_classes=num_classes, input_shape=input_shape)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What several networks share: initialisation and the head."""
+"""What several networks share: initialisation, the head, tokens and attention."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from nmpack.errors import SelectionError
 
 
 def initialise(model: nn.Module) -> None:
@@ -39,3 +41,54 @@ def classify(classifier: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Average ``[B, C, H, W]`` over the pixels and return the logits."""
     logits: torch.Tensor = classifier(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
     return logits
+
+
+def initialise_transformer(model: nn.Module) -> None:
+    """Draw the weights of linear layers by Glorot's uniform initialisation.
+
+    Biases are near 0 and factors of layer norms near 1, but not equal: a converter leaves out
+    additions of 0 and products with 1, which a trained network has.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.normal_(module.bias, std=0.02)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.normal_(module.weight, mean=1.0, std=0.02)
+            nn.init.normal_(module.bias, std=0.02)
+
+
+def patches_of(input_shape: tuple[int, int, int], patch: int) -> int:
+    """Return how many patches of ``patch`` x ``patch`` pixels an image ``(H, W, C)`` has.
+
+    Raises:
+        SelectionError: it does not divide into them.
+    """
+    height, width, _ = input_shape
+    if height % patch or width % patch:
+        raise SelectionError(
+            f"expected an image of whole patches of {patch} x {patch} pixels, "
+            f"got {height} x {width} pixels"
+        )
+    return (height // patch) * (width // patch)
+
+
+def tokens_of(x: torch.Tensor) -> torch.Tensor:
+    """Return the pixels of ``[B, C, H, W]`` as tokens ``[B, H * W, C]``."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def attend(qkv: torch.Tensor, heads: int) -> torch.Tensor:
+    """Attend among tokens: ``[B, tokens, 3 * width] -> [B, tokens, width]``.
+
+    The channels of ``qkv`` are queries, keys and values, each head by head.
+    """
+    batch, tokens, channels = qkv.shape
+    width = channels // 3
+    query, key, value = (
+        part.reshape(batch, tokens, heads, width // heads).transpose(1, 2)
+        for part in qkv.chunk(3, -1)
+    )
+    scores = (query * (width // heads) ** -0.5) @ key.transpose(2, 3)
+    joined: torch.Tensor = scores.softmax(-1) @ value
+    return joined.transpose(1, 2).reshape(batch, tokens, width)
