@@ -89,6 +89,7 @@ def attend(qkv: torch.Tensor, heads: int) -> torch.Tensor:
         part.reshape(batch, tokens, heads, width // heads).transpose(1, 2)
         for part in qkv.chunk(3, -1)
     )
-    scores = (query * (width // heads) ** -0.5) @ key.transpose(2, 3)
-    joined: torch.Tensor = scores.softmax(-1) @ value
+    # Matrix products of four axes become products of three when they are exported, with copies.
+    scores = torch.einsum("bhqd,bhkd->bhqk", query * (width // heads) ** -0.5, key)
+    joined = torch.einsum("bhqk,bhkd->bhqd", scores.softmax(-1), value)
     return joined.transpose(1, 2).reshape(batch, tokens, width)
