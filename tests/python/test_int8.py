@@ -34,7 +34,7 @@ from nmpack.tflite.block_rows import block_rows
 from nmpack.tflite.builder import packed, unpacked
 from nmpack.tflite.ends import name_ends
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import ConvolutionInfo, TensorInfo
+from nmpack.tflite.model import LayerInfo, TensorInfo
 from nmpack.tflite.network import Network
 from nmpack.tflite.storage import to_sparse_storage
 
@@ -69,7 +69,7 @@ def residual(path: Path, dying: float = 1.0) -> Path:
     return path
 
 
-def filters(path: Path) -> list[tuple[ConvolutionInfo, TensorInfo, Any]]:
+def filters(path: Path) -> list[tuple[LayerInfo, TensorInfo, Any]]:
     file = TFLiteFile(path)
     found = []
     for item in file.convolutions:

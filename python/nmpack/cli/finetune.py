@@ -138,7 +138,7 @@ def execute(arguments: argparse.Namespace) -> None:
     console().print(
         f"top-1: dense {100 * result['dense']:.2f} %, after the first mask "
         f"{100 * result['pruned']:.2f} %, fine-tuned {100 * result['tuned']:.2f} %; "
-        f"{100 * result['density']:.1f} % of the convolution weights kept"
+        f"{100 * result['density']:.1f} % of the weights kept"
     )
     console().print(f"wrote {arguments.output}; {folder} has the result and the logs")
 

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from nmpack.measure.benchmark import BenchReport
 from nmpack.measure.decisions import CHOSEN, LeftReport
-from nmpack.measure.inspection import ModelReport, SubgraphReport
+from nmpack.measure.inspection import LayerRow, ModelReport, SubgraphReport
 from nmpack.measure.layer_bench import LayerBenchReport, geometric_mean
 from nmpack.measure.machine import busy_note
 from nmpack.measure.profile_report import ProfileReport
 from nmpack.measure.stats import Summary
 from nmpack.peers.report import PeerReport, PeerTiming
-from nmpack.sparsity.selection import PruneReport
+from nmpack.sparsity.selection import LINEAR, PruneReport
 from nmpack.tflite.names import printable
 
 # What is left is said in a few lines; the JSON report has all of it.
@@ -26,22 +26,23 @@ _MOST_REASONS = _MOST_KINDS = 4
 
 def prune_table(report: PruneReport) -> Table:
     """Tabulate what was pruned, what was not, and why."""
-    table = new_table("layer", "weights OHWI", ">density", "pattern", "why not")
+    table = new_table("layer", "weights", ">density", "pattern", "why not")
     for row in report:
         pattern = str(row.pattern) if row.pattern else "dense"
-        table.add_row(row.name, _shape(row.shape), _percent(row.density), pattern, row.reason)
+        shape = _shape(row.shape, linear=row.kind == LINEAR)
+        table.add_row(row.name, shape, _percent(row.density), pattern, row.reason)
     table.caption = (
         f"{len(report.pruned)} of {len(report.layers)} layers pruned; "
-        f"{_percent(report.density)} of all convolution weights are kept"
+        f"{_percent(report.density)} of the weights of {report.counted} are kept"
     )
     return table
 
 
 def inspect_table(report: ModelReport) -> Table:
-    """Tabulate the convolutions of a model, and say what the delegate leaves."""
+    """Tabulate the layers of a model, and say what the delegate leaves."""
     several = len(report.subgraphs) > 1
     table = new_table(
-        *(["subgraph"] if several else []), "layer", "weights OHWI", "stride", ">non-zero",
+        *(["subgraph"] if several else []), "layer", "weights", "stride, rows", ">non-zero",
         "pattern that fits", ">columns", ">tile", "operator", "layout", ">predicted", "reason",
     )  # fmt: skip
     for row in report.layers:
@@ -50,8 +51,10 @@ def inspect_table(report: ModelReport) -> Table:
         table.add_row(
             *([_subgraph(report.subgraphs[row.subgraph])] if several else []),
             row.name,
-            _shape(row.shape) + kind + (" depthwise" if row.depthwise else grouped),
-            f"{row.stride[0]}x{row.stride[1]}",
+            _shape(row.shape, linear=row.linear)
+            + kind
+            + (" depthwise" if row.depthwise else grouped),
+            _steps(row),
             _percent(row.fit.element_density) if row.fit else "?",
             str(row.fit) if row.fit else "?",
             _percent(row.column_density) if row.column_density is not None else "",
@@ -252,5 +255,15 @@ def _percent(value: float) -> str:
     return f"{100.0 * value:.1f}%"
 
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+def _steps(row: LayerRow) -> str:
+    """Return the stride of a convolution, the rows of a fully connected layer."""
+    if not row.linear:
+        return f"{row.stride[0]}x{row.stride[1]}"
+    if row.rows is None:
+        return "? rows"
+    return f"{row.rows} row{'' if row.rows == 1 else 's'}"
+
+
+def _shape(shape: tuple[int, ...], *, linear: bool = False) -> str:
+    """Return OHWI of a filter, OI of a matrix."""
+    return "x".join(map(str, (shape[0], shape[3]) if linear else shape))

@@ -174,8 +174,10 @@ class Fashion:
             "relative_difference": gap.relative,
             "same_top1": gap.top1,
             "partitions": report.partitions,
-            "sparse_convolutions": sum(row.operator == "nm" for row in report.layers),
-            "convolutions": len(report.layers),
+            "sparse_convolutions": sum(
+                row.operator == "nm" and not row.linear for row in report.layers
+            ),
+            "convolutions": sum(not row.linear for row in report.layers),
         }
 
     def riscv64(self) -> Result:

@@ -43,7 +43,9 @@ def collect(
             found = _gradients(model, layers, inputs, targets, loss)
             for layer, gradient in zip(layers, found, strict=True):
                 if gradient is not None:
-                    gradients[layer.name] = gradients.get(layer.name, 0) + to_array(gradient)
+                    gradients[layer.name] = gradients.get(layer.name, 0) + to_array(
+                        gradient, layer.module
+                    )
     finally:
         for layer, call in zip(layers, before, strict=True):
             vars(layer.module).pop("call", None)
@@ -100,7 +102,7 @@ def column_squares(layer: Layer, x: Array) -> tuple[Array, int]:
     module = layer.module
     squares = np.square(x.astype(np.float64))
     if layer.kind == LINEAR:
-        rows = squares.reshape(-1, squares.shape[-1])
+        rows = squares.reshape(-1, layer.shape[3])
         return rows.sum(axis=0)[None], len(rows)
     if module.data_format == "channels_first":
         squares = squares.transpose(0, 2, 3, 1)

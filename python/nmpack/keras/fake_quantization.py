@@ -2,9 +2,9 @@
 """Training with the rounding of int8 in sight, masks held, on either backend of Keras.
 
 What is rounded, and how, is as in :mod:`nmpack.torch.fake_quantization`: the weights of every
-Conv2D and Dense, symmetric in -127 … 127 with a scale for each output channel of a convolution, and
-what goes into these layers, within a moving average of its range. Depthwise convolutions, sums and
-the outputs of the last layer are not rounded.
+Conv2D, Dense and EinsumDense, symmetric in -127 … 127 with a scale for each output channel of a
+convolution, and what goes into these layers, within a moving average of its range. Depthwise
+convolutions, sums and the outputs of the last layer are not rounded.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def round_weights(layer: Any) -> Any:
     """Return the kernel of ``layer``, float32 in its own axes, as an int8 file would have it."""
     ops = import_keras().ops
     kernel = ops.cast(layer.kernel, "float32")
-    axes = (0, 1, 2) if len(kernel.shape) == 4 else None
+    axes = (0, 1, 2) if isinstance(layer, import_keras().layers.Conv2D) else None
     peak = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
     return _rounded(kernel, ops.maximum(peak / 127.0, _LEAST_SCALE))
 

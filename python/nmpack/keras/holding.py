@@ -113,7 +113,7 @@ def all_weights(layer: Any) -> Array:
     """Return a layer's weights as OHWI, the values of pruned entries included where they live."""
     holder = held(layer)
     kernel = import_keras().ops.convert_to_numpy(layer.kernel)
-    return to_array(holder.dense(kernel) if holder is not None else kernel)
+    return to_array(holder.dense(kernel) if holder is not None else kernel, layer)
 
 
 def _variable(keras: Any, value: Any, dtype: str) -> Any:

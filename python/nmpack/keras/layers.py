@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,9 @@ from nmpack.sparsity.selection import CONVOLUTION, LINEAR, Layer, Other
 
 
 def layers_of(model: Any) -> list[Layer]:
-    """Return every Conv2D and Dense, each once, in the model's order, nested models included.
+    """Return every Conv2D, Dense and EinsumDense that is a matrix, each once, in the model's order.
+
+    Nested models and layers are included, as the EinsumDense of MultiHeadAttention.
 
     Raises:
         NmpackError: a layer has no weights yet.
@@ -23,7 +26,7 @@ def layers_of(model: Any) -> list[Layer]:
     """
     if not isinstance(model, import_keras().layers.Layer):
         raise ModelError(f"expected a Keras model or layer, got {type(model).__name__}")
-    dense = import_keras().layers.Dense
+    convolution = import_keras().layers.Conv2D
     found: list[Layer] = []
     seen: set[int] = set()
     for name, layer in _walk(model, ""):
@@ -32,8 +35,8 @@ def layers_of(model: Any) -> list[Layer]:
         seen.add(id(layer))
         if not layer.built:
             raise NmpackError(f"{name}: has no weights yet; call the model once before pruning it")
-        if isinstance(layer, dense):
-            inputs, outputs = map(int, layer.kernel.shape)
+        if not isinstance(layer, convolution):
+            inputs, outputs = matrix_of(layer)
             found.append(Layer(name, layer, (outputs, 1, 1, inputs), 1, LINEAR))
             continue
         height, width, channels, outputs = map(int, layer.kernel.shape)
@@ -48,10 +51,9 @@ def layers_of(model: Any) -> list[Layer]:
 
 def others_of(model: Any) -> list[Other]:
     """Return the layers that have weights of two axes or more and cannot be pruned."""
-    kinds = (import_keras().layers.Conv2D, import_keras().layers.Dense)
     found: dict[int, Other] = {}
     for name, layer in _leaves(model, ""):
-        if isinstance(layer, kinds):
+        if _is_prunable(layer):
             continue
         if any(len(weight.shape) > 1 for weight in layer.weights):
             found.setdefault(id(layer), Other(name, type(layer).__name__))
@@ -68,29 +70,58 @@ def _leaves(layer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def weights(layer: Any) -> Array:
     """Return a layer's kernel as float32 OHWI ``[Cout, kh, kw, Cin / groups]``."""
-    return to_array(import_keras().ops.convert_to_numpy(layer.kernel))
+    return to_array(import_keras().ops.convert_to_numpy(layer.kernel), layer)
 
 
-def to_array(kernel: Array) -> Array:
-    """Return a kernel (HWIO or ``[in, out]``) as float32 OHWI."""
-    if kernel.ndim == 2:
-        kernel = kernel[None, None]
+def to_array(kernel: Array, layer: Any) -> Array:
+    """Return what has the axes of ``layer``'s kernel (HWIO, or inputs and outputs) as OHWI."""
+    if not isinstance(layer, import_keras().layers.Conv2D):
+        kernel = kernel.reshape(1, 1, *matrix_of(layer))
     return np.ascontiguousarray(kernel.astype(np.float32).transpose(3, 0, 1, 2))
 
 
 def to_kernel(mask: BoolArray, layer: Any) -> BoolArray:
     """Return an OHWI mask in the axes of ``layer``'s kernel."""
-    kernel = np.ascontiguousarray(mask.transpose(1, 2, 3, 0))
-    return kernel if len(layer.kernel.shape) == 4 else kernel[0, 0]
+    return np.ascontiguousarray(mask.transpose(1, 2, 3, 0)).reshape(tuple(layer.kernel.shape))
+
+
+def matrix_of(layer: Any) -> tuple[int, int]:
+    """Return how many inputs and outputs a Dense or EinsumDense has, of all its axes."""
+    sizes = tuple(map(int, layer.kernel.shape))
+    split = 1 if isinstance(layer, import_keras().layers.Dense) else contracted_axes(layer.equation)
+    assert split is not None
+    return math.prod(sizes[:split]), math.prod(sizes[split:])
+
+
+def contracted_axes(equation: str) -> int | None:
+    """Return how many axes of the kernel an einsum sums over, None where it is no matrix.
+
+    It is one where these axes come first in the kernel and last in the input, and the kernel's
+    others are the last of the output, each in the same order: as ``abc,cde->abde``.
+    """
+    operands, _, output = equation.replace("...", "").replace(" ", "").partition("->")
+    inputs, _, kernel = operands.partition(",")
+    made = [letter for letter in kernel if letter in output]
+    split = len(kernel) - len(made)
+    summed = kernel[:split]
+    lasting = inputs.removesuffix(summed)
+    plain = 0 < split < len(kernel) and inputs != lasting and len(set(kernel)) == len(kernel)
+    return split if plain and output == lasting + kernel[split:] else None
+
+
+def _is_prunable(layer: Any) -> bool:
+    layers = import_keras().layers
+    if isinstance(layer, layers.EinsumDense):
+        return contracted_axes(layer.equation) is not None
+    return isinstance(layer, layers.Conv2D | layers.Dense)
 
 
 def _walk(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    kinds = (import_keras().layers.Conv2D, import_keras().layers.Dense)
-    if isinstance(model, kinds):
+    if _is_prunable(model):
         yield model.name, model
         return
     for layer in model._flatten_layers(include_self=False, recursive=False):
-        if isinstance(layer, kinds):
+        if _is_prunable(layer):
             yield prefix + layer.name, layer
         else:
             yield from _walk(layer, f"{prefix}{layer.name}/")

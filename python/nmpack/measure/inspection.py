@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Explain a model: what each convolution's weights look like, and what the delegate does with it.
+"""Explain a model: what each layer's weights look like, and what the delegate does with it.
 
 The weights are read from the file by :mod:`nmpack.tflite.file`; the operator and the reason come
 from the report that the delegate writes when it prepares the model in a process of its own. Both
@@ -22,7 +22,7 @@ from nmpack.runtime.interpreter import Engine, nmpack_engine
 from nmpack.runtime.process import EngineProcess
 from nmpack.sparsity.detection import FittingPattern, detect_pattern
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import ConvolutionInfo, TensorInfo
+from nmpack.tflite.model import LayerInfo, TensorInfo
 from nmpack.tflite.names import short_names
 from nmpack.tflite.weights import nonzero
 
@@ -34,12 +34,12 @@ _FEW_STEPS = ("int8", "uint8")
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """One convolution.
+    """One convolution or fully connected layer.
 
     Attributes:
         subgraph, node: index of its subgraph, and its own among that subgraph's operators.
         name: readable name, of no other in the subgraph; ``tensor`` is the full name of its output.
-        shape: OHWI of the weights (``1HWO`` when depthwise).
+        shape: OHWI of the weights (``1HWO`` when depthwise); fully connected is 1x1.
         groups, stride, dtype, depthwise: as the file states them; dtype is the stored weights'.
         fit: the pattern that the stored weights obey, or None when they cannot be read.
         operator: ``nm``, ``dense`` or ``interpreter`` (not taken by the delegate); None when no
@@ -51,6 +51,8 @@ class LayerRow:
         tile_height: output channels per tile of the delegate's kernel, 0 when unknown.
         column_density: kept (tile, column) pairs / all at that height, None when unknown.
         predicted_speedup: of N:M over dense, by the delegate's cost rule; None when unknown.
+        linear: whether it is fully connected; ``rows``: then, how many rows it computes, None when
+            that is not fixed.
     """
 
     subgraph: int
@@ -70,6 +72,8 @@ class LayerRow:
     tile_height: int = 0
     column_density: float | None = None
     predicted_speedup: float | None = None
+    linear: bool = False
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class ModelReport:
 def inspect(
     model: str | Path, *, delegate: bool = True, engine: Engine | None = None
 ) -> ModelReport:
-    """Explain every convolution of a ``.tflite`` file, those of all subgraphs.
+    """Explain every convolution and fully connected layer of a ``.tflite`` file, in all subgraphs.
 
     Args:
         model: path of the file; untrusted, it may be damaged.
@@ -149,8 +153,8 @@ def explain(file: TFLiteFile, answer: DelegateReport | None) -> ModelReport:
     rows: list[LayerRow] = []
     graphs: list[SubgraphReport] = []
     for graph in file.subgraphs:
-        names = short_names([item.name for item in graph.convolutions])
-        for item, name in zip(graph.convolutions, names, strict=True):
+        names = short_names([item.name for item in graph.layers])
+        for item, name in zip(graph.layers, names, strict=True):
             rows.append(_row(item, name, weights, decided))
         row = SubgraphReport(graph.index, graph.name, graph.signatures, len(graph.operators))
         if decided is not None:
@@ -178,7 +182,7 @@ class _Weights:
         self._left = _MOST_WEIGHTS + file.path.stat().st_size
         self._known: dict[tuple[object, ...], tuple[FittingPattern | None, str]] = {}
 
-    def fit(self, item: ConvolutionInfo) -> tuple[FittingPattern | None, str]:
+    def fit(self, item: LayerInfo) -> tuple[FittingPattern | None, str]:
         """Return the pattern, or None and why there is none."""
         tensor = item.weights
         if tensor is None:
@@ -192,7 +196,7 @@ class _Weights:
         return self._known[key]
 
     def _look(
-        self, item: ConvolutionInfo, tensor: TensorInfo, groups: int
+        self, item: LayerInfo, tensor: TensorInfo, groups: int
     ) -> tuple[FittingPattern | None, str]:
         self._left -= math.prod(item.shape)
         if self._left < 0:
@@ -200,6 +204,7 @@ class _Weights:
         try:
             # A depthwise filter is 1HWO: its output channels are the last axis.
             kept = nonzero(self._file, tensor)
+            kept = kept.reshape(item.shape) if item.linear else kept
             kept = kept.transpose(3, 1, 2, 0) if item.depthwise else kept
             # Small weights become zeros when they are rounded to few steps.
             rounded = tensor.dtype in _FEW_STEPS
@@ -208,9 +213,7 @@ class _Weights:
             return None, str(error)
 
 
-def _row(
-    item: ConvolutionInfo, name: str, weights: _Weights, decided: Decisions | None
-) -> LayerRow:
+def _row(item: LayerInfo, name: str, weights: _Weights, decided: Decisions | None) -> LayerRow:
     fit, reason = weights.fit(item)
     row = LayerRow(
         subgraph=item.subgraph,
@@ -224,6 +227,8 @@ def _row(
         dtype=item.weights.dtype if item.weights is not None else "computed",
         fit=fit,
         reason=reason,
+        linear=item.linear,
+        rows=item.rows,
     )
     if decided is None:
         return row
@@ -241,7 +246,7 @@ def _row(
         )
     if (left := decided.reasons.get(place)) is not None:
         return replace(row, operator="interpreter", reason=left)
-    # The delegate says nothing about convolutions that have no N:M operator.
+    # The delegate says nothing about layers that have no N:M operator.
     return replace(row, operator="dense", reason="depthwise" if item.depthwise else "not N:M")
 
 

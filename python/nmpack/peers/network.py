@@ -72,9 +72,9 @@ class Network:
 
     @property
     def precision(self) -> str:
-        """What the TFLite file computes its convolutions in, as ``float32``."""
+        """What the TFLite file computes its layers in, as ``float32``."""
         for graph in TFLiteFile(self.path("tflite")).subgraphs:
-            for item in graph.convolutions:
+            for item in graph.layers:
                 kind = type_of(graph.tensors[graph.operators[item.node].inputs[0]].dtype)
                 if kind is not None:
                     return kind.dtype

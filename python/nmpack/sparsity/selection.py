@@ -93,6 +93,14 @@ class PruneReport:
         return tuple(layer for layer in self.layers if layer.kind == CONVOLUTION)
 
     @property
+    def counted(self) -> str:
+        """Of which layers :attr:`density` is, in words."""
+        linear = any(row.kind == LINEAR and row.pattern is not None for row in self.layers)
+        if not linear:
+            return "all convolutions"
+        return "pruned linear layers" + (" and convolutions" if self.convolutions else "")
+
+    @property
     def density(self) -> float:
         """Non-zero weights of all convolutions and pruned linear layers / all their weights."""
         counted = [row for row in self.layers if row.kind == CONVOLUTION or row.pattern is not None]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from nmpack.errors import ModelError
 from nmpack.tflite.block_rows import decode
 from nmpack.tflite.flatbuffer import Table
-from nmpack.tflite.model import ConvolutionInfo, Signature, Subgraph, TensorInfo
+from nmpack.tflite.model import LayerInfo, Signature, Subgraph, TensorInfo
 from nmpack.tflite.records import Budget, Record
 from nmpack.tflite.subgraphs import SubgraphReader
 
@@ -102,7 +102,12 @@ class TFLiteFile:
         return self.subgraphs[0]
 
     @property
-    def convolutions(self) -> tuple[ConvolutionInfo, ...]:
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The convolutions and fully connected layers of all subgraphs."""
+        return tuple(item for graph in self.subgraphs for item in graph.layers)
+
+    @property
+    def convolutions(self) -> tuple[LayerInfo, ...]:
         """The convolutions of all subgraphs."""
         return tuple(item for graph in self.subgraphs for item in graph.convolutions)
 

@@ -8,6 +8,7 @@ another. Subgraphs number their tensors and operators each from 0, and share the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -169,17 +170,19 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
-class ConvolutionInfo:
-    """One CONV_2D or DEPTHWISE_CONV_2D operator.
+class LayerInfo:
+    """One CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED operator.
 
     Attributes:
         subgraph, node: where it is: index of the subgraph, and in that subgraph's operators.
         output: the tensor that it writes.
         depthwise: whether it is the depthwise kind.
         weights: the stored weight tensor, or None when the weights are computed.
-        shape: OHWI of the weights (TFLite's ``1HWO`` for the depthwise kind).
+        shape: OHWI of the weights (TFLite's ``1HWO`` for the depthwise kind); a fully connected
+            layer is a 1x1 convolution of an image whose pixels are the rows of its input.
         stride, dilation: (height, width).
         groups: input channels / weight input channels.
+        linear: whether it is fully connected.
     """
 
     subgraph: int
@@ -191,11 +194,19 @@ class ConvolutionInfo:
     stride: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
+    linear: bool = False
 
     @property
     def name(self) -> str:
         """Name of the output tensor, which other subgraphs may use as well."""
         return self.output.name
+
+    @property
+    def rows(self) -> int | None:
+        """Rows that a fully connected layer computes, of all leading axes; None if not fixed."""
+        leading = self.output.shape[:-1]
+        fixed = self.linear and not self.output.shape_signature and min(leading, default=1) > 0
+        return math.prod(leading) if fixed else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +220,7 @@ class Subgraph:
         tensors: all of them, in the file's order.
         inputs, outputs: indices of tensors.
         operators: in the order of execution.
-        convolutions: those among the operators, in order.
+        layers: convolutions and fully connected layers among the operators, in order.
     """
 
     index: int
@@ -219,7 +230,12 @@ class Subgraph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     operators: tuple[Operator, ...]
-    convolutions: tuple[ConvolutionInfo, ...]
+    layers: tuple[LayerInfo, ...]
+
+    @property
+    def convolutions(self) -> tuple[LayerInfo, ...]:
+        """The convolutions among the layers."""
+        return tuple(item for item in self.layers if not item.linear)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from nmpack.files import written_whole
 from nmpack.tflite.block_rows import BlockRows, block_rows
 from nmpack.tflite.builder import packed, unpacked
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import ConvolutionInfo, TensorInfo
+from nmpack.tflite.model import LayerInfo, TensorInfo
 from nmpack.tflite.operator_codes import DENSIFY
 
 #: What ``convert`` may write.
@@ -111,7 +111,7 @@ def _filters(file: TFLiteFile) -> list[_Filter]:
     return filters
 
 
-def _can_be_sparse(item: ConvolutionInfo, weights: TensorInfo) -> bool:
+def _can_be_sparse(item: LayerInfo, weights: TensorInfo) -> bool:
     if item.depthwise or weights.sparse:
         return False
     if weights.dtype == "int8":

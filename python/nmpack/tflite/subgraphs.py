@@ -9,10 +9,9 @@ from typing import Any
 import numpy.typing as npt
 
 from nmpack.errors import ModelError
-from nmpack.tflite.convolutions import convolution_of
 from nmpack.tflite.model import (
     Axis,
-    ConvolutionInfo,
+    LayerInfo,
     Operator,
     Options,
     Quantization,
@@ -20,13 +19,13 @@ from nmpack.tflite.model import (
     Subgraph,
     TensorInfo,
 )
-from nmpack.tflite.operator_codes import CONV_2D, DEPTHWISE_CONV_2D
 from nmpack.tflite.records import Budget, Record
 from nmpack.tflite.schema import fields, names_of
+from nmpack.tflite.weighted_layers import layer_of
 
 # Costs beside those of lists: what is made of these takes more than what the file has of them, and
-# convolutions are looked at afterwards, too.
-_SUBGRAPH, _TENSOR, _OPERATOR, _CONVOLUTION = 32, 8, 24, 64
+# layers are looked at afterwards, too.
+_SUBGRAPH, _TENSOR, _OPERATOR, _LAYER = 32, 8, 24, 64
 
 
 class SubgraphReader:
@@ -62,14 +61,15 @@ class SubgraphReader:
         outputs = _indices(record["outputs"], len(tensors), "a graph output")
         operators: list[Operator] = []
         producers: dict[int, Operator] = {}
-        found: list[ConvolutionInfo] = []
+        found: list[LayerInfo] = []
         for item in record["operators"]:
             operator = self._operator(item, len(tensors))
             producers.update(dict.fromkeys(operator.outputs, operator))
-            if operator.code in (CONV_2D, DEPTHWISE_CONV_2D):
-                self._budget.spend(_CONVOLUTION)
-                place = (index, len(operators))
-                found.append(convolution_of(place, operator, tensors, producers, self._stored))
+            place = (index, len(operators))
+            layer = layer_of(place, operator, tensors, producers, self._stored)
+            if layer is not None:
+                self._budget.spend(_LAYER)
+                found.append(layer)
             operators.append(operator)
         return Subgraph(
             index, record["name"], signatures, tensors, inputs, outputs, tuple(operators),

@@ -46,7 +46,7 @@ class Outcome:
         dense: of the model as it was given.
         pruned: after the first mask, before training.
         tuned: after training.
-        density: non-zero weights of all convolutions / all their weights.
+        density: non-zero weights of all convolutions and pruned linear layers / all their weights.
         steps: optimizer steps.
         seconds: spent training in this process, resumed parts not counted.
         history: test accuracy after each epoch.
@@ -277,13 +277,14 @@ class _Run:
         remove_fake_quantization_(self.model)
         if self.pruner is not None:
             self.pruner.detach()
+        density = inspect(self.model).density  # while layers still say that they are pruned
         finalize_(self.model)
         self.model.eval()
         outcome = Outcome(
             self.dense,
             self.pruned,
             self._accuracy(self.model),
-            inspect(self.model).density,
+            density,
             self.step,
             self.seconds,
             tuple(self.history),

@@ -17,7 +17,7 @@ from nmpack.errors import ModelError, NmpackError
 from nmpack.sparsity.detection import detect_pattern
 from nmpack.sparsity.mask import column_density
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import ConvolutionInfo, Operator, Subgraph, TensorInfo
+from nmpack.tflite.model import LayerInfo, Operator, Subgraph, TensorInfo
 from nmpack.tflite.names import short_names
 from nmpack.tflite.operator_codes import operator_code
 from nmpack.tune.shapes import Layer
@@ -89,7 +89,7 @@ def layers_of(model: str | Path) -> ModelLayers:
 def _layer(
     file: TFLiteFile,
     graph: Subgraph,
-    item: ConvolutionInfo,
+    item: LayerInfo,
     pads: Mapping[int, tuple[int, tuple[int, int, int, int]]],
 ) -> tuple[Layer, tuple[float, float, float]]:
     """Return a convolution's shape with its pattern, and its densities."""
@@ -120,7 +120,7 @@ def _layer(
     return layer, (elements, by_8, by_32)
 
 
-def _type(graph: Subgraph, item: ConvolutionInfo, operator: Operator) -> ElementType:
+def _type(graph: Subgraph, item: LayerInfo, operator: Operator) -> ElementType:
     """Return the type of a layer that N:M operators support.
 
     Raises:

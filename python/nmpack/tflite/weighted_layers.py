@@ -1,23 +1,29 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a convolution of a ``.tflite`` file computes, and where its filter is stored."""
+"""What a layer of a ``.tflite`` file computes, and where its filter is stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 from nmpack.errors import ModelError
-from nmpack.tflite.model import ConvolutionInfo, Operator, TensorInfo
-from nmpack.tflite.operator_codes import DENSIFY, DEPTHWISE_CONV_2D, DEQUANTIZE
+from nmpack.tflite.model import LayerInfo, Operator, TensorInfo
+from nmpack.tflite.operator_codes import (
+    CONV_2D,
+    DENSIFY,
+    DEPTHWISE_CONV_2D,
+    DEQUANTIZE,
+    FULLY_CONNECTED,
+)
 
 
-def convolution_of(
+def layer_of(
     place: tuple[int, int],
     operator: Operator,
     tensors: Sequence[TensorInfo],
     producers: Mapping[int, Operator],
     stored: Callable[[int], bool],
-) -> ConvolutionInfo:
-    """Return what a CONV_2D or DEPTHWISE_CONV_2D operator is.
+) -> LayerInfo | None:
+    """Return what a convolution or a fully connected operator is; None of any other.
 
     Args:
         place: indices of the subgraph and of the operator in it.
@@ -27,8 +33,12 @@ def convolution_of(
         stored: whether the buffer of an index holds anything.
 
     Raises:
-        ModelError: it contradicts itself.
+        ModelError: a convolution contradicts itself.
     """
+    if operator.code == FULLY_CONNECTED:
+        return _linear(place, operator, tensors, producers, stored)
+    if operator.code not in (CONV_2D, DEPTHWISE_CONV_2D):
+        return None
     inputs, outputs = operator.inputs, operator.outputs
     if len(inputs) < 2 or len(outputs) != 1 or -1 in inputs[:2]:
         raise ModelError("a convolution needs an input, weights and one output")
@@ -44,7 +54,30 @@ def convolution_of(
     if not depthwise and shape[0] % groups != 0:
         raise ModelError(f"{shape[0]} output channels do not divide into {groups} groups")
     output = tensors[outputs[0]]
-    return ConvolutionInfo(*place, output, depthwise, weights, shape, stride, dilation, groups)
+    return LayerInfo(*place, output, depthwise, weights, shape, stride, dilation, groups)
+
+
+def _linear(
+    place: tuple[int, int],
+    operator: Operator,
+    tensors: Sequence[TensorInfo],
+    producers: Mapping[int, Operator],
+    stored: Callable[[int], bool],
+) -> LayerInfo | None:
+    """Return what a FULLY_CONNECTED operator is; None of one whose weights are no plain matrix."""
+    inputs, outputs = operator.inputs, operator.outputs
+    if len(inputs) < 2 or len(outputs) < 1 or -1 in inputs[:2]:
+        return None
+    shape = tensors[inputs[1]].shape
+    options = operator.options_of("FullyConnectedOptions")
+    plain = options is None or options.weights_format == "DEFAULT"
+    if len(shape) != 2 or min(shape) < 1 or not plain:
+        return None
+    weights = _weights(tensors[inputs[1]], tensors, producers.get(inputs[1]), stored)
+    ohwi = (shape[0], 1, 1, shape[1])
+    once = (1, 1)
+    output = tensors[outputs[0]]
+    return LayerInfo(*place, output, False, weights, ohwi, once, once, 1, linear=True)
 
 
 def _weights(
