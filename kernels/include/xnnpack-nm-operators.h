@@ -71,6 +71,56 @@ enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
   const float* residual,
   float* output);
 
+/// Create a Convolution operator for a column-wise N:M sparse filter and images of half precision.
+///
+/// The arguments are those of @ref xnn_create_convolution2d_nm_nhwc_f32, without tile_height: filter and bias are in single
+/// precision, and rounded when they are packed.
+enum xnn_status xnn_create_convolution2d_nm_nhwc_f16(
+  uint32_t input_padding_top,
+  uint32_t input_padding_right,
+  uint32_t input_padding_bottom,
+  uint32_t input_padding_left,
+  uint32_t kernel_height,
+  uint32_t kernel_width,
+  uint32_t subsampling_height,
+  uint32_t subsampling_width,
+  uint32_t dilation_height,
+  uint32_t dilation_width,
+  uint32_t groups,
+  size_t group_input_channels,
+  size_t group_output_channels,
+  size_t input_channel_stride,
+  size_t output_channel_stride,
+  const float* kernel,
+  const float* bias,
+  float output_min,
+  float output_max,
+  uint32_t flags,
+  xnn_code_cache_t code_cache,
+  xnn_weights_cache_t weights_cache,
+  xnn_operator_t* convolution_op_out);
+
+enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f16(
+  xnn_operator_t convolution_op,
+  size_t batch_size,
+  size_t input_height,
+  size_t input_width,
+  size_t* workspace_size,
+  size_t* workspace_alignment,
+  size_t* output_height_out,
+  size_t* output_width_out,
+  pthreadpool_t threadpool);
+
+/// @param input - XNN_EXTRA_BYTES beyond its end can be read, too.
+/// @param residual - an image of the output's shape and channel stride that is added before clamping, or NULL. It must
+///                   not be the output.
+enum xnn_status xnn_setup_convolution2d_nm_nhwc_f16(
+  xnn_operator_t convolution_op,
+  void* workspace,
+  const void* input,
+  const void* residual,
+  void* output);
+
 /// Create a Convolution operator for a column-wise N:M sparse quantized filter.
 ///
 /// The arguments are those of @ref xnn_create_convolution2d_nhwc_qs8_qc8w, the filter is dense. Columns are kept by runs of up

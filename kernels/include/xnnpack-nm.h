@@ -33,7 +33,7 @@ extern "C" {
 
 /// Upper bounds on the micro-kernels of NHWC images, on those of CNHW images (each of one strip width), and on the rows
 /// that one of these computes at once.
-#define XNN_MAX_NMCONV_KERNELS 4
+#define XNN_MAX_NMCONV_KERNELS 6
 #define XNN_MAX_NMSPMM_KERNELS 4
 #define XNN_MAX_NMSPMM_ROWS 32
 

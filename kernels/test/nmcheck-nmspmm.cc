@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "xnnpack/common.h"
@@ -20,6 +21,7 @@
 #include "xnnpack/microparams.h"
 #include "xnnpack/nmspmm.h"
 #include "nmcheck.h"
+#include "nmcheck-sums.h"
 
 namespace nmcheck {
 namespace {
@@ -29,26 +31,14 @@ constexpr size_t kMaxColumns = 600;
 // Strips of one call: the kernels treat the first, those between and a short last one differently.
 constexpr size_t kMaxStrips = 3;
 
-// An element type, and the largest relative error of a rounded sum, and the largest absolute one of those that underflow.
 template <typename T>
-struct Element;
-template <>
-struct Element<float> {
-  using Ukernel = xnn_f32_nmspmm_minmax_ukernel_fn;
-  using Params = union xnn_f32_minmax_params;
-  static constexpr double kRounding = 0x1p-24, kUnderflow = 0x1p-150;
-};
-template <>
-struct Element<xnn_float16> {
-  using Ukernel = xnn_f16_nmspmm_minmax_ukernel_fn;
-  using Params = union xnn_f16_minmax_params;
-  static constexpr double kRounding = 0x1p-11, kUnderflow = 0x1p-25;
-};
+using SpMMUkernel = std::conditional_t<
+    sizeof(T) == sizeof(float), xnn_f32_nmspmm_minmax_ukernel_fn, xnn_f16_nmspmm_minmax_ukernel_fn>;
 
 template <typename T>
 struct SpMM {
   const char* name;
-  typename Element<T>::Ukernel ukernel;
+  SpMMUkernel<T> ukernel;
   size_t mr;
   size_t nr;
   bool dense;
@@ -67,43 +57,6 @@ struct SpMMShape {
   // Weights are smaller by that power of two: so that products underflow.
   size_t shift;
 };
-
-// A sum as exact as double is, and how far a micro-kernel's may be from it, which adds products one by one. Each step
-// rounds what the sum is by then, and all errors grow with each step; the residual may come first or last. Where a
-// multiplication is not fused with its addition, the product is rounded, too.
-class Sum {
- public:
-  Sum(double bias, double residual) : value_(bias), residual_(residual), rounded_(std::abs(bias)) {}
-  void Add(double product) {
-    value_ += product;
-    rounded_ += std::abs(value_) + std::abs(product);
-    steps_ += 1.0;
-  }
-  double value() const { return value_ + residual_; }
-  double Error(double rounding, double underflow) const {
-    const double all_rounded = rounded_ + (steps_ + 2.0) * std::abs(residual_) + std::abs(value_);
-    return (rounding * all_rounded + 2.0 * steps_ * underflow) * std::exp(rounding * (steps_ + 2.0));
-  }
-
- private:
-  double value_, residual_, rounded_;
-  double steps_ = 0.0;
-};
-
-// Their values, which take long to convert.
-template <typename T>
-std::vector<float> ToFloats(const T* elements, size_t n) {
-  return std::vector<float>(elements, elements + n);
-}
-
-// The sum of an output, of micro-kernels whose sums are of T or f32, after it was rounded to T.
-template <typename T>
-double GetError(const Sum& sum, bool f32_sums) {
-  if (!f32_sums) return sum.Error(Element<T>::kRounding, Element<T>::kUnderflow);
-  const double error = sum.Error(Element<float>::kRounding, Element<float>::kUnderflow);
-  if (sizeof(T) == sizeof(float)) return error;
-  return error + Element<T>::kRounding * (std::abs(sum.value()) + error) + Element<T>::kUnderflow;
-}
 
 template <typename T>
 void CheckSpMM(const SpMM<T>& k, const SpMMShape& s, const union xnn_f32_minmax_params& bounds, Random& random) {

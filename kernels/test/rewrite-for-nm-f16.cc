@@ -112,18 +112,18 @@ TEST_F(RewriteForNmF16, drawn_graphs_are_near_those_of_single_precision) {
   EXPECT_TRUE(!ExpectsF16() || num_graphs > kNumGraphs / 8) << num_graphs;
 }
 
-// A residual block between two conversions, all of it in CNHW, its addition fused.
-TEST_F(RewriteForNmF16, runs_a_residual_block_in_cnhw) {
+// A residual block, all of it in one layout, its addition fused.
+void RunResidualBlock(ReplicableRandomDevice& rng, uint32_t layout, size_t num_cnhw, size_t num_conversions) {
   Graph graph;
   const size_t input = graph.AddInput({2, 12, 12, 16});
-  size_t value = graph.AddConvolution(rng_, input, 32, 3, 1, 1, 8, true);
+  size_t value = graph.AddConvolution(rng, input, 32, 3, 1, 1, 8, true);
   value = graph.AddClamp(value, 0.0f, 6.0f);
-  value = graph.AddConvolution(rng_, value, 16, 1, 1, 1, 8, true);
+  value = graph.AddConvolution(rng, value, 16, 1, 1, 1, 8, true);
   value = graph.AddClamp(graph.AddBinary(xnn_binary_add, input, value), 0.0f, 6.0f);
-  graph.AddConvolution(rng_, value, 24, 3, 2, 1, 8, true);
+  graph.AddConvolution(rng, value, 24, 3, 2, 1, 8, true);
   graph.MarkOutputs();
   GraphRunner plain(graph, kHalf, nullptr);
-  GraphRunner runner(graph, kHalf | kForce | kCnhw, nullptr);
+  GraphRunner runner(graph, kHalf | kForce | layout, nullptr);
   if (!ExpectsF16()) {
     EXPECT_EQ(xnn_status_unsupported_hardware, plain.status);
     EXPECT_EQ(xnn_status_unsupported_hardware, runner.status);
@@ -131,15 +131,23 @@ TEST_F(RewriteForNmF16, runs_a_residual_block_in_cnhw) {
   }
   ASSERT_EQ(xnn_status_success, plain.status);
   ASSERT_EQ(xnn_status_success, runner.status);
-  EXPECT_EQ(3u, runner.num_cnhw);
+  EXPECT_EQ(num_cnhw, runner.num_cnhw);
   EXPECT_EQ(1u, runner.num_fused_additions);
-  EXPECT_EQ(2u, runner.num_conversions);
-  const std::vector<std::vector<float>> inputs = DrawInputs(rng_, InputDims(graph));
+  EXPECT_EQ(num_conversions, runner.num_conversions);
+  const std::vector<std::vector<float>> inputs = DrawInputs(rng, InputDims(graph));
   std::vector<std::vector<size_t>> expected_dims, dims;
   std::vector<std::vector<float>> expected, outputs;
   ASSERT_EQ(xnn_status_success, plain.Run(InputDims(graph), inputs, &expected_dims, &expected));
   ASSERT_EQ(xnn_status_success, runner.Run(InputDims(graph), inputs, &dims, &outputs));
   ExpectNear(expected_dims, expected, dims, outputs, kTolerance);
+}
+
+TEST_F(RewriteForNmF16, runs_a_residual_block_in_cnhw) {
+  RunResidualBlock(rng_, kCnhw, /*num_cnhw=*/3, /*num_conversions=*/2);
+}
+
+TEST_F(RewriteForNmF16, runs_a_residual_block_in_nhwc) {
+  RunResidualBlock(rng_, kNhwc, /*num_cnhw=*/0, /*num_conversions=*/0);
 }
 
 }  // namespace

@@ -42,6 +42,11 @@ _LISTS = {
         "x32-packim2col.h",
         "XNN_UKERNEL(arch_flags, ukernel, op): op is COPY (bits), MAX or ADD (f32).",
     ),
+    "f16-nmconv": (
+        "f16-nmconv-minmax.h",
+        "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, log2_image_size, f32_sums): a tile is "
+        "nr * nr_scale output channels wide.",
+    ),
     "f16-nmspmm": (
         "f16-nmspmm-minmax.h",
         "XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, dense, f32_sums): mr output channels "
@@ -112,8 +117,9 @@ def kernels(spec: Spec) -> list[Kernel]:
 def _kernels(kind: ElementType, spec: TypeSpec) -> list[Kernel]:
     result = []
     for isa, costs in spec.costs.items():
-        pixels = spec.pixels.get(isa, Pixels())
-        result += [_nmconv(kind, isa, pixels, tile) for slot in costs.nmconv for tile in slot]
+        result += [
+            _nmconv(kind, isa, spec.pixels[isa], tile) for slot in costs.nmconv for tile in slot
+        ]
         for dense in (False, True) if kind.dense else (False,):
             result += [
                 _nmspmm(kind, isa, spec.strips[isa], tile, dense)
@@ -126,17 +132,25 @@ def _kernels(kind: ElementType, spec: TypeSpec) -> list[Kernel]:
 
 
 def _nmconv(kind: ElementType, isa: str, pixels: Pixels, tile: Tile) -> Kernel:
-    assert kind.nmconv is not None  # or the costs would have no such tile
     shape = _shape(tile, pixels.columns)
-    sizes = (_log2_weight_size(pixels), _log2_image_size(pixels))
-    formats = (pixels.columns, *sizes, pixels.input_offset) if kind.pixels is not None else ()
+    columns: tuple[object, ...] = (tile.mr, tile.nr.count, _scale(kind, tile.nr))
+    if "columns" in kind.pixel_options:
+        columns += (pixels.columns, _log2(pixels.weight_bytes))
+    if "image_bytes" in kind.pixel_options:
+        columns += (_log2(pixels.image_bytes),)
+    if "f32_sums" in kind.pixel_options:
+        columns += (_c_bool(pixels.f32_sums),)
+    if "input_offset" in kind.pixel_options:
+        columns += (pixels.input_offset,)
+    name = _with_sums(kind.nmconv, pixels.f32_sums)
     return Kernel(
         kind.nmconv,
         isa,
-        f"{kind.nmconv}-{shape}-{kind.variant}-{isa}",
-        _defines(tile),
-        f"xnn_{_c(kind.nmconv)}_{_c(kind.variant)}_ukernel_{shape}__{isa}",
-        (tile.mr, tile.nr.count, _scale(kind, tile.nr), *formats),
+        f"{name}-{shape}-{kind.variant}-{isa}",
+        {**_defines(tile), "DATATYPE": kind.name.upper()},
+        f"xnn_{_c(name)}_{_c(kind.variant)}_ukernel_{shape}__{isa}",
+        columns,
+        pixels.template,
     )
 
 
@@ -150,8 +164,8 @@ def _nmspmm(kind: ElementType, isa: str, strips: Strips, tile: Tile, dense: bool
     if "f32_sums" in kind.options:
         columns += (_c_bool(strips.f32_sums),)
     if "columns" in kind.options:
-        columns += (strips.columns, _log2_weight_size(strips), strips.input_offset)
-    name = kind.nmspmm.replace("-", "-f32acc-", 1) if strips.f32_sums else kind.nmspmm
+        columns += (strips.columns, _log2(strips.weight_bytes), strips.input_offset)
+    name = _with_sums(kind.nmspmm, strips.f32_sums)
     return Kernel(
         kind.nmspmm,
         isa,
@@ -169,6 +183,10 @@ def _packim2col(kind: ElementType, isa: str, op: str, template: str | None) -> K
     return Kernel(kind.packim2col, isa, f"{kind.pooling[op]}-{isa}", defines, name, (op,), template)
 
 
+def _with_sums(family: str, f32_sums: bool) -> str:
+    return family.replace("-", "-f32acc-", 1) if f32_sums else family
+
+
 def _c_bool(value: bool) -> str:
     return str(value).lower()
 
@@ -181,14 +199,8 @@ def _shape(tile: Tile, columns: int) -> str:
     return f"{tile}c{columns}" if columns > 1 else f"{tile}"
 
 
-def _log2_weight_size(reading: Strips | Pixels) -> int:
-    """Of a weight as it is packed: of 4 bytes where it is not said."""
-    return (reading.weight_bytes or 4).bit_length() - 1
-
-
-def _log2_image_size(pixels: Pixels) -> int:
-    """Of an element of an image as it is read, likewise."""
-    return (pixels.image_bytes or 4).bit_length() - 1
+def _log2(size: int) -> int:
+    return size.bit_length() - 1
 
 
 def _defines(tile: Tile) -> dict[str, object]:
@@ -261,7 +273,7 @@ def _isa_tables(kind: ElementType, spec: TypeSpec, isa: str) -> Iterator[str]:
     costs = spec.costs[isa]
     if costs.nmconv:
         slots = "".join(_block("", _nmconv_slot(kind, spec, isa, slot)) for slot in costs.nmconv)
-        name = f"{_c(kind.nmconv or '')}_{isa}"
+        name = f"{_c(kind.nmconv)}_{isa}"
         yield _table(f"struct xnn_nmconv_config {name}[XNN_MAX_NMCONV_KERNELS]", slots)
     if costs.nmspmm:
         slots = "".join(_block("", _nmspmm_slot(kind, spec, isa, slot)) for slot in costs.nmspmm)
@@ -281,17 +293,17 @@ def _cost_names(spec: Spec) -> str:
 
 def _nmconv_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str:
     (tile,) = slot
-    pixels = spec.pixels.get(isa, Pixels())
+    pixels = spec.pixels[isa]
     ukernel = _nmconv(kind, isa, pixels, tile).name
     fields = [
         ("ukernel", f"(xnn_nmconv_ukernel_fn) {ukernel}"),
         ("mr", str(tile.mr)),
         ("nr", str(tile.nr.count)),
-        ("log2_image_size", str(_log2_image_size(pixels))),
+        ("log2_image_size", str(_log2(pixels.image_bytes))),
     ]
     weights = [
         ("kr", str(pixels.columns)),
-        ("log2_size", str(_log2_weight_size(pixels))),
+        ("log2_size", str(_log2(pixels.weight_bytes))),
         ("input_offset", str(pixels.input_offset)),
     ]
     return _fields(fields) + _block(".weights = ", _fields(weights))
@@ -319,7 +331,7 @@ def _nmspmm_slot(kind: ElementType, spec: TypeSpec, isa: str, slot: Slot) -> str
     ]
     weights = [
         ("kr", str(strips.columns)),
-        ("log2_size", str(_log2_weight_size(strips))),
+        ("log2_size", str(_log2(strips.weight_bytes))),
         ("input_offset", str(strips.input_offset)),
     ]
     return ukernels + _fields(packed) + _block(".weights = ", _fields(weights))

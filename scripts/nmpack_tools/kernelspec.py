@@ -14,7 +14,6 @@ from .kerneltypes import F32, TYPES, ElementType
 from .specrows import SPEC, bad, check_keys, rows, text
 from .tomlfile import read_toml
 
-_BYTES = (1, 2)
 _MOST_COLUMNS = 4
 _TEMPLATE = re.compile(r"[a-z0-9-]+/[a-z0-9]+")
 
@@ -44,13 +43,15 @@ class Pixels:
     """How micro-kernels for NHWC images read them.
 
     columns are multiplied together, their weights interleaved; weight_bytes and image_bytes are how
-    wide weights are packed and images are copied, None as they are; input_offset as in Strips.
+    wide weights are packed and images are copied; input_offset, f32_sums and template as in Strips.
     """
 
-    columns: int = 1
-    weight_bytes: int | None = None
-    image_bytes: int | None = None
-    input_offset: int = 0
+    columns: int
+    weight_bytes: int
+    image_bytes: int
+    input_offset: int
+    f32_sums: bool
+    template: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +108,27 @@ def _load_type(
     kind: ElementType, data: dict[str, Any], isas: dict[str, Isa], bounds: dict[str, list[int]]
 ) -> TypeSpec:
     pooling = {name: _pooling(where, row) for name, where, row in rows(kind.packim2col, data, isas)}
-    pixels = {}
-    if kind.pixels is not None:
-        pixels = {name: _pixels(where, row) for name, where, row in rows(kind.pixels, data, isas)}
+    if kind.pixels is None:
+        pixels = {name: _pixels(kind, "", {}) for name in isas}
+    else:
+        pixels = {
+            name: _pixels(kind, where, row) for name, where, row in rows(kind.pixels, data, isas)
+        }
     strips = {
         name: _strips(kind, where, row, pooling)
         for name, where, row in rows(kind.nmspmm, data, isas)
     }
-    members = {n: b for n, b in bounds.items() if kind.nmconv or n != "nmconv_percent"}
     tables = {
-        name: read_costs(where, row, members) for name, where, row in rows(kind.costs, data, isas)
+        name: read_costs(where, row, bounds) for name, where, row in rows(kind.costs, data, isas)
     }
-    tables = complete(kind.costs, tables, members)
+    tables = complete(kind.costs, tables, bounds)
     for name, costs in tables.items():
         if costs.nmspmm and name not in strips:
             has = f"{kind.costs}.{name} has nmspmm_percent"
             bad(kind.nmspmm, f"a table {name}, as {has}", list(strips))
-        if costs.nmconv and kind.pixels is not None and name not in pixels:
+        if costs.nmconv and name not in pixels:
             has = f"{kind.costs}.{name} has nmconv_percent"
-            bad(kind.pixels, f"a table {name}, as {has}", list(pixels))
+            bad(kind.nmconv, f"a table {name}, as {has}", list(pixels))
     return TypeSpec(pooling, pixels, strips, tables)
 
 
@@ -180,13 +183,15 @@ def _template(where: str, row: dict[str, Any]) -> str | None:
     return value
 
 
-def _pixels(where: str, row: dict[str, Any]) -> Pixels:
-    check_keys(where, row, (), ("columns", "weight_bytes", "image_bytes", "input_offset"))
+def _pixels(kind: ElementType, where: str, row: dict[str, Any]) -> Pixels:
+    check_keys(where, row, (), kind.pixel_options)
     return Pixels(
         _columns(where, row),
-        _bytes(where, row, "weight_bytes"),
-        _bytes(where, row, "image_bytes"),
+        _bytes(kind, where, row, "weight_bytes"),
+        _bytes(kind, where, row, "image_bytes"),
         _input_offset(where, row),
+        _f32_sums(where, row),
+        _template(where, row),
     )
 
 
@@ -197,11 +202,19 @@ def _columns(where: str, row: dict[str, Any]) -> int:
     return columns
 
 
-def _bytes(where: str, row: dict[str, Any], name: str) -> int:
-    size = row.get(name, 1)
-    if type(size) is not int or size not in _BYTES:
-        bad(f"{where}.{name}", "1 or 2", size)
+def _bytes(kind: ElementType, where: str, row: dict[str, Any], name: str) -> int:
+    """As wide as an element, or twice that."""
+    size = row.get(name, kind.size)
+    if type(size) is not int or size not in (kind.size, 2 * kind.size):
+        bad(f"{where}.{name}", f"{kind.size} or {2 * kind.size}", size)
     return size
+
+
+def _f32_sums(where: str, row: dict[str, Any]) -> bool:
+    value = row.get("f32_sums", False)
+    if not isinstance(value, bool):
+        bad(f"{where}.f32_sums", "true or false", value)
+    return value
 
 
 def _input_offset(where: str, row: dict[str, Any]) -> int:
@@ -220,16 +233,12 @@ def _strips(
     granularity = row.get("granularity")
     if granularity is not None and (type(granularity) is not int or not 1 <= granularity < 2**16):
         bad(f"{where}.granularity", "a number of pixels, at least 1 and of 16 bits", granularity)
-    weight_bytes = _bytes(where, row, "weight_bytes") if "weight_bytes" in row else kind.size
-    f32_sums = row.get("f32_sums", False)
-    if not isinstance(f32_sums, bool):
-        bad(f"{where}.f32_sums", "true or false", f32_sums)
     return Strips(
         row["pack"],
         granularity,
         _columns(where, row),
-        weight_bytes,
+        _bytes(kind, where, row, "weight_bytes"),
         _input_offset(where, row),
-        f32_sums,
+        _f32_sums(where, row),
         _template(where, row),
     )

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 class ElementType:
     """An element type: its families of micro-kernels, and its sections of kernels.toml.
 
-    nmconv is None where there are no micro-kernels for NHWC images. dense: those for CNHW images
-    come in a second variant for filters without zeros. options: what a row of nmspmm may say beside
-    what all may.
+    dense: micro-kernels for CNHW images come in a second variant for filters without zeros.
+    options: what a row of nmspmm may say beside what all may; pixel_options: what one of nmconv may
+    say. Where that is nothing, there is no section of it.
     """
 
     name: str
     size: int
-    nmconv: str | None
+    nmconv: str
     nmspmm: str
     packim2col: str
     pooling: Mapping[str, str]
@@ -26,11 +26,12 @@ class ElementType:
     variant: str
     dense: bool
     options: tuple[str, ...] = ()
+    pixel_options: tuple[str, ...] = ()
 
     @property
     def pixels(self) -> str | None:
         """The section of how micro-kernels for NHWC images read them, where they differ in it."""
-        return None if self.dense else self.nmconv
+        return self.nmconv if self.pixel_options else None
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ F32 = ElementType(
 F16 = ElementType(
     name="f16",
     size=2,
-    nmconv=None,
+    nmconv="f16-nmconv",
     nmspmm="f16-nmspmm",
     packim2col="x16-packim2col",
     pooling={"COPY": "x16-packim2col", "MAX": "f16-maxpool-cnhw"},
@@ -60,6 +61,7 @@ F16 = ElementType(
     variant="minmax",
     dense=True,
     options=("f32_sums",),
+    pixel_options=("image_bytes", "f32_sums", "template"),
 )
 QS8 = ElementType(
     name="qs8",
@@ -72,5 +74,6 @@ QS8 = ElementType(
     variant="minmax-fp32",
     dense=False,
     options=("columns", "weight_bytes", "input_offset"),
+    pixel_options=("columns", "weight_bytes", "image_bytes", "input_offset"),
 )
 TYPES = (F32, F16, QS8)

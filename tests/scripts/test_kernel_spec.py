@@ -178,17 +178,23 @@ scalable = true
 rvv = { strip = "4v", template = "x32-packim2col/rvv" }
 scalar = { strip = "8", template = "x32-packim2col/scalar" }
 
+[f16-nmconv]
+half = { template = "f32-nmconv/rvv" }
+scalar = { image_bytes = 4, f32_sums = true, template = "f32-nmconv/scalar" }
+
 [f16-nmspmm]
 half = { pack = "rvv", template = "f32-nmspmm/rvv" }
 scalar = { pack = "scalar", f32_sums = true, template = "f32-nmspmm/scalar" }
 
 [f16-costs.scalar]
 addition = 7
+nmconv_percent = [{ 2x4 = 110 }]
 nmspmm_percent = [{ 1x8 = 150 }]
 pack_percent = [100]
 measured = ["Not measured."]
 
 [f16-costs.half]
+nmconv_percent = [{ 7x4v = 60 }]
 nmspmm_percent = [{ 1x4v = 50 }]
 measured = ["Not measured."]
 """
@@ -212,16 +218,44 @@ def test_kernels_of_f16_share_templates_and_say_what_sums_are(overlay: Path) -> 
     assert ".log2_size = 1,\n" in texts(spec)[TABLES]
 
 
+def test_kernels_of_f16_for_nhwc_images_say_what_they_read(overlay: Path) -> None:
+    change(overlay, "[costs.scalar]", f"{HALVES}\n[costs.scalar]")
+    spec = load_spec(overlay)
+    made = {kernel.name: kernel for kernel in kernels(spec)}
+    kernel = made["xnn_f16_f32acc_nmconv_minmax_ukernel_2x4__scalar"]
+    assert kernel.defines == {"MR": 2, "NR": 4, "DATATYPE": "F16"}
+    assert str(kernel.template) == "src/f32-nmconv/scalar.c.in"
+    assert str(kernel.path) == "src/f16-nmconv/gen/f16-f32acc-nmconv-2x4-minmax-scalar.c"
+    listed = rows(texts(spec)[PurePosixPath("src/f16-nmconv/f16-nmconv-minmax.h")])
+    assert (
+        "XNN_UKERNEL(xnn_arch_half, xnn_f16_nmconv_minmax_ukernel_7x4v__half, 7, 4, "
+        "xnn_init_hardware_config()->vlenb / sizeof(xnn_float16), 1, false)" in listed
+    )
+    assert f"XNN_UKERNEL(0, {kernel.name}, 2, 4, 1, 2, true)" in listed
+    slot = ".log2_image_size = 2,\n    .weights = {\n      .kr = 1,\n      .log2_size = 1,\n"
+    assert slot in texts(spec)[TABLES]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("f32_sums = true", "f32_sums = 1", "f16-nmspmm.scalar.f32_sums: expected true or false"),
+        (
+            '"scalar", f32_sums = true',
+            '"scalar", f32_sums = 1',
+            "f16-nmspmm.scalar.f32_sums: expected true or false",
+        ),
+        ("image_bytes = 4", "image_bytes = 1", "f16-nmconv.scalar.image_bytes: expected 2 or 4"),
+        ("image_bytes = 4", "columns = 2", "f16-nmconv.scalar: expected only the keys image_byt"),
         (
             '"f32-nmspmm/rvv"',
             '"../rvv"',
             "f16-nmspmm.half.template: expected a family and",
         ),
-        ("f32_sums = true", "columns = 2", "f16-nmspmm.scalar: expected only the keys pack, gran"),
+        (
+            '"scalar", f32_sums = true',
+            '"scalar", columns = 2',
+            "f16-nmspmm.scalar: expected only the keys pack, gran",
+        ),
         ("XNN_ARCH_RISCV && XNN_E", "XNN_ARCH_RISC && XNN_E", "f16-nmspmm.half.pack: expected an"),
     ],
 )

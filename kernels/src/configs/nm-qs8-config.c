@@ -21,7 +21,6 @@
 #include "xnnpack/nmconv.h"
 #include "xnnpack/nmspmm.h"
 
-static struct xnn_nmconv_config qs8_nmconv_config[XNN_MAX_NMCONV_KERNELS] = {0};
 static struct xnn_nm_kernels qs8_config = {0};
 
 XNN_INIT_ONCE_GUARD(qs8);
@@ -34,8 +33,7 @@ static void take(
   const struct xnn_nm_costs* costs,
   size_t nr_scale)
 {
-  xnn_take_nmconv_entries(nmconv, nr_scale, qs8_nmconv_config);
-  xnn_take_nm_kernels(nmspmm, pooling, costs, nr_scale, &qs8_config);
+  xnn_take_nm_kernels(nmconv, nmspmm, pooling, costs, nr_scale, &qs8_config);
 }
 
 static void init_qs8_config(void) {
@@ -88,7 +86,7 @@ const struct xnn_nmconv_config* xnn_init_qs8_qc8w_nmconv_config() {
     return NULL;
   }
   XNN_INIT_ONCE(qs8);
-  return qs8_nmconv_config;
+  return qs8_config.nmconv;
 }
 
 const struct xnn_nmspmm_config* xnn_init_qs8_qc8w_nmspmm_config() {

@@ -19,7 +19,7 @@
 static void fill(const struct nmconv_pad_context* context, void* output, size_t num_pixels)
 {
   const size_t size = num_pixels * context->pixel_channels;
-  if (context->log2_input_size == context->log2_output_size) {
+  if (context->log2_input_size == context->log2_output_size || context->padding == 0) {
     memset(output, context->padding, size << context->log2_output_size);
     return;
   }
@@ -37,6 +37,12 @@ static void copy(
   const size_t size = num_pixels * context->pixel_channels;
   if (context->log2_input_size == context->log2_output_size) {
     memcpy(output, input, size << context->log2_output_size);
+    return;
+  }
+  if (context->convert != NULL) {
+    if (size != 0) {
+      context->convert(size << context->log2_input_size, input, output, /*params=*/NULL);
+    }
     return;
   }
   for (size_t i = 0; i < size; i++) {

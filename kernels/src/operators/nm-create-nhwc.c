@@ -149,6 +149,40 @@ enum xnn_status xnn_create_convolution2d_nm_nhwc_f32(
   return create_from_layer(&layer, tile_height, weights_cache, convolution_op_out);
 }
 
+enum xnn_status xnn_create_convolution2d_nm_nhwc_f16(
+    uint32_t input_padding_top,
+    uint32_t input_padding_right,
+    uint32_t input_padding_bottom,
+    uint32_t input_padding_left,
+    uint32_t kernel_height,
+    uint32_t kernel_width,
+    uint32_t subsampling_height,
+    uint32_t subsampling_width,
+    uint32_t dilation_height,
+    uint32_t dilation_width,
+    uint32_t groups,
+    size_t group_input_channels,
+    size_t group_output_channels,
+    size_t input_channel_stride,
+    size_t output_channel_stride,
+    const float* kernel,
+    const float* bias,
+    float output_min,
+    float output_max,
+    uint32_t flags,
+    xnn_code_cache_t code_cache,
+    xnn_weights_cache_t weights_cache,
+    xnn_operator_t* convolution_op_out)
+{
+  struct xnn_nm_layer layer = xnn_describe_nm_layer(
+    &xnn_nm_f16, input_padding_top, input_padding_right, input_padding_bottom, input_padding_left, kernel_height,
+    kernel_width, subsampling_height, subsampling_width, dilation_height, dilation_width, groups, group_input_channels,
+    group_output_channels, kernel, bias, output_min, output_max, flags);
+  layer.input_channel_stride = input_channel_stride;
+  layer.output_channel_stride = output_channel_stride;
+  return create_from_layer(&layer, /*tile_height=*/0, weights_cache, convolution_op_out);
+}
+
 enum xnn_status xnn_create_convolution2d_nm_nhwc_qs8_qc8w(
     uint32_t input_padding_top,
     uint32_t input_padding_right,

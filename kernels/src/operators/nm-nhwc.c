@@ -19,6 +19,7 @@
 #include "xnnpack/allocator.h"
 #include "xnnpack/common.h"
 #include "xnnpack/compute.h"
+#include "xnnpack/config.h"
 #include "xnnpack/log.h"
 #include "xnnpack/math.h"
 #include "xnnpack/nm-operator.h"
@@ -124,6 +125,7 @@ static enum xnn_status find_view(const struct xnn_operator* op, struct view* vie
 static void copy_images(xnn_operator_t op, const struct view* view, struct compute_parameters* compute)
 {
   const size_t log2_size = op->nm.datatype->log2_element_size;
+  const bool converts = op->nm.datatype == &xnn_nm_f16 && op->nm.nmconv->log2_image_size != log2_size;
   const size_t left_pixels = min(op->padding_left, view->width);
   const size_t input_pixels = min(op->input_width, view->width - left_pixels);
   op->context.nmconv.pad = (struct nmconv_pad_context) {
@@ -141,6 +143,7 @@ static void copy_images(xnn_operator_t op, const struct view* view, struct compu
     .log2_input_size = log2_size,
     .log2_output_size = op->nm.nmconv->log2_image_size,
     .padding = (int8_t) op->nm.padding,
+    .convert = converts ? xnn_init_f16_to_f32_cvt_config()->ukernel : NULL,
   };
   compute->type = xnn_parallelization_type_2d;
   compute->task_2d = (pthreadpool_task_2d_t) xnn_compute_nmconv_pad;
@@ -312,6 +315,32 @@ enum xnn_status xnn_setup_convolution2d_nm_nhwc_f32(
     float* output)
 {
   return xnn_setup_nm_nhwc(op, xnn_operator_type_convolution_nm_nhwc_f32, workspace, input, residual, output);
+}
+
+enum xnn_status xnn_reshape_convolution2d_nm_nhwc_f16(
+    xnn_operator_t op,
+    size_t batch_size,
+    size_t input_height,
+    size_t input_width,
+    size_t* workspace_size,
+    size_t* workspace_alignment,
+    size_t* output_height_out,
+    size_t* output_width_out,
+    pthreadpool_t threadpool)
+{
+  return xnn_reshape_nm_nhwc(
+    op, xnn_operator_type_convolution_nm_nhwc_f16, batch_size, input_height, input_width, workspace_size,
+    workspace_alignment, output_height_out, output_width_out, threadpool);
+}
+
+enum xnn_status xnn_setup_convolution2d_nm_nhwc_f16(
+    xnn_operator_t op,
+    void* workspace,
+    const void* input,
+    const void* residual,
+    void* output)
+{
+  return xnn_setup_nm_nhwc(op, xnn_operator_type_convolution_nm_nhwc_f16, workspace, input, residual, output);
 }
 
 enum xnn_status xnn_reshape_convolution2d_nm_nhwc_qs8_qc8w(

@@ -76,11 +76,6 @@ static const struct xnn_gemm_config* init_f16_gemm_config(size_t group_output_ch
   return xnn_init_f16_gemm_config();
 }
 
-static const struct xnn_nmconv_config* init_no_nmconv_config()
-{
-  return NULL;
-}
-
 static void store_f16(void* packed, size_t i, float value)
 {
   ((xnn_float16*) packed)[i] = xnn_float16_from_float(value);
@@ -90,7 +85,7 @@ const struct xnn_nm_datatype xnn_nm_f16 = {
   .datatype = xnn_datatype_fp16,
   .filter_datatype = xnn_datatype_fp32,
   .bias_datatype = xnn_datatype_fp32,
-  .nhwc_operator = xnn_operator_type_invalid,
+  .nhwc_operator = xnn_operator_type_convolution_nm_nhwc_f16,
   .cnhw_operator = xnn_operator_type_convolution_nm_cnhw_f16,
   .log2_element_size = 1,
   .log2_filter_size = 2,
@@ -100,7 +95,7 @@ const struct xnn_nm_datatype xnn_nm_f16 = {
   .init_params = init_f16_params,
   .pack_rows = xnn_pack_nm_float_rows,
   .store = store_f16,
-  .init_nmconv_config = init_no_nmconv_config,
+  .init_nmconv_config = xnn_init_f16_nmconv_config,
   .init_nmspmm_config = xnn_init_f16_nmspmm_config,
   .init_costs = xnn_init_f16_nm_costs,
   .init_gemm_config = init_f16_gemm_config,

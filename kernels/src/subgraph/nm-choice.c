@@ -183,15 +183,10 @@ static void take_measured(
   }
 }
 
-// Predicts the operator of NHWC images, if there is one for the element type.
+// Predicts the operator of NHWC images.
 static enum xnn_status examine_nhwc(struct xnn_nm_choice* choice, const struct xnn_nm_layer* layer)
 {
   const struct xnn_nm_costs* costs = choice->costs;
-  choice->nhwc_cost = INFINITY;
-  choice->gain_on_large_images = 0.0f;
-  if (layer->datatype->nhwc_operator == xnn_operator_type_invalid) {
-    return xnn_status_success;
-  }
   const enum xnn_status status = xnn_analyze_nmconv(
     layer, &choice->zeros, costs, /*tile_height=*/0, get_measured(choice, xnn_nm_candidate_nhwc), &choice->nhwc);
   if (status != xnn_status_success) {
@@ -430,14 +425,6 @@ void xnn_describe_nm_choice(
       describe_cnhw(choice, weights, info);
     } else if (choice->nhwc.config != NULL) {
       describe_nhwc(choice, layer, info);
-    } else if (choice->cnhw.config != NULL) {
-      // It stayed where there is no N:M operator of its type.
-      describe_cnhw(choice, weights, info);
-      if (choice->reason == xnn_nm_reason_too_dense && are_measured(choice, xnn_nm_candidate_cnhw)) {
-        info->reason = choice->dense_cost < choice->cnhw.cost ? xnn_nm_reason_measured_slower : xnn_nm_reason_too_small;
-      } else if (choice->reason == xnn_nm_reason_too_dense && info->predicted_speedup >= choice->costs->min_speedup) {
-        info->reason = xnn_nm_reason_too_small;
-      }
     }
   }
   xnn_log_info(

@@ -90,11 +90,10 @@ static enum xnn_status predict(
     return status;
   }
   const double pixels = (double) xnn_count_pixels(output);
-  // Rounding makes some zeros of what was not pruned.
+  // Quantization makes some zeros of what was not pruned.
   const double weights =
     (double) xnn_get_nm_row_size(&layer) * (double) layer.groups * (double) layer.group_output_channels;
-  const bool is_rounded = layer.filter_scale != NULL || choice->nhwc.config == NULL;
-  *is_sparse = is_rounded ? (double) choice->cnhw.num_weights < MIN_DENSITY * weights :
+  *is_sparse = layer.filter_scale != NULL ? (double) choice->cnhw.num_weights < MIN_DENSITY * weights :
     choice->nhwc.num_columns < xnn_get_nm_row_size(&layer) * choice->nhwc.num_tiles || !choice->cnhw.dense;
   *nhwc_cost = pixels * (choice->is_nm ? choice->nhwc_cost : choice->dense_cost / xnn_get_nm_min_speedup(choice, xnn_nm_candidate_cnhw));
   *cnhw_cost = pixels * choice->cnhw.cost;

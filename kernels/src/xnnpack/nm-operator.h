@@ -14,6 +14,7 @@
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
+#include "xnnpack/microfnptr.h"
 #include "xnnpack/microparams.h"
 #include "xnnpack/nm-analysis.h"
 #include "xnnpack/nm-layer.h"
@@ -137,6 +138,8 @@ struct nmconv_pad_context {
   size_t log2_output_size;
   // An element of bytes; 0 of wider elements.
   int8_t padding;
+  // Converts f16 to f32 where elements become so wide, else NULL.
+  xnn_vunary_ukernel_fn convert;
 };
 
 struct nmconv_context {

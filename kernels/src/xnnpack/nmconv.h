@@ -15,6 +15,7 @@
 #include "xnnpack.h"
 #include "xnnpack-nm.h"
 #include "xnnpack/common.h"
+#include "xnnpack/math.h"
 #include "xnnpack/microparams.h"
 
 #ifdef __cplusplus
@@ -69,6 +70,35 @@ typedef void (*xnn_f32_nmconv_minmax_ukernel_fn)(
         intptr_t residual_distance,                        \
         const union xnn_f32_minmax_params params[XNN_MIN_ELEMENTS(1)]);
 #include "f32-nmconv/f32-nmconv-minmax.h"
+#undef XNN_UKERNEL
+
+// The same for weights, outputs and residuals of f16. Elements of pixels have 1 << log2_image_size bytes: f16, or f32 that
+// the image was converted to. f32_sums: sums are of f32 and rounded once, else of f16.
+typedef void (*xnn_f16_nmconv_minmax_ukernel_fn)(
+    size_t mr,
+    size_t nc,
+    const void* const* a,
+    const int32_t* offsets,
+    const uint32_t* column_starts,
+    const xnn_float16* w,
+    xnn_float16* c,
+    size_t cm_stride,
+    intptr_t residual_distance,
+    const union xnn_f16_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+
+#define XNN_UKERNEL(arch_flags, ukernel, mr, nr, nr_scale, log2_image_size, f32_sums) \
+    XNN_INTERNAL void ukernel(                                                        \
+        size_t mr_,                                                                   \
+        size_t nc,                                                                    \
+        const void* const* a,                                                         \
+        const int32_t* offsets,                                                       \
+        const uint32_t* column_starts,                                                \
+        const xnn_float16* w,                                                         \
+        xnn_float16* c,                                                               \
+        size_t cm_stride,                                                             \
+        intptr_t residual_distance,                                                   \
+        const union xnn_f16_minmax_params params[XNN_MIN_ELEMENTS(1)]);
+#include "f16-nmconv/f16-nmconv-minmax.h"
 #undef XNN_UKERNEL
 
 // The same for quantized images and filters, KR columns at a time:
@@ -131,6 +161,7 @@ struct xnn_nmconv_config {
 
 // The micro-kernels for this hardware, XNN_MAX_NMCONV_KERNELS entries; those without a ukernel are unused.
 XNN_INTERNAL const struct xnn_nmconv_config* xnn_init_f32_nmconv_config();
+XNN_INTERNAL const struct xnn_nmconv_config* xnn_init_f16_nmconv_config();
 XNN_INTERNAL const struct xnn_nmconv_config* xnn_init_qs8_qc8w_nmconv_config();
 
 // Copies the entries of an instruction set; nr_scale is how many elements their unit of width has.
