@@ -15,6 +15,8 @@ constexpr int64_t kMaxIndirections = int64_t{1} << 27;
 // Padding is materialised. What it may add to a tensor, in elements, beyond four times its size.
 constexpr int64_t kMaxPaddedElements = int64_t{1} << 24;
 constexpr int64_t kMaxExtent = int64_t{1} << 20;  // of a stride or a dilated kernel
+// The right operand of a product is packed in tiles of so many columns at most.
+constexpr int64_t kMaxTileColumns = 64;
 
 class Node {
  public:
@@ -138,6 +140,33 @@ const char* RefuseFullyConnected(const Node& node) {
   return fits ? RefuseBias(node, 2, Dim(node.input(1), 0)) : "its filter does not fit its input";
 }
 
+const char* RefuseBatchMatMul(const Node& node) {
+  if (node.inputs() != 2) return "it has not two inputs";
+  const TfLiteTensor &a = node.input(0), &b = node.input(1), &output = node.output(0);
+  const int rank = std::max(Rank(a), Rank(b));
+  if (std::min(Rank(a), Rank(b)) < 2 || Rank(output) != rank) return "an operand or its output is not of matrices";
+  if (!node.shapes_known()) return nullptr;
+  const auto& p = node.params<TfLiteBatchMatMulParams>();
+  const auto from_end = [](const TfLiteTensor& tensor, int i) {
+    return i > Rank(tensor) ? 1 : Dim(tensor, Rank(tensor) - i);
+  };
+  const int64_t columns = from_end(b, p.adj_y ? 2 : 1);
+  if (from_end(a, p.adj_x ? 2 : 1) != from_end(b, p.adj_y ? 1 : 2)) return "its operands do not fit each other";
+  if (from_end(output, 1) != columns || from_end(output, 2) != from_end(a, p.adj_x ? 1 : 2)) {
+    return "its output does not fit its operands";
+  }
+  for (int i = 3; i <= rank; i++) {
+    const int64_t most = std::max(from_end(a, i), from_end(b, i));
+    if (from_end(output, i) != most || (from_end(a, i) != most && from_end(a, i) != 1) ||
+        (from_end(b, i) != most && from_end(b, i) != 1)) {
+      return "the batches of its operands do not fit each other";
+    }
+  }
+  return (columns + kMaxTileColumns) * (Elements(b) / columns) > 4 * Elements(b) + kMaxPaddedElements
+             ? "its right operand is too narrow for its size"
+             : nullptr;
+}
+
 const char* RefusePad(const Node& node) {
   if (node.inputs() < 2) return "it has less than two inputs";
   const TfLiteTensor& input = node.input(0);
@@ -196,11 +225,13 @@ const char* RefuseUnpacking(const Node& node, bool densify) {
 bool NeedsParams(int32_t code) {
   switch (code) {
     case kTfLiteBuiltinAveragePool2d:
+    case kTfLiteBuiltinBatchMatmul:
     case kTfLiteBuiltinConcatenation:
     case kTfLiteBuiltinConv2d:
     case kTfLiteBuiltinDepthToSpace:
     case kTfLiteBuiltinDepthwiseConv2d:
     case kTfLiteBuiltinFullyConnected:
+    case kTfLiteBuiltinGelu:
     case kTfLiteBuiltinLeakyRelu:
     case kTfLiteBuiltinMaxPool2d:
     case kTfLiteBuiltinMean:
@@ -230,6 +261,8 @@ const char* RefuseOperator(const TfLiteContext& context, int32_t builtin_code, c
       return RefuseWindow(node.input(0), node.output(0), shapes_known, p.filter_height, p.filter_width,
                           p.stride_height, p.stride_width, 1, 1);
     }
+    case kTfLiteBuiltinBatchMatmul:
+      return RefuseBatchMatMul(node);
     case kTfLiteBuiltinConcatenation: {
       const int axis = node.params<TfLiteConcatenationParams>().axis, rank = Rank(node.output(0));
       return axis < -rank || axis >= rank ? "its axis is not one of its output's" : nullptr;

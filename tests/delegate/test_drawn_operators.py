@@ -9,9 +9,11 @@ import numpy as np
 import parity
 import pytest
 from drawn_operators import OPERATORS
+from drawn_transformers import TRANSFORMER_OPERATORS
 
 pytestmark = pytest.mark.delegate
 SLOW_FACTOR = 20
+DRAWN = OPERATORS | TRANSFORMER_OPERATORS
 
 
 def _draws() -> list[object]:
@@ -23,14 +25,14 @@ def _draws() -> list[object]:
             marks=[pytest.mark.slow] * slow,
         )
         for slow in (False, True)
-        for name in OPERATORS
+        for name in DRAWN
         for number in range(parity.COUNT // 4 * (SLOW_FACTOR if slow else 1))
     ]
 
 
 @pytest.mark.parametrize(("name", "seed"), _draws())
 def test_drawn_operator_equals_the_reference(name: str, seed: list[int], tmp_path: Path) -> None:
-    drawn = OPERATORS[name](np.random.default_rng(seed))
+    drawn = DRAWN[name](np.random.default_rng(seed))
     expected = parity.Session(drawn.model).run(drawn.inputs)
     for threads in (1, 2):
         session = parity.Session(

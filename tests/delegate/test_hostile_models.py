@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hostile_operators  # noqa: F401  adds its cases to the others
+import hostile_transformers  # noqa: F401  likewise
 import pytest
 from hostile_convolutions import CASES
 from sound_models import BASES
