@@ -2,7 +2,7 @@
 #include "sparse_rows.h"
 
 #include <algorithm>
-#include <array>
+#include <vector>
 
 #include "tensorflow/lite/builtin_ops.h"
 #include "xnnpack.h"
@@ -11,29 +11,25 @@
 #endif
 
 namespace nmpack {
-namespace {
-
-constexpr int kRank = 4;
-
-}  // namespace
 
 std::unique_ptr<SparseRows> SparseRows::Look(const TfLiteTensor& tensor) {
-  if (tensor.type != kTfLiteFloat32 || tensor.dims->size != kRank || tensor.sparsity == nullptr) return nullptr;
+  const int rank = tensor.dims->size;
+  if (tensor.type != kTfLiteFloat32 || (rank != 4 && rank != 2) || tensor.sparsity == nullptr) return nullptr;
   const TfLiteSparsity& sparsity = *tensor.sparsity;
   const int blocks = sparsity.block_map == nullptr ? 0 : sparsity.block_map->size;
   if (blocks > 1 || (blocks == 1 && sparsity.block_map->data[0] != 0)) return nullptr;
-  for (int level = 0; level < kRank; level++) {
-    const TfLiteDimensionType format = level + 1 < kRank ? kTfLiteDimDense : kTfLiteDimSparseCSR;
+  for (int level = 0; level < rank; level++) {
+    const TfLiteDimensionType format = level + 1 < rank ? kTfLiteDimDense : kTfLiteDimSparseCSR;
     if (sparsity.traversal_order->data[level] != level || sparsity.dim_metadata[level].format != format) {
       return nullptr;
     }
   }
   auto rows = std::make_unique<SparseRows>();
-  rows->block_ = blocks == 0 ? 1 : sparsity.dim_metadata[kRank].dense_size;
-  rows->taps_ = static_cast<size_t>(tensor.dims->data[1]) * tensor.dims->data[2];
-  rows->input_channels_ = tensor.dims->data[3];
-  rows->segments_ = sparsity.dim_metadata[kRank - 1].array_segments->data;
-  rows->indices_ = sparsity.dim_metadata[kRank - 1].array_indices->data;
+  rows->block_ = blocks == 0 ? 1 : sparsity.dim_metadata[rank].dense_size;
+  rows->taps_ = rank == 2 ? 1 : static_cast<size_t>(tensor.dims->data[1]) * tensor.dims->data[2];
+  rows->input_channels_ = tensor.dims->data[rank - 1];
+  rows->segments_ = sparsity.dim_metadata[rank - 1].array_segments->data;
+  rows->indices_ = sparsity.dim_metadata[rank - 1].array_indices->data;
   rows->values_ = tensor.data.f;
   return rows;
 }
@@ -52,7 +48,7 @@ void SparseRows::Read(size_t channel, float* weights) const {
 #if NMPACK_XNNPACK_HAS_NM
 namespace {
 
-// Whether the only thing that nodes do with the tensor is to convolve with it.
+// Whether the tensor is a filter of convolutions and fully connected layers, and nothing else to any node.
 bool IsOnlyAFilter(TfLiteContext* context, int tensor) {
   TfLiteIntArray* plan = nullptr;
   if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return false;
@@ -61,9 +57,9 @@ bool IsOnlyAFilter(TfLiteContext* context, int tensor) {
     TfLiteRegistration* registration = nullptr;
     if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) != kTfLiteOk) return false;
     for (int j = 0; j < node->inputs->size; j++) {
-      if (node->inputs->data[j] == tensor && (registration->builtin_code != kTfLiteBuiltinConv2d || j != 1)) {
-        return false;
-      }
+      const bool reads_filter = registration->builtin_code == kTfLiteBuiltinConv2d ||
+                                registration->builtin_code == kTfLiteBuiltinFullyConnected;
+      if (node->inputs->data[j] == tensor && !(reads_filter && j == 1)) return false;
     }
   }
   return true;
@@ -80,12 +76,12 @@ bool SparseFilters::Keep(TfLiteContext* context, int sparse_tensor, int dense_te
 
 TfLiteStatus SparseFilters::Define(TfLiteContext* context, int dense_tensor, xnn_subgraph* subgraph,
                                    uint32_t* value_id) const {
-  std::array<size_t, kRank> dims;
-  std::copy_n(context->tensors[dense_tensor].dims->data, kRank, dims.begin());
+  const TfLiteIntArray& shape = *context->tensors[dense_tensor].dims;
+  const std::vector<size_t> dims(shape.data, shape.data + shape.size);
   const auto read = [](const void* rows, size_t row, void* weights) {
     static_cast<const SparseRows*>(rows)->Read(row, static_cast<float*>(weights));
   };
-  return xnn_define_row_tensor_value(subgraph, xnn_datatype_fp32, kRank, dims.data(), read,
+  return xnn_define_row_tensor_value(subgraph, xnn_datatype_fp32, dims.size(), dims.data(), read,
                                      filters_.at(dense_tensor).get(), XNN_INVALID_VALUE_ID, value_id) == xnn_status_success
              ? kTfLiteOk
              : kTfLiteError;

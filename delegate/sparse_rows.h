@@ -13,7 +13,7 @@ struct xnn_subgraph;
 
 namespace nmpack {
 
-// A filter [O, H, W, I] of f32 that a model stores as blocks of T output channels in compressed rows: for each block
+// A filter [O, H, W, I], or [O, I], of f32 that a model stores as blocks of T output channels in compressed rows: for each block
 // and each tap the input channels that hold a non-zero, and T values for each. Looks into the tensor, copies nothing.
 class SparseRows {
  public:
@@ -35,7 +35,7 @@ class SparseRows {
 // The filters of a model that XNNPACK reads row by row, by the index of the tensor that they would be unpacked to.
 class SparseFilters {
  public:
-  // Whether the tensor can stay as it is: XNNPACK can read it in this way, and only convolutions want it.
+  // Whether the tensor can stay as it is: XNNPACK can read it in this way, and only layers want it.
   bool Keep(TfLiteContext* context, int sparse_tensor, int dense_tensor);
 
   // Defines a kept tensor in a subgraph of XNNPACK.

@@ -289,9 +289,11 @@ size_t Graph::AddBinary(xnn_binary_operator op, size_t a, size_t b) {
   node.inputs = {a, b};
   node.min = -kInfinity;
   node.max = kInfinity;
+  // The first has at least as many axes.
   std::vector<size_t> dims = values[a].dims;
-  for (size_t i = 0; i < dims.size(); i++) {
-    dims[i] = std::max(dims[i], values[b].dims[i]);
+  const size_t more = dims.size() - values[b].dims.size();
+  for (size_t i = more; i < dims.size(); i++) {
+    dims[i] = std::max(dims[i], values[b].dims[i - more]);
   }
   return Add(node, dims);
 }

@@ -192,9 +192,13 @@ static void plan_tasks(xnn_operator_t op, size_t num_threads, struct compute_par
     (((size_t) 1 << op->nm.datatype->log2_row_size) +
      op->num_nonzero_blocks / op->num_output_channel_blocks * xnn_get_nmconv_run_size(config));
   const size_t most_tiles = max(1, op->nm.costs.nhwc_task_size / mean_tile_size);
-  const size_t task_tiles = divide_round_up(group_tiles, divide_round_up(group_tiles, most_tiles));
   // Pixels of a task: all, or an even part for each thread.
   const size_t num_blocks = divide_round_up(pixels, config->mr);
+  // Where all threads cannot have pixels, they share the tiles.
+  const size_t pixel_tasks = op->batch_size * op->groups * num_blocks;
+  const size_t shares = num_threads == 1 ? 1 : divide_round_up(num_threads * op->nm.costs.nhwc_tasks, pixel_tasks);
+  const size_t tile_tasks = max(divide_round_up(group_tiles, most_tiles), min(shares, group_tiles));
+  const size_t task_tiles = divide_round_up(group_tiles, tile_tasks);
   const size_t other_tasks = op->batch_size * op->groups * divide_round_up(group_tiles, task_tiles);
   const size_t task_blocks = num_threads == 1 ? num_blocks :
     get_task_blocks(num_blocks, other_tasks, op->nm.costs.nhwc_tasks, num_threads);

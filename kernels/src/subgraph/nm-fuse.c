@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "xnnpack.h"
 #include "xnnpack/common.h"
@@ -86,13 +85,7 @@ void xnn_subgraph_fuse_least_padding(xnn_subgraph_t subgraph)
   }
 }
 
-static bool same_shape(const struct xnn_value* a, const struct xnn_value* b)
-{
-  return a->shape.num_dims == b->shape.num_dims &&
-    memcmp(a->shape.dim, b->shape.dim, a->shape.num_dims * sizeof(size_t)) == 0;
-}
-
-// Whether the node adds two tensors of one shape.
+// Whether the node adds two tensors that have the same elements in the same order.
 static bool adds_two(const struct xnn_subgraph* subgraph, const struct xnn_node* node)
 {
   if (node->type != xnn_node_type_binary_elementwise || node->binary_operator != xnn_binary_add) {
@@ -100,7 +93,7 @@ static bool adds_two(const struct xnn_subgraph* subgraph, const struct xnn_node*
   }
   const struct xnn_value* a = &subgraph->values[node->inputs[0]];
   const struct xnn_value* b = &subgraph->values[node->inputs[1]];
-  return node->inputs[0] != node->inputs[1] && same_shape(a, b) &&
+  return node->inputs[0] != node->inputs[1] && xnn_are_nm_shapes_alike(&a->shape, &b->shape) &&
     !xnn_value_is_static(a) && !xnn_value_is_static(b) && a->datatype == b->datatype &&
     xnn_find_nm_datatype(a->datatype) != NULL && xnn_find_nm_datatype(a->datatype)->has_partial_sums;
 }

@@ -169,18 +169,25 @@ static struct xnn_shape get_fully_connected_shape(
   return shape;
 }
 
-// Whether what the layer adds, if anything, has the shape of its output.
-static bool is_residual_like(
+// Stores the shape of a layer's output. What it adds must be like it, and may have more axes in front.
+static enum xnn_status set_layer_shape(
   const struct xnn_operator_data* opdata,
-  const struct xnn_value* values,
-  const struct xnn_shape* shape)
+  struct xnn_value* values,
+  const struct xnn_shape* shape,
+  bool workspace_grew)
 {
+  struct xnn_value* output = &values[opdata->outputs[0]];
   if ((opdata->flags & XNN_FLAG_ADD_LAST_INPUT) == 0) {
-    return true;
+    return set_shape(output, shape, workspace_grew);
   }
   const struct xnn_shape* residual = &values[opdata->inputs[opdata->num_inputs - 1]].shape;
-  return residual->num_dims == shape->num_dims &&
-    memcmp(residual->dim, shape->dim, shape->num_dims * sizeof(size_t)) == 0;
+  if (!xnn_are_nm_shapes_alike(residual, shape)) {
+    xnn_log_error(
+      "failed to reshape %s operator: expected to add a tensor of its output's shape, got another shape",
+      xnn_operator_type_to_string(opdata->operator_objects[0]->type));
+    return xnn_status_unsupported_parameter;
+  }
+  return set_shape(output, residual->num_dims > shape->num_dims ? residual : shape, workspace_grew);
 }
 
 static enum xnn_status reshape_nm(
@@ -211,13 +218,7 @@ static enum xnn_status reshape_nm(
   }
   const struct xnn_shape image = {.num_dims = 4, .dim = {dims[0], height, width, op->groups * op->group_output_channels}};
   const struct xnn_shape shape = is_fully_connected ? get_fully_connected_shape(opdata, values, num_rows) : image;
-  if (!is_residual_like(opdata, values, &shape)) {
-    xnn_log_error(
-      "failed to reshape %s operator: expected to add a tensor of its output's shape, got another shape",
-      xnn_operator_type_to_string(op->type));
-    return xnn_status_unsupported_parameter;
-  }
-  status = set_shape(&values[opdata->outputs[0]], &shape, opdata->workspace_size > old_workspace_size);
+  status = set_layer_shape(opdata, values, &shape, opdata->workspace_size > old_workspace_size);
   return in_cnhw ? xnn_grow_value(&values[opdata->outputs[0]], op->nm.output_size, status) : status;
 }
 

@@ -18,6 +18,8 @@
 extern "C" {
 #endif
 
+struct xnn_nmconv_analysis;
+
 // The costs for this hardware.
 XNN_INTERNAL const struct xnn_nm_costs* xnn_init_nm_costs();
 XNN_INTERNAL const struct xnn_nm_costs* xnn_init_f16_nm_costs();

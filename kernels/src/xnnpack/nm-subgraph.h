@@ -45,6 +45,20 @@ XNN_INTERNAL void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t 
 // Lets values that convolutions in CNHW layout write lie in bands, one for each thread, where all that read them can.
 XNN_INTERNAL enum xnn_status xnn_subgraph_choose_bands(xnn_subgraph_t subgraph);
 
+// Whether two shapes are the same but for axes of one element in front of one of them.
+XNN_INLINE static bool xnn_are_nm_shapes_alike(const struct xnn_shape* a, const struct xnn_shape* b)
+{
+  const struct xnn_shape* longer = a->num_dims < b->num_dims ? b : a;
+  const struct xnn_shape* shorter = a->num_dims < b->num_dims ? a : b;
+  const size_t more = longer->num_dims - shorter->num_dims;
+  for (size_t i = 0; i < longer->num_dims; i++) {
+    if (longer->dim[i] != (i < more ? 1 : shorter->dim[i - more])) {
+      return false;
+    }
+  }
+  return true;
+}
+
 XNN_INLINE static bool xnn_is_nm_image(const struct xnn_value* value)
 {
   return value->shape.num_dims == 4 && !xnn_value_is_static(value);
