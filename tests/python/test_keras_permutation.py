@@ -98,7 +98,7 @@ def test_any_permutation_leaves_the_function_unchanged(name: str) -> None:
     images = generator.uniform(0, 255 if "V3S" in name or "Eff" in name else 1, shape)
     images = images.astype(np.float32)
     found = channels_of(model)
-    makers = [layer for names in found.makers.values() for layer in names]
+    makers = [maker for those in found.makers.values() for maker in those]
     assert len(makers) == len(set(makers)) > 0
     if name in GROUPS:
         assert (len(found.makers), len(makers)) == GROUPS[name]

@@ -11,6 +11,7 @@ import pytest
 
 import nmpack.keras
 from nmpack.convert import keras_to_tflite
+from nmpack.keras.channels import channels_of, permute_channels_
 from nmpack.keras.layers import contracted_axes, weights
 from nmpack.quiet import import_keras
 from nmpack.runtime.interpreter import Engine
@@ -155,3 +156,23 @@ def test_scores_that_look_at_data_see_what_attention_sees() -> None:
     np.testing.assert_allclose(np.asarray(norms[0]), np.asarray(norms[2]), rtol=1e-6)
     report = nmpack.keras.prune_(model, PATTERN, score="activation", evidence=evidence)
     assert len(report.pruned) == len(names(1))
+
+
+def test_channels_of_heads_and_mlp_are_ordered_and_the_function_stays() -> None:
+    model = transformer()
+    images = np.random.default_rng(4).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    found = channels_of(model)
+    # The stream, and of each block the hidden width, and of each head its values and its scores.
+    assert len(found.makers) == 1 + 2 * (1 + 2 * 4)
+    expected = import_keras().ops.convert_to_numpy(model(images))
+    generator = np.random.default_rng(5)
+    orders = {group: generator.permutation(size) for group, size in found.sizes.items()}
+    permute_channels_(model, found, orders)
+    outputs = import_keras().ops.convert_to_numpy(model(images))
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+    rows = nmpack.keras.permute_(model, NMPattern.from_density(0.25, tile=8))
+    assert len(rows) == len(found.makers)
+    assert all(row.after >= row.before for row in rows)
+    assert sum(row.after > row.before for row in rows) > len(rows) // 2
+    outputs = import_keras().ops.convert_to_numpy(model(images))
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import nn
 import nmpack.torch
 from nmpack.errors import ModelError, SelectionError
 from nmpack.models import ZOO, build
+from nmpack.models.deit import DeiT
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.sparsity.permutation import kept_share
 from nmpack.torch.channels import channels_of, permute_channels_
@@ -45,6 +48,10 @@ GROUPS = {
     "vgg16": (15, 15),
     "resnet20": (3 + 9, 21),
     "fashion_resnet": (1 + 2 + 3, 9),
+    # The stream, and of each block the hidden width, and of each head its values and its scores.
+    "deit_tiny": (1 + 12 * (1 + 2 * 3), 1 + 12 * (3 * 3 + 3)),
+    "vit_b_16": (1 + 12 * (1 + 2 * 12), 1 + 12 * (3 * 12 + 3)),
+    "vit_tiny28": (1 + 4 * (1 + 2 * 4), 1 + 4 * (3 * 4 + 3)),
 }
 
 
@@ -57,7 +64,7 @@ def test_any_permutation_leaves_the_function_unchanged(name: str) -> None:
         height = width = 64 if channels == 3 else 28
     images = torch.randn(2, channels, height, width)
     found = channels_of(model, images[:1])
-    makers = [layer for names in found.makers.values() for layer in names]
+    makers = [maker for those in found.makers.values() for maker in those]
     assert len(makers) == len(set(makers))
     if name in GROUPS:
         assert (len(found.makers), len(makers)) == GROUPS[name]
@@ -70,7 +77,9 @@ def test_any_permutation_leaves_the_function_unchanged(name: str) -> None:
         gap = (model(images) - expected).abs().max() / expected.abs().max()
     assert gap < 1e-4
     changed = [n for n, value in model.state_dict().items() if not torch.equal(value, before[n])]
-    assert {f"{layer}.weight" for layer in makers} <= set(changed)
+    assert {f"{maker.name}.weight" for maker in makers} <= {
+        re.sub(r"in_proj_weight$", "in_proj.weight", name) for name in changed
+    }
 
 
 @pytest.mark.parametrize("pattern", [QUARTER, NMPattern(1, 4, tile=16)], ids=str)
@@ -135,6 +144,89 @@ def test_what_is_not_understood_stays_where_it_is() -> None:
 
     found = channels_of(Odd(), torch.randn(1, 3, 4, 4))
     assert found.makers == {}
+
+
+class Attention(nn.Module):
+    """Self-attention in the ways in which networks write it."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.inner = nn.Linear(24, 32)
+        self.qkv = nn.Linear(32, 96)
+        self.proj = nn.Linear(32, 24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, tokens, _ = x.shape
+        x = self.qkv(F.gelu(self.inner(x)))
+        if self.way in ("fused", "unbound"):
+            query, key, value = x.reshape(batch, tokens, 3, 4, 8).permute(2, 0, 3, 1, 4).unbind(0)
+        else:
+            query, key, value = (
+                part.view(batch, tokens, 4, 8).transpose(1, 2) for part in x.split(32, -1)
+            )
+        if self.way == "fused":
+            out = F.scaled_dot_product_attention(query, key, value)
+        elif self.way == "three axes":
+            query, key, value = (part.reshape(-1, tokens, 8) for part in (query, key, value))
+            out = torch.bmm(torch.bmm(query * 0.3, key.mT).softmax(-1), value)
+            out = out.reshape(batch, 4, tokens, 8)
+        else:
+            out = (query @ key.transpose(-2, -1) / 3.0).softmax(-1) @ value
+        return self.proj(out.transpose(1, 2).reshape(batch, tokens, 32))
+
+
+@pytest.mark.parametrize(
+    ("way", "groups"), [("fused", 9), ("unbound", 9), ("split", 9), ("three axes", 1)]
+)
+def test_channels_of_heads_are_found_however_attention_is_written(way: str, groups: int) -> None:
+    torch.manual_seed(0)
+    model = Attention(way).eval()
+    x = torch.randn(2, 5, 24)
+    found = channels_of(model, x[:1])
+    assert len(found.makers) == groups  # the hidden width, values and scores of each of four heads
+    with torch.no_grad():
+        expected = model(x)
+        generator = np.random.default_rng(1)
+        orders = {group: generator.permutation(size) for group, size in found.sizes.items()}
+        permute_channels_(model, found, orders)
+        torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-5)
+
+
+def test_queries_and_keys_of_a_head_go_together_values_with_the_projection() -> None:
+    model = Attention("fused").eval()
+    found = channels_of(model, torch.zeros(1, 5, 24))
+    starts = sorted(tuple(maker.start for maker in those) for those in found.makers.values())
+    pairs = [(8 * head, 32 + 8 * head) for head in range(4)]
+    assert starts == sorted([(0,), *pairs, *((64 + 8 * head,) for head in range(4))])
+    followed = {use.name for use in found.uses if use.axis == 1}
+    assert followed == {"qkv.weight", "proj.weight"}
+
+
+def test_a_transformer_keeps_more_and_its_function() -> None:
+    torch.manual_seed(0)
+    model = DeiT(7, (32, 32, 3), width=64, heads=2, depth=2).eval()
+    x = torch.randn(2, 3, 32, 32)
+    pattern = NMPattern.from_density(0.25, tile=16)
+    with torch.no_grad():
+        expected = model(x)
+        rows = nmpack.torch.permute_(model, x[:1], pattern)
+        torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-5)
+    assert len(rows) == 1 + 2 * (1 + 2 * 2)
+    assert all(row.after > row.before for row in rows)
+    assert rows[0].layers == tuple(
+        f"blocks.{block}.{name}" for block in range(2) for name in ("attn.proj", "mlp.fc2")
+    )
+
+
+@pytest.mark.parametrize("tile", [16, 32])
+def test_heads_that_share_a_tile_stay_where_they_are(tile: int) -> None:
+    torch.manual_seed(0)
+    model = DeiT(7, (32, 32, 3), width=64, heads=4, depth=1).eval()
+    rows = nmpack.torch.permute_(
+        model, torch.zeros(1, 3, 32, 32), NMPattern.from_density(0.25, tile=tile)
+    )
+    assert sum(row.layers == ("blocks.0.attn.qkv",) for row in rows) == (8 if tile == 16 else 0)
 
 
 def test_errors() -> None:

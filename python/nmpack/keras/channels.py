@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import ModelError
+from nmpack.keras.layers import contracted_axes, layers_of, matrix_of
 from nmpack.quiet import import_keras
 from nmpack.sparsity.channels import Channels, Groups, Layout, Order, strung
 
@@ -17,8 +18,8 @@ from nmpack.sparsity.channels import Channels, Groups, Layout, Order, strung
 _PASS = (
     "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout", "SpatialDropout2D", "GaussianDropout",
     "GaussianNoise", "MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D",
-    "GlobalAveragePooling2D", "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Identity",
-    "ActivityRegularization",
+    "GlobalAveragePooling2D", "GlobalAveragePooling1D", "ZeroPadding2D", "Cropping2D",
+    "UpSampling2D", "Identity", "ActivityRegularization",
 )  # fmt: skip
 _TIE = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 #: Activations that do the same to every channel; softmax is one, for it only sums over all.
@@ -51,8 +52,24 @@ def permute_channels_(model: Any, channels: Channels, orders: Mapping[int, Order
     """
     to_numpy = import_keras().ops.convert_to_numpy
     variables = {variable.path: variable for variable in model.variables}
+    matrices = _matrices(model)
     for name, axis, index in channels.moves(orders):
-        variables[name].assign(np.take(to_numpy(variables[name]), index, axis=axis))
+        value = to_numpy(variables[name])
+        matrix = value.reshape(matrices.get(name, value.shape))
+        variables[name].assign(np.take(matrix, index, axis=axis).reshape(value.shape))
+
+
+def _matrices(model: Any) -> dict[str, tuple[int, ...]]:
+    """Return as what the variables of each EinsumDense are ordered: inputs and outputs."""
+    kind = import_keras().layers.EinsumDense
+    found: dict[str, tuple[int, ...]] = {}
+    for layer in layers_of(model):
+        if isinstance(layer.module, kind):
+            inputs, outputs = matrix_of(layer.module)
+            found[layer.module.kernel.path] = (inputs, outputs)
+            if layer.module.bias is not None:
+                found[layer.module.bias.path] = (outputs,)
+    return found
 
 
 def _graph(model: Any) -> Any:
@@ -134,7 +151,9 @@ class _Walk:
         shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
         source = sources[0]
         if kind in ("Conv2D", "Dense"):
-            return self._maker(layer, name, source, shapes[0])
+            return self._maker(layer, name, source)
+        if kind == "MultiHeadAttention":
+            return self._attention(node, name, sources)
         if None in sources or source is None:
             return None
         if kind in _TIE:
@@ -154,6 +173,12 @@ class _Walk:
             for variable in (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance):
                 self._follow(variable, source)
             return source
+        if kind == "LayerNormalization":
+            if layer.axis not in (-1, len(shapes[0]) - 1, [-1], [len(shapes[0]) - 1]):
+                return None
+            for variable in (layer.gamma, layer.beta):
+                self._follow(variable, source)
+            return source
         if kind == "Flatten":
             pixels = int(np.prod(shapes[0][1:-1])) if None not in shapes[0][1:] else 0
             return source * pixels if pixels else None
@@ -163,11 +188,36 @@ class _Walk:
             return None
         return source if kind in _PASS else None
 
-    def _maker(
-        self, layer: Any, name: str, source: Layout | None, shape: tuple[Any, ...]
-    ) -> Layout | None:
+    def _attention(self, node: Any, name: str, sources: list[Layout | None]) -> Layout | None:
+        """Let queries and keys of a head go together, and values with the projection behind."""
+        layer = node.operation
+        names = ("query", "key", "value", "output")
+        dense: list[Any] = [getattr(layer, f"_{part}_dense", None) for part in names]
+        if len(sources) != 2 or len(node.output_tensors) != 1 or None in dense:
+            return None
+        *parts, out = dense
+        split = [contracted_axes(item.equation) for item in (*parts, out)]
+        if split != [1, 1, 1, 2] or any(len(item.kernel.shape) != 3 for item in (*parts, out)):
+            return None
+        made = []
+        for item, source in zip(parts, (sources[0], sources[1], sources[1]), strict=True):
+            if source is not None:
+                self.groups.use(item.kernel.path, 0, source)
+            heads, size = map(int, item.kernel.shape[1:])
+            own = self.groups.new(heads * size, f"{name}/{item.name}", size)
+            self.groups.use(item.kernel.path, 1, own)
+            made.append(self._follow(item.bias, own))
+        query, key, value = made
+        if self.groups.tie([query, key]) is None:
+            self.groups.fix(query + key)
+        self.groups.use(out.kernel.path, 0, value)
+        own = self.groups.new(int(out.kernel.shape[-1]), f"{name}/{out.name}")
+        self.groups.use(out.kernel.path, 1, own)
+        return self._follow(out.bias, own)
+
+    def _maker(self, layer: Any, name: str, source: Layout | None) -> Layout | None:
         axes = len(layer.kernel.shape)
-        if getattr(layer, "groups", 1) != 1 or (axes == 2 and len(shape) != 2):
+        if getattr(layer, "groups", 1) != 1:
             return None
         if source is not None:
             self.groups.use(layer.kernel.path, axes - 2, source)

@@ -2,6 +2,7 @@
 """Which channels of a network may change places together, for any framework.
 
 Every convolution and linear layer makes new channels; whatever passes them on keeps their order.
+Those of an attention's projections are groups of their own for each head.
 Sums tie the channels of both operands (a residual stream is one group), concatenations string them
 together, flattening repeats them. Channels that reach an operator which is not understood, the
 network's input or its output stay where they are, so a permutation of the others never changes what
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,13 @@ class Segment:
 Layout = tuple[Segment, ...]
 
 
+class Maker(NamedTuple):
+    """A layer whose output channels from ``start`` on are those of a group."""
+
+    name: str
+    start: int
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
     """Axis ``axis`` of the parameter or buffer ``name`` follows ``layout``."""
@@ -48,12 +57,12 @@ class Channels:
 
     Attributes:
         sizes: channels of each group, by its number.
-        makers: names of the layers whose output channels a group is, by its number.
+        makers: the layers whose output channels a group is, by its number.
         uses: every axis that follows, of groups that may be permuted and of those that may not.
     """
 
     sizes: Mapping[int, int]
-    makers: Mapping[int, tuple[str, ...]]
+    makers: Mapping[int, tuple[Maker, ...]]
     uses: tuple[Use, ...]
 
     def moves(self, orders: Mapping[int, Order]) -> Iterator[tuple[str, int, Order]]:
@@ -90,14 +99,20 @@ class Groups:
         self._sizes: list[int] = []
         self._fixed: set[int] = set()
         self._uses: list[Use] = []
-        self._makers: list[tuple[str, int]] = []
+        self._makers: list[tuple[Maker, int]] = []
 
-    def new(self, size: int, maker: str) -> Layout:
-        """Return the layout of new channels that the layer ``maker`` makes."""
-        self._parents.append(len(self._parents))
-        self._sizes.append(size)
-        self._makers.append((maker, len(self._parents) - 1))
-        return (Segment(len(self._parents) - 1, size),)
+    def new(self, size: int, maker: str, part: int | None = None) -> Layout:
+        """Return the layout of ``size`` new channels that the layer ``maker`` makes.
+
+        Each ``part`` of them, which divides ``size``, is a group; by default all are one.
+        """
+        part = part or size
+        first = len(self._parents)
+        for group, start in enumerate(range(0, size, part), first):
+            self._parents.append(group)
+            self._sizes.append(part)
+            self._makers.append((Maker(maker, start), group))
+        return tuple(Segment(group, part) for group in range(first, len(self._parents)))
 
     def use(self, name: str, axis: int, layout: Layout) -> None:
         """Let an axis of a parameter or buffer follow ``layout``."""
@@ -116,17 +131,18 @@ class Groups:
             assert layout is not None
             if [(s.size, s.repeat) for s in layout] != [(s.size, s.repeat) for s in first]:
                 return None
-            for one, two in zip(first, layout, strict=True):
+        for layout in layouts[1:]:
+            for one, two in zip(first, layout or (), strict=True):
                 self._parents[self._root(two.group)] = self._root(one.group)
         return first
 
     def result(self) -> Channels:
         """Return the groups that are free, and all uses."""
         fixed = {self._root(group) for group in self._fixed}
-        makers: dict[int, list[str]] = {}
-        for name, group in self._makers:
-            makers.setdefault(self._root(group), []).append(name)
-        free = {root: tuple(names) for root, names in makers.items() if root not in fixed}
+        makers: dict[int, list[Maker]] = {}
+        for maker, group in self._makers:
+            makers.setdefault(self._root(group), []).append(maker)
+        free = {root: tuple(those) for root, those in makers.items() if root not in fixed}
         uses = tuple(
             Use(use.name, use.axis, tuple(
                 Segment(self._root(s.group), s.size, s.repeat) for s in use.layout

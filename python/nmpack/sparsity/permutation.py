@@ -79,17 +79,27 @@ def order_channels(
     }
     orders: dict[int, Order] = {}
     rows = []
+    matrices: dict[str, Scores] = {}
     for group, makers in channels.makers.items():
-        parts = []
-        names = tuple(name for name in makers if name in wanted_by)
-        for name in names:
+        parts: list[tuple[Scores, NMPattern]] = []
+        size = channels.sizes[group]
+        wanting = [maker for maker in makers if maker.name in wanted_by]
+        for name, start in wanting:
             layer, wanted = wanted_by[name]
-            value = importance(weights(layer.module), score, (evidence or {}).get(name), layer=name)
-            matrix = value.reshape(value.shape[0], -1)
-            compute_mask(matrix, wanted, layer=name)  # the pattern must fit
+            if name not in matrices:
+                seen = (evidence or {}).get(name)
+                value = importance(weights(layer.module), score, seen, layer=name)
+                matrices[name] = value.reshape(value.shape[0], -1)
+                compute_mask(matrices[name], wanted, layer=name)  # the pattern must fit
+            count = len(matrices[name])
+            if size < count and (start % wanted.tile or size % wanted.tile):
+                parts = []  # a tile has channels of other groups, too
+                break
+            matrix = matrices[name][start : start + size]
             parts.append((matrix / max(matrix.sum(), 1e-300), wanted))
         if not parts or all(wanted.tile == 1 for _, wanted in parts):
             continue
+        names = tuple(dict.fromkeys(maker.name for maker in wanting))
         order = best_order(parts, rounds, np.random.default_rng(seed))
         identity = np.arange(len(order))
         before, after = (kept_share(parts, item) for item in (identity, order))
