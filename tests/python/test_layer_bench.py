@@ -20,6 +20,7 @@ from nmpack.runtime.delegate_report import Choice
 from nmpack.runtime.race import race
 from nmpack.sparsity.mask import column_density
 from nmpack.tflite.file import TFLiteFile
+from nmpack.tune.layers import layers_of
 
 DENSE = Choice(0, "dense", "because", "NHWC", False, 16, 1.0, 0.9)
 NM = Choice(0, "nm", "chosen", "NHWC", False, 16, 0.5, 1.8)
@@ -165,6 +166,38 @@ def test_a_layer_of_bytes_is_what_it_says(tmp_path: Path) -> None:
     assert len(convolution.weights.quantization.scale) == 20
     assert np.abs(weights.astype(int)).max(axis=(1, 2, 3)).tolist() == [127] * 20
     assert column_density(weights, 4) == 0.5
+
+
+def test_fully_connected_layers_follow_from_the_seed_alone() -> None:
+    layers = draw_layers(200, 5, linear=True)
+    assert layers[:20] == draw_layers(20, 5, linear=True)
+    assert {(layer.kernel, layer.stride, layer.linear) for layer in layers} == {(1, 1, True)}
+    assert 1 == min(layer.size for layer in layers) < max(layer.size for layer in layers) <= 512
+    features = [size for layer in layers for size in (layer.inputs, layer.outputs)]
+    assert 8 == min(features) < 2048 < max(features) <= 4096
+    assert layers[0].multiply_adds == layers[0].size * layers[0].inputs * layers[0].outputs
+
+
+@pytest.mark.parametrize("dtype", ["f32", "qs8"])
+def test_a_fully_connected_layer_is_what_it_says(tmp_path: Path, dtype: str) -> None:
+    layer = Layer(5, 16, 20, 1, 1, density=0.5, tile=4, dtype=dtype, linear=True)
+    assert layer.shape == "5 rows, 16 to 20"
+    path = tmp_path / "layer.tflite"
+    path.write_bytes(layer_file(layer, 1))
+    file = TFLiteFile(path)
+    (item,) = file.layers
+    assert (item.linear, item.shape, item.rows) == (True, (20, 1, 1, 16), 5)
+    assert item.weights is not None
+    weights = file.array(item.weights).reshape(item.shape)
+    assert column_density(weights, 4) == 0.5
+    if dtype == "qs8":
+        assert item.weights.quantization is not None
+        assert len(item.weights.quantization.scale) == 1
+    (row,) = layers_of(path).layers
+    assert (row.layer.input_height, row.layer.input_width) == (1, 5)
+    assert (row.layer.density, row.layer.tile, row.layer.dtype) == (0.5, 4, dtype)
+    assert row.layer.label == "5 rows, 16 to 20"
+    assert row.layer.macs == layer.multiply_adds
 
 
 def test_a_slower_layer_fails_the_check(

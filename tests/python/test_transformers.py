@@ -3,23 +3,32 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import nmpack.torch
+from nmpack.cli.tables import inspect_table
 from nmpack.convert import torch_to_tflite
 from nmpack.errors import SelectionError
+from nmpack.measure.inspection import inspect
 from nmpack.models import build
 from nmpack.models.deit import DeiT
 from nmpack.models.vit_b import SelfAttention, ViT
 from nmpack.runtime.interpreter import Engine
 from nmpack.runtime.runner import run
+from nmpack.sources import load_source
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tflite.file import TFLiteFile
+from nmpack.training import Recipe, fine_tune
+from nmpack.training.data import TensorImages
+from nmpack.tune.calls import calls_of
+from nmpack.tune.layers import layers_of
 
 pytestmark = pytest.mark.torch
 
@@ -135,3 +144,53 @@ def test_conversion_keeps_function_and_zeros(name: str, tmp_path: Path) -> None:
         if item.name == "FULLY_CONNECTED"
     ]
     assert [np.count_nonzero(item) / item.size for item in filters] == [0.25] * 8 + [1.0]
+
+
+def test_layers_to_tune_are_those_of_the_converted_file(tmp_path: Path) -> None:
+    model = build("vit_tiny28").eval()
+    path = torch_to_tflite(model, tmp_path / "model.tflite", (28, 28, 1))
+    found = layers_of(path)
+    rows = {row.layer.label: len(row.names) for row in found.layers}
+    assert rows == {
+        "49 rows, 192 to 192": 16,
+        "49 rows, 192 to 768": 4,
+        "49 rows, 768 to 192": 4,
+        "1 row, 192 to 10": 1,
+    }
+    assert found.skipped == {}
+    calls = [layer for item in calls_of(load_source("vit_tiny28")) for layer in item.layers]
+    assert {layer.label for layer in calls} == set(rows)
+
+
+def test_a_transformer_is_explained_layer_by_layer(tmp_path: Path) -> None:
+    model = small("deit")
+    nmpack.torch.prune_(model, NMPattern.from_density(0.25, tile=32))
+    path = torch_to_tflite(model, tmp_path / "model.tflite", (32, 32, 3))
+    report = inspect(path, delegate=False)
+    linear = [row for row in report.layers if row.linear]
+    assert len(report.layers) == len(linear) + 1 == 10
+    assert [(row.name, row.rows, row.shape) for row in linear[:2]] == [
+        ("blocks.0.attn.qkv", 5, (192, 1, 1, 64)),
+        ("blocks.0.attn.proj", 5, (64, 1, 1, 64)),
+    ]
+    assert {str(row.fit) for row in linear[:-1]} == {"25.0% of the row kept, tile 32"}
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(inspect_table(report))
+    text = console.export_text()
+    assert "192x64" in text
+    assert "5 rows" in text
+    assert "10 layers among" in text
+
+
+def test_fine_tuning_states_the_share_of_the_pruned_matrices(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = TensorImages(torch.randn(16, 3, 32, 32, generator=generator), torch.arange(16) % 7, 7)
+    recipe = Recipe(pattern="25%", tile=32, epochs=1, batch=8, optimizer="adamw", rate=1e-3)
+    model = small("vit_b")
+    outcome = fine_tune(model, images, images, recipe, tmp_path / "run")
+    assert outcome is not None
+    patches = model.conv_proj.weight.numel()
+    matrices = 2 * 12 * 64 * 64
+    assert outcome.density == pytest.approx((patches + matrices / 4) / (patches + matrices))
+    weight = model.encoder.layers[1].self_attention.in_proj.weight  # type: ignore[index,union-attr]
+    assert (weight == 0).float().mean() == 0.75

@@ -46,7 +46,7 @@ using a .tflite file:
   bench       time the delegate against the interpreter's built-in XNNPACK
   profile     time each operator of the delegate, and say which kernel it is and what of the peak
   report      one HTML page: each layer's times and bound, a roofline, what was chosen and why
-  bench-layers  look for convolutions that the delegate slows down: drawn ones, each timed
+  bench-layers  look for layers that the delegate slows down: drawn ones, each timed
   tune        time what each convolution may run on, here or on a board; a table for the delegate
               with --density before pruning: the tile that each layer is to be pruned to
   rvv-report  count what it executes on RISC-V with vectors; model its cycles

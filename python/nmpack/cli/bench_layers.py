@@ -19,9 +19,10 @@ def add(verbs: Subparsers) -> None:
     parser = add_verb(
         verbs,
         "bench-layers",
-        "Look for convolutions that the delegate slows down. Layers are drawn from a seed: images\n"
+        "Look for layers that the delegate slows down. Convolutions are drawn from a seed: images\n"
         "of 1x1 to 112x112, 8 to 2048 channels, kernels of 1x1 to 7x7, strides 1 and 2, several\n"
-        "shares of columns kept in tiles of several heights. Each is a model of its own, timed in\n"
+        "shares of columns kept in tiles of several heights. With --linear they are fully\n"
+        "connected: 1 to 512 rows, 8 to 4096 features. Each is a model of its own, timed in\n"
         "turns on the interpreter's built-in XNNPACK and on the delegate. What seems slower than\n"
         "the limit is measured three times more, in new processes, and counts only if it is\n"
         "slower each time. The table says for each layer what was chosen, why, what was predicted\n"
@@ -31,6 +32,7 @@ def add(verbs: Subparsers) -> None:
         nmpack bench-layers
         nmpack bench-layers --layers 400 --seed 7 --check --json layers.json
         nmpack bench-layers --layers 50 --type int8
+        nmpack bench-layers --layers 50 --linear
         nmpack bench-layers --layers 50 --option layout=nhwc --option nm=force
         """,
         execute,
@@ -43,6 +45,9 @@ def add(verbs: Subparsers) -> None:
         "--type", choices=DTYPES, default=F32.dtype,
         help=f"element type of the layers (default {F32.dtype})",
     )  # fmt: skip
+    parser.add_argument(
+        "--linear", action="store_true", help="draw fully connected layers, not convolutions"
+    )
     add_engine(parser)
     parser.add_argument(
         "--rounds", type=positive, default=15, metavar="N", help="turns of each engine (default 15)"
@@ -73,6 +78,7 @@ def execute(arguments: argparse.Namespace) -> None:
             rounds=arguments.rounds,
             limit=arguments.limit,
             kind=named(arguments.type),
+            linear=arguments.linear,
             progress=progress,
         )
     console().print(layer_bench_table(report))

@@ -41,7 +41,7 @@ def add(verbs: Subparsers) -> None:
     parser = add_verb(
         verbs,
         "tune",
-        "Time what each convolution of a model may run on, on the machine it is to run on.\n\n"
+        "Time what each layer of a model may run on, on the machine it is to run on.\n\n"
         "Every distinct layer is timed on each micro-kernel and layout, in rounds of turns, until\n"
         "the best two are told apart or the budget is spent; what takes most of the network comes\n"
         "first. The default choice stays unless another gains more than the spread of the gain.\n"

@@ -78,7 +78,7 @@ def _lines(report: TuneReport, skipped: Mapping[str, str]) -> list[str]:
     before, after = (_total(report, best=best) for best in (False, True))
     if after:
         lines.append(
-            f"all convolutions that were measured, conversions of layout aside: "
+            f"all layers that were measured, conversions of layout aside: "
             f"{before / after:.3f}x the default's speed"
         )
     notes = [

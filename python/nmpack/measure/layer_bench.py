@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Look for convolutions that our delegate slows down: drawn layers, each against built-in XNNPACK.
+"""Look for layers that our delegate slows down: drawn ones, each against built-in XNNPACK.
 
 A layer is a model of its own. Both engines open it in one child process and race: short turns, in
 an order that alternates, a ratio each round (:mod:`nmpack.runtime.race`). A layer that seems slower
@@ -139,6 +139,7 @@ def bench_layers(
     rounds: int = 15,
     limit: float = LIMIT,
     kind: ElementType = F32,
+    linear: bool = False,
     progress: Progress = silent,
 ) -> LayerBenchReport:
     """Draw layers and time each on built-in XNNPACK and on our delegate.
@@ -150,6 +151,7 @@ def bench_layers(
         rounds: turns of each engine in one measurement, at least 3.
         limit: how many times built-in's time a layer may take, above 1.
         kind: element type of the layers.
+        linear: draw fully connected layers, not convolutions.
         progress: called with (layers done, layers).
 
     Raises:
@@ -160,7 +162,7 @@ def bench_layers(
         raise NmpackError(f"rounds must be at least 3, got {rounds}")
     if not limit > 1.0:
         raise NmpackError(f"the limit is how many times slower is too slow: above 1, got {limit}")
-    layers = draw_layers(count, seed, kind=kind)
+    layers = draw_layers(count, seed, kind=kind, linear=linear)
     machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="nmpack-") as name:
         report = Path(name) / "report.json"
@@ -229,6 +231,9 @@ class _Bench:
 
     def _choice(self) -> Choice:
         partitions = read_report(self._report).partitions
+        if len(partitions) == 1 and not partitions[0].layers:
+            # The delegate says nothing about layers that have no N:M operator.
+            return Choice(0, "dense", "not N:M", "NHWC", False, 0, None, None)
         if len(partitions) != 1 or len(partitions[0].layers) != 1:
             raise InterpreterError(
                 f"expected the delegate to report on one layer, got {partitions!r:.200}"

@@ -109,11 +109,12 @@ class Network:
             "CONV_2D", [x, *constants], len(weights), options, stride, lost, relu=relu, steps=steps
         )
 
-    def _quantized(self, x: int, weights: Array, bias: Array) -> list[int]:
-        """Add weights and biases in steps."""
-        largest = np.abs(weights.reshape(len(weights), -1)).max(axis=1)
+    def _quantized(self, x: int, weights: Array, bias: Array, *, each: bool = True) -> list[int]:
+        """Add weights and biases in steps: of each output channel, or of all."""
+        rows = weights.reshape(len(weights), -1) if each else weights.reshape(1, -1)
+        largest = np.abs(rows).max(axis=1)
         scales = (np.maximum(largest, 1e-6) / 127.0).astype(np.float32)
-        stored = np.rint(weights / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+        stored = np.rint(weights / scales.reshape(-1, *(1,) * (weights.ndim - 1))).astype(np.int8)
         sums = scales * self._graph.tensors[x].quantization.scale[0]
         biases = np.rint(bias / sums).astype(np.int32)
         return [
@@ -151,13 +152,22 @@ class Network:
         batch, _, _, channels = self.shape(x)
         return self._operator("MEAN", [x, axes], (batch, channels), self._schema.ReducerOptionsT())
 
-    def fully_connected(self, x: int, weights: Array, bias: Array) -> int:
-        """Add a fully connected layer; weights are OI."""
-        operands = [x, self.constant(weights), self.constant(bias)]
-        shape = (self.shape(x)[0], len(weights))
-        return self._operator(
-            "FULLY_CONNECTED", operands, shape, self._schema.FullyConnectedOptionsT()
+    def fully_connected(
+        self, x: int, weights: Array, bias: Array, steps: Steps | None = None
+    ) -> int:
+        """Add a fully connected layer; weights are OI, ``x`` is of any rank.
+
+        With ``steps`` of its output it is of int8, as ``x`` is: weights in steps for all of them.
+        """
+        constants = (
+            [self.constant(weights), self.constant(bias)]
+            if steps is None
+            else self._quantized(x, weights, bias, each=False)
         )
+        options = self._schema.FullyConnectedOptionsT()
+        options.keepNumDims = len(self.shape(x)) > 2
+        shape = (*self.shape(x)[:-1], len(weights))
+        return self._operator("FULLY_CONNECTED", [x, *constants], shape, options, steps)
 
     def finish(self, x: int, y: int) -> bytes:
         """Return the file of a network from ``x`` to ``y``."""

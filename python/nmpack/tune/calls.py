@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where a PyTorch or Keras model computes its layers: the sizes of their images in one run.
 
-A convolution becomes the :class:`~nmpack.tune.shapes.Layer` that XNNPACK gets after conversion. A
-linear layer is a convolution of single pixels.
+A convolution becomes the :class:`~nmpack.tune.shapes.Layer` that XNNPACK gets after conversion, and
+so does a linear layer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nmpack.sparsity.pruning import Adaptor
 from nmpack.sparsity.selection import LINEAR
 from nmpack.sparsity.selection import Layer as Weights
 from nmpack.tune.layers import same_padding
-from nmpack.tune.shapes import Layer
+from nmpack.tune.shapes import Layer, linear_layer
 
 _NONE = (0, 0, 0, 0)
 Sides = tuple[int, int, int, int]
@@ -133,8 +133,8 @@ def _listening(layers: list[Weights], seen: Mapping[str, list[tuple[int, ...]]])
 
 def _linear(weights: Weights, shape: tuple[int, ...]) -> Layer:
     outputs, inputs = weights.shape[0], weights.shape[3]
-    rows = int(np.prod(shape[:-1], dtype=np.int64))
-    return Layer(1, rows, 1, 1, inputs, outputs, *(1,) * 6, *_NONE)
+    rows = int(np.prod(shape, dtype=np.int64)) // inputs
+    return linear_layer(rows, inputs, outputs)
 
 
 def _torch_layer(weights: Weights, shape: tuple[int, ...]) -> Layer:

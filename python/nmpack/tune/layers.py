@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The distinct convolutions of a ``.tflite`` file, as XNNPACK sees them, and their patterns."""
+"""The distinct layers of a ``.tflite`` file, as XNNPACK sees them, and their patterns.
+
+A fully connected layer is a 1x1 convolution on an image of one line, whose pixels are its rows.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import LayerInfo, Operator, Subgraph, TensorInfo
 from nmpack.tflite.names import short_names
 from nmpack.tflite.operator_codes import operator_code
-from nmpack.tune.shapes import Layer
+from nmpack.tune.shapes import Layer, linear_layer
 
 _PADS = (operator_code("PAD"), operator_code("PADV2"))
 _NO_PADDING = (0, 0, 0, 0)
@@ -30,7 +33,7 @@ _MOST_WEIGHTS = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class ModelLayer:
-    """A convolution that occurs in a model.
+    """A layer that occurs in a model.
 
     Attributes:
         layer: its shape and pattern.
@@ -51,14 +54,14 @@ class ModelLayer:
 
 @dataclass(frozen=True, slots=True)
 class ModelLayers:
-    """What a model has to tune; ``skipped`` says of other convolutions why not, by name."""
+    """What a model has to tune; ``skipped`` says of other layers why not, by name."""
 
     layers: tuple[ModelLayer, ...]
     skipped: Mapping[str, str]
 
 
 def layers_of(model: str | Path) -> ModelLayers:
-    """List the distinct convolutions of all subgraphs; depthwise ones have nothing to tune.
+    """List the distinct layers of all subgraphs; depthwise ones have nothing to tune.
 
     Raises:
         ModelError: the file is not a usable model.
@@ -69,7 +72,7 @@ def layers_of(model: str | Path) -> ModelLayers:
     densities: dict[Layer, tuple[float, float, float]] = {}
     skipped = {}
     for graph in file.subgraphs:
-        wanted = [item for item in graph.convolutions if not item.depthwise]
+        wanted = [item for item in graph.layers if not item.depthwise]
         pads = _paddings(file, graph)
         for item, name in zip(wanted, short_names([item.name for item in wanted]), strict=True):
             try:
@@ -92,9 +95,11 @@ def _layer(
     item: LayerInfo,
     pads: Mapping[int, tuple[int, tuple[int, int, int, int]]],
 ) -> tuple[Layer, tuple[float, float, float]]:
-    """Return a convolution's shape with its pattern, and its densities."""
+    """Return a layer's shape with its pattern, and its densities."""
     operator = graph.operators[item.node]
     kind = _type(graph, item, operator)
+    if item.linear:
+        return _linear(file, item, kind)
     source, padding = operator.inputs[0], _NO_PADDING
     options = operator.options_of("Conv2DOptions")
     same = options is None or options.padding == "SAME"
@@ -115,9 +120,26 @@ def _layer(
     layer = Layer(*sizes, density, tile, block, kind.name)  # type: ignore[arg-type,call-arg]
     if item.output.shape[1:3] != (layer.output_height, layer.output_width):
         raise ModelError(f"its images of {item.output.shape} do not follow from its padding")
+    return layer, _densities(weights, item.groups)
+
+
+def _linear(
+    file: TFLiteFile, item: LayerInfo, kind: ElementType
+) -> tuple[Layer, tuple[float, float, float]]:
+    """Return the shape of a fully connected layer with its pattern, and its densities."""
+    if item.rows is None:
+        raise ModelError("the number of its rows is not fixed")
+    assert item.weights is not None
+    weights = file.array(item.weights).reshape(item.shape)
+    density, tile, block = _pattern(weights, 1, rounded=kind is not F32)
+    layer = linear_layer(item.rows, item.shape[3], item.shape[0], kind.name)
+    return replace(layer, density=density, tile=tile, block=block), _densities(weights, 1)
+
+
+def _densities(weights: npt.NDArray[Any], groups: int) -> tuple[float, float, float]:
     elements = float(np.count_nonzero(weights)) / weights.size
-    by_8, by_32 = (column_density(weights, size, groups=item.groups) for size in (8, 32))
-    return layer, (elements, by_8, by_32)
+    by_8, by_32 = (column_density(weights, size, groups=groups) for size in (8, 32))
+    return elements, by_8, by_32
 
 
 def _type(graph: Subgraph, item: LayerInfo, operator: Operator) -> ElementType:
@@ -133,17 +155,22 @@ def _type(graph: Subgraph, item: LayerInfo, operator: Operator) -> ElementType:
         raise ModelError(
             f"only stored weights of {' or '.join(DTYPES)} on images of the same type are tuned"
         )
-    if kind is QS8 and not _is_symmetric(weights, item.shape[0]):
+    if kind is QS8 and not _is_symmetric(weights, item):
         raise ModelError("only int8 weights with a scale for each output channel are tuned")
     return kind
 
 
-def _is_symmetric(weights: TensorInfo, channels: int) -> bool:
-    """Return whether a filter has a scale for each output channel, and no zero points."""
+def _is_symmetric(weights: TensorInfo, item: LayerInfo) -> bool:
+    """Return whether a filter has a scale for each output channel, and no zero points.
+
+    The matrix of a fully connected layer may have one for all.
+    """
     found = weights.quantization
     if found is None or found.zero_point.any():
         return False
-    return len(found.scale) == channels and found.dimension == 0
+    if item.linear and not found.per_axis:
+        return True
+    return len(found.scale) == item.shape[0] and found.dimension == 0
 
 
 def same_padding(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is tuned: one convolution with its pattern, and how it is timed."""
+"""What is tuned: a convolution or fully connected layer with its pattern, and how it is timed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAY_BE_ZERO = ("padding_top", "padding_right", "padding_bottom", "padding_left"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A convolution; the names are those of nmpack-measure.
+    """A convolution; the names are those of nmpack-measure. A line of pixels may be rows of others.
 
     Attributes:
         density: share of the columns that each tile of ``tile`` output channels keeps, in runs of
@@ -96,7 +96,11 @@ class Layer:
 
     @property
     def label(self) -> str:
-        """What it computes, for tables: ``3x3 /2, 64 to 64, 56x56``."""
+        """What it computes, for tables: ``3x3 /2, 64 to 64, 56x56`` or ``197 rows, 384 to 64``."""
+        if self.is_linear:
+            rows = self.input_width
+            channels = f"{self.group_input_channels} to {self.group_output_channels}"
+            return f"{rows} row{'s' * (rows > 1)}, {channels}"
         strided = f" /{self.stride_height}" if self.stride_height > 1 else ""
         grouped = f" in {self.groups} groups" if self.groups > 1 else ""
         return (
@@ -105,6 +109,16 @@ class Layer:
             f"{self.groups * self.group_output_channels}{grouped}, "
             f"{self.input_height}x{self.input_width}"
         )
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is the same as a fully connected layer: each pixel of a line by itself."""
+        ones = (
+            self.batch, self.input_height, self.groups, self.kernel_height, self.kernel_width,
+            self.stride_height, self.stride_width,
+        )  # fmt: skip
+        padding = sum(getattr(self, name) for name in _MAY_BE_ZERO)
+        return set(ones) == {1} and padding == 0
 
     @property
     def pattern(self) -> str:
@@ -136,6 +150,11 @@ class Setting:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields."""
         return asdict(self)
+
+
+def linear_layer(rows: int, inputs: int, outputs: int, dtype: str = F32.name) -> Layer:
+    """Return a fully connected layer, unpruned: a 1x1 convolution on a line of ``rows`` pixels."""
+    return Layer(1, 1, rows, 1, inputs, outputs, *(1,) * 6, *(0,) * 4, dtype=dtype)
 
 
 def _windows(size: int, kernel: int, dilation: int, stride: int) -> int:
