@@ -20,6 +20,7 @@ from nmpack.measure.inspection import inspect
 from nmpack.models import build
 from nmpack.models.deit import DeiT
 from nmpack.models.vit_b import SelfAttention, ViT
+from nmpack.quantize import Int8
 from nmpack.runtime.interpreter import Engine
 from nmpack.runtime.runner import run
 from nmpack.sources import load_source
@@ -194,3 +195,22 @@ def test_fine_tuning_states_the_share_of_the_pruned_matrices(tmp_path: Path) -> 
     assert outcome.density == pytest.approx((patches + matrices / 4) / (patches + matrices))
     weight = model.encoder.layers[1].self_attention.in_proj.weight  # type: ignore[index,union-attr]
     assert (weight == 0).float().mean() == 0.75
+
+
+@pytest.mark.parametrize("name", ["deit", "vit_b"])
+def test_a_pruned_transformer_is_int8_from_end_to_end(name: str, tmp_path: Path) -> None:
+    model = small(name)
+    nmpack.torch.prune_(model, NMPattern.from_density(0.25, tile=32))
+    images = np.random.default_rng(0).normal(size=(16, 32, 32, 3)).astype(np.float32)
+    path = torch_to_tflite(model, tmp_path / "model.tflite", (32, 32, 3), int8=Int8(images))
+    graph = TFLiteFile(path).primary
+    kinds = {graph.tensors[place].dtype for item in graph.operators for place in item.outputs}
+    assert kinds == {"int8", "float32"}
+    assert [item.name for item in graph.operators if item.name == "DEQUANTIZE"] == ["DEQUANTIZE"]
+    report = inspect(path, delegate=False)
+    fits = [str(row.fit) for row in report.layers if row.linear and row.shape[0] > 7]
+    assert fits == ["25.0% of the row kept, tile 32"] * 8
+    with torch.no_grad():
+        expected = model(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    (found,) = run(path, images, engine=Engine("built-in")).outputs.values()
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.97
