@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "in_front.h"
 #include "layers.h"
 #include "operators.h"
 #include "peak.h"
@@ -224,9 +225,17 @@ void Plugin::Leave(Graph* graph, int node, int builtin_code, const std::string& 
 }
 
 TfLiteStatus Plugin::ReplaceNodes(TfLiteContext* context, const TfLiteRegistration& kernel,
-                                  const TfLiteIntArray& nodes) {
+                                  const TfLiteIntArray& taken) {
   Graph& graph = *applying->graph;
   kernel_ = kernel;
+  const std::unordered_set<int> in_front = FindMovesInFront(context, taken);
+  const std::unique_ptr<TfLiteIntArray, decltype(&TfLiteIntArrayFree)> kept(TfLiteIntArrayCreate(taken.size),
+                                                                            &TfLiteIntArrayFree);
+  TfLiteIntArray& nodes = *kept;
+  nodes.size = 0;
+  std::for_each_n(taken.data, taken.size, [&](int index) {
+    if (in_front.count(index) == 0) nodes.data[nodes.size++] = index;
+  });
   std::unordered_set<int> seen(nodes.data, nodes.data + nodes.size);
   for (const LeftNode& left : graph.left) seen.insert(left.node);
   TfLiteIntArray* plan = nullptr;
@@ -237,7 +246,9 @@ TfLiteStatus Plugin::ReplaceNodes(TfLiteContext* context, const TfLiteRegistrati
     if (seen.count(plan->data[i]) == 0 &&
         context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) == kTfLiteOk) {
       Leave(&graph, plan->data[i], registration->builtin_code,
-            "XNNPACK's delegate does not take such an operator, or not with these types and parameters");
+            in_front.count(plan->data[i]) != 0
+                ? "it brings to its place what only nodes of the interpreter read"
+                : "XNNPACK's delegate does not take such an operator, or not with these types and parameters");
     }
   }
   // Whatever it is asked for, an interpreter that replaces nodes moves others, too.

@@ -48,7 +48,7 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   explicit Plugin(Options options);
 
   TfLiteStatus Prepare(TfLiteContext* context);
-  TfLiteStatus ReplaceNodes(TfLiteContext* context, const TfLiteRegistration& kernel, const TfLiteIntArray& nodes);
+  TfLiteStatus ReplaceNodes(TfLiteContext* context, const TfLiteRegistration& kernel, const TfLiteIntArray& taken);
   bool AcceptNode(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node,
                   int index);
   void ReadTuning();

@@ -188,9 +188,28 @@ def token(rng: np.random.Generator) -> Drawn:
     return model.finish("STRIDED_SLICE", [x, *tables], result, table, 0.0, model.steps[0])
 
 
+def mask(rng: np.random.Generator) -> Drawn:
+    """SELECT_V2 between values, infinite ones too, and a number."""
+    model = _Model(rng, integers=False)
+    shape = _shape(rng)
+    other = tuple(1 if rng.random() < 0.4 else size for size in shape)
+    other = other[int(rng.integers(len(other))) :]
+    condition = rng.random(other) < 0.5
+    model.sources.append(model.graph.tensor(other, np.bool_))
+    model.inputs.append(condition)
+    x = model.operand(shape, -3.0, 3.0)
+    model.inputs[-1].flat[0] = rng.choice((0.0, np.inf, -np.inf))
+    number = float(rng.choice((0.0, -1e9, np.finfo(np.float32).min, rng.normal())))
+    y = model.graph.constant(np.full((1,) * int(rng.integers(2)), number, np.float32))
+    operands = [model.sources[0], x, y]
+    result = np.where(condition, model.real[0], number)
+    return model.finish("SELECT_V2", operands, result, options("SelectV2Options"), 0.0)
+
+
 TRANSFORMER_OPERATORS: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "batch-matmul": batch_matmul,
     "difference": difference,
+    "mask": mask,
     "reduction": reduction,
     "token": token,
     "unary": unary,

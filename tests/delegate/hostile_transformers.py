@@ -183,3 +183,32 @@ def variance_of_bytes_with_scales_for_each_channel() -> bytes:
     other = graph.constant(ramp(4).astype(np.int8), Quantization([0.5]))
     graph.add("SQUARED_DIFFERENCE", [x, other], y, options("SquaredDifferenceOptions"))
     return graph.model([x], [y])
+
+
+def masked(condition: tuple[int, ...], x: tuple[int, ...], number: object) -> bytes:
+    """One SELECT_V2 whose output says that it is of 2 x 3."""
+    graph = Graph()
+    first, second, y = graph.tensor(condition, np.bool_), graph.tensor(x), graph.tensor((2, 3))
+    other = graph.constant(np.array(number, np.float32))
+    graph.add("SELECT_V2", [first, second, other], y, options("SelectV2Options"))
+    return graph.model([first, second], [y])
+
+
+@case
+def mask_that_does_not_fit() -> bytes:
+    return masked((2, 5), (2, 3), 0.0)
+
+
+@case
+def mask_larger_than_its_output() -> bytes:
+    return masked((7, 2, 3), (2, 3), 0.0)
+
+
+@case
+def mask_without_a_number() -> bytes:
+    return masked((2, 3), (2, 3), [])
+
+
+@case
+def mask_with_minus_infinity() -> bytes:
+    return masked((2, 3), (2, 3), -np.inf)
