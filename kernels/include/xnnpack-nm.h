@@ -205,7 +205,7 @@ enum xnn_status xnn_subgraph_set_nm_records(
 
 /// Why a layer runs on the N:M operator or does not.
 enum xnn_nm_reason {
-  /// Only static weights of f32, f16, or int8 with a scale for each channel are supported. Of layers that nobody examined.
+  /// Only static weights of f32, f16 or int8 are supported. Of layers that nobody examined.
   xnn_nm_reason_datatype = 0,
   /// It does: N:M inference is predicted to be faster, or forced.
   xnn_nm_reason_chosen,

@@ -40,7 +40,7 @@ struct Linear {
   std::vector<size_t> dims;
   size_t channels = 1;
   size_t tile = 0;
-  bool bias = true, to_matrix = false, adds = false;
+  bool bias = true, to_matrix = false, adds = false, one_scale = false;
   float min = -kInfinity, max = kInfinity;
   size_t threads = 1;
 
@@ -55,7 +55,8 @@ struct Linear {
   std::string ToString() const {
     std::ostringstream s;
     s << testing::PrintToString(dims) << " -> " << channels << " tile " << tile << (bias ? " bias" : "")
-      << (to_matrix ? " to a matrix" : "") << (adds ? " adds" : "") << " clamp " << min << ".." << max << " threads "
+      << (to_matrix ? " to a matrix" : "") << (adds ? " adds" : "")
+      << (one_scale ? " one scale" : "") << " clamp " << min << ".." << max << " threads "
       << threads;
     return s.str();
   }
@@ -88,6 +89,7 @@ Linear DrawLinear(ReplicableRandomDevice& rng) {
   l.bias = rng() % 4 != 0;
   l.to_matrix = rng() % 3 == 0;
   l.adds = rng() % 3 == 0;
+  l.one_scale = rng() % 2 == 0;
   if (rng() % 3 == 0) {
     l.min = 0.0f;
     l.max = rng() % 2 == 0 ? 0.5f : kInfinity;
@@ -219,12 +221,22 @@ std::vector<int8_t> RunQuantized(const Linear& l, const Layer& layer, uint32_t f
   EXPECT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(
     subgraph, xnn_datatype_qint8, q.input_zero_point, q.input_scale, l.dims.size(), l.dims.data(), nullptr, 0,
     XNN_VALUE_FLAG_EXTERNAL_INPUT, &input));
-  EXPECT_EQ(xnn_status_success, xnn_define_channelwise_quantized_tensor_value(
-    subgraph, xnn_datatype_qcint8, q.filter_scale.data(), 2, 0, filter_dims, layer.filter.data(), XNN_INVALID_VALUE_ID,
-    0, &filter));
   std::vector<float> bias_scale = q.filter_scale;
   for (float& scale : bias_scale) scale *= q.input_scale;
-  if (l.bias) {
+  if (l.one_scale) {
+    EXPECT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(
+      subgraph, xnn_datatype_qint8, 0, q.filter_scale[0], 2, filter_dims, layer.filter.data(), XNN_INVALID_VALUE_ID, 0,
+      &filter));
+  } else {
+    EXPECT_EQ(xnn_status_success, xnn_define_channelwise_quantized_tensor_value(
+      subgraph, xnn_datatype_qcint8, q.filter_scale.data(), 2, 0, filter_dims, layer.filter.data(), XNN_INVALID_VALUE_ID,
+      0, &filter));
+  }
+  if (l.bias && l.one_scale) {
+    EXPECT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(
+      subgraph, xnn_datatype_qint32, 0, bias_scale[0], 1, &l.channels, layer.bias.data(), XNN_INVALID_VALUE_ID, 0,
+      &bias));
+  } else if (l.bias) {
     EXPECT_EQ(xnn_status_success, xnn_define_channelwise_quantized_tensor_value(
       subgraph, xnn_datatype_qcint32, bias_scale.data(), 1, 0, &l.channels, layer.bias.data(), XNN_INVALID_VALUE_ID, 0,
       &bias));

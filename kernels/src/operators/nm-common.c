@@ -54,7 +54,7 @@ static enum xnn_status check_quantization(const struct xnn_nm_layer* layer, cons
     xnn_log_error("failed to create %s operator: a kernel scale is expected for each output channel, got none", name);
     return xnn_status_invalid_parameter;
   }
-  for (size_t channel = 0; channel < layer->groups * layer->group_output_channels; channel++) {
+  for (size_t channel = 0; channel < xnn_count_nm_filter_scales(layer); channel++) {
     const float scale = layer->filter_scale[channel];
     if (!(scale > 0.0f) || !isnormal(scale)) {
       xnn_log_error(
@@ -191,8 +191,7 @@ enum xnn_status xnn_pack_nm_weights(
     // What is packed depends on how all is quantized, not on the weights alone.
     const float scales[3] = {layer->input_scale, layer->output_scale, (float) layer->input_zero_point};
     seed = murmur_hash3(scales, sizeof(scales), seed);
-    seed = murmur_hash3(
-      layer->filter_scale, layer->groups * layer->group_output_channels * sizeof(float), seed);
+    seed = murmur_hash3(layer->filter_scale, xnn_count_nm_filter_scales(layer) * sizeof(float), seed);
   }
   struct xnn_weights_cache_look_up_key cache_key = {
     .seed = seed ^ op->groups ^ op->group_input_channels ^ op->group_output_channels,

@@ -44,7 +44,7 @@ const char* xnn_nm_reason_to_string(enum xnn_nm_reason reason)
     case xnn_nm_reason_disabled:
       return "the runtime was created without the N:M hint";
     case xnn_nm_reason_datatype:
-      return "only static weights of f32, f16, or int8 with a scale for each channel are supported";
+      return "only static weights of f32, f16 or int8 are supported";
     case xnn_nm_reason_layout:
       return "the NCHW layout has no N:M operator";
     case xnn_nm_reason_depthwise:

@@ -36,8 +36,10 @@ static void set_quantization(
 {
   const float scale = output->quantization.scale;
   const int32_t zero_point = output->quantization.zero_point;
+  layer->has_one_filter_scale = filter->datatype == xnn_datatype_qint8;
   xnn_quantize_nm_layer(
-    layer, (int8_t) input->quantization.zero_point, input->quantization.scale, filter->quantization.channelwise_scale,
+    layer, (int8_t) input->quantization.zero_point, input->quantization.scale,
+    layer->has_one_filter_scale ? &filter->quantization.scale : filter->quantization.channelwise_scale,
     (int8_t) zero_point, scale);
   layer->output_min = (float) xnn_qs8_quantize(layer->output_min, scale, zero_point);
   layer->output_max = (float) xnn_qs8_quantize(layer->output_max, scale, zero_point);
@@ -105,6 +107,18 @@ static bool describe_fully_connected(
   return true;
 }
 
+// Whether filter and bias are of the types that go with that of the image: quantized ones by channels, or as a whole.
+static bool has_datatypes(
+    const struct xnn_nm_datatype* datatype,
+    const struct xnn_value* filter,
+    const struct xnn_value* bias)
+{
+  if (datatype == &xnn_nm_qs8_qc8w && filter->datatype == xnn_datatype_qint8) {
+    return filter->quantization.zero_point == 0 && (bias == NULL || bias->datatype == xnn_datatype_qint32);
+  }
+  return filter->datatype == datatype->filter_datatype && (bias == NULL || bias->datatype == datatype->bias_datatype);
+}
+
 bool xnn_node_get_nm_layer(
     const struct xnn_value* values,
     const struct xnn_node* node,
@@ -120,9 +134,9 @@ bool xnn_node_get_nm_layer(
   const struct xnn_value* input = &values[node->inputs[0]];
   const struct xnn_value* output = &values[node->outputs[0]];
   const struct xnn_nm_datatype* datatype = xnn_find_nm_datatype(input->datatype);
-  if (datatype == NULL || filter->datatype != datatype->filter_datatype || output->datatype != datatype->datatype ||
+  if (datatype == NULL || !has_datatypes(datatype, filter, bias) || output->datatype != datatype->datatype ||
       input->layout == xnn_layout_type_nchw || output->layout == xnn_layout_type_nchw || !xnn_value_is_static(filter) ||
-      filter->data == NULL || (bias != NULL && (bias->datatype != datatype->bias_datatype || bias->data == NULL))) {
+      filter->data == NULL || (bias != NULL && bias->data == NULL)) {
     return false;
   }
   if (!(node->type == xnn_node_type_convolution_2d ?

@@ -134,8 +134,9 @@ struct xnn_nm_layer {
   size_t output_channel_stride;
   struct xnn_nm_rows filter;
   const void* bias;
-  // Of quantized layers; a filter scale for each output channel.
+  // Of quantized layers; a filter scale for each output channel, or one for all.
   const float* filter_scale;
+  bool has_one_filter_scale;
   float input_scale;
   float output_scale;
   int8_t input_zero_point;
@@ -237,10 +238,16 @@ XNN_INLINE static size_t xnn_get_nm_pixels(const struct xnn_nm_layer* layer)
   return layer->batch_size * xnn_get_nm_image_pixels(layer);
 }
 
+// Filter scales of a quantized layer in memory.
+XNN_INLINE static size_t xnn_count_nm_filter_scales(const struct xnn_nm_layer* layer)
+{
+  return layer->has_one_filter_scale ? 1 : layer->groups * layer->group_output_channels;
+}
+
 // What the sums of an output channel of a quantized layer are multiplied with.
 XNN_INLINE static float xnn_get_nm_requantization_scale(const struct xnn_nm_layer* layer, size_t channel)
 {
-  return layer->input_scale * layer->filter_scale[channel] / layer->output_scale;
+  return layer->input_scale * layer->filter_scale[layer->has_one_filter_scale ? 0 : channel] / layer->output_scale;
 }
 
 // Bytes of a row of the filter.
