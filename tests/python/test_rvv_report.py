@@ -81,7 +81,7 @@ def test_a_copy_is_pruned_as_prune_does(models: Models, tmp_path: Path) -> None:
         assert detect_pattern(weights).element_density == pytest.approx(0.25, abs=0.01)
         assert np.array_equal(weights[weights != 0], dense[weights != 0])
     assert changed == count > 0
-    with pytest.raises(ModelError, match="no convolution of 4096 channels to prune"):
+    with pytest.raises(ModelError, match="no layer of 4096 channels to prune"):
         prune_file(source, target, NMPattern.from_density(0.25, tile=4096))
 
 

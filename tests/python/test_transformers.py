@@ -23,6 +23,7 @@ from nmpack.models.vit_b import SelfAttention, ViT
 from nmpack.quantize import Int8
 from nmpack.runtime.interpreter import Engine
 from nmpack.runtime.runner import run
+from nmpack.rvv.variants import prune_file
 from nmpack.sources import load_source
 from nmpack.sparsity.pattern import NMPattern
 from nmpack.tflite.file import TFLiteFile
@@ -214,3 +215,11 @@ def test_a_pruned_transformer_is_int8_from_end_to_end(name: str, tmp_path: Path)
         expected = model(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     (found,) = run(path, images, engine=Engine("built-in")).outputs.values()
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.97
+
+
+def test_a_copy_is_pruned_for_the_report_as_the_model_would_be(tmp_path: Path) -> None:
+    path = torch_to_tflite(small("deit"), tmp_path / "dense.tflite", (32, 32, 3))
+    assert prune_file(path, tmp_path / "pruned.tflite", NMPattern.from_density(0.25, tile=32)) == 8
+    report = inspect(tmp_path / "pruned.tflite", delegate=False)
+    fits = [str(row.fit) for row in report.layers]
+    assert fits == ["dense", *["25.0% of the row kept, tile 32"] * 8, "dense"]

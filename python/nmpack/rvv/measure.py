@@ -17,7 +17,7 @@ from nmpack.rvv.account import Operator, Prices, Totals, account, sum_of
 from nmpack.rvv.plugin import find_plugin, half_options, plugin_options, read_counts
 from nmpack.rvv.variants import Variant, prune_file, quantize_file
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import Subgraph
+from nmpack.tflite.model import LayerInfo, Subgraph
 from nmpack.tflite.operator_codes import (
     BATCH_MATMUL,
     CALLING,
@@ -36,12 +36,13 @@ class Row:
     """One operator of the model, or the rest.
 
     Attributes:
-        name: of a convolution, its output tensor; else the function that does most of it.
-        convolution: whether it is one.
+        name: of a layer, its output tensor; else the function that does most of it.
+        convolution: whether it is one; a fully connected layer has a shape and is none.
         element_type: of the kernels that multiplied by weights, as ``f32``, ``f16`` or ``qs8``;
             empty where none did.
         shape: OHWI of its weights, empty otherwise; ``stride`` and ``size`` (of the output image)
-            are (height, width).
+            are (height, width). The size of a fully connected layer is its output's, but for the
+            last axis.
         kernel: the function that takes most of it.
         totals, functions: what it executed, in all and by function.
     """
@@ -170,18 +171,18 @@ def _copy(model: Path, copy: Path, variant: Variant, int8: bool) -> Path:
 
 def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) -> Result:
     weighted = [item for item in operators[1:] if _element_type(item)]
-    codes = [item.code for item in graph.operators if item.code in _WEIGHTED]
-    convolutions = iter(graph.convolutions)
+    nodes = [node for node, item in enumerate(graph.operators) if item.code in _WEIGHTED]
+    layers = {item.node: item for item in graph.layers}
     note, of_kind = "", {}
     if any(item.code in CALLING for item in graph.operators):
         note = "the model runs other subgraphs in loops or branches: rows are named by kernel"
-    elif len(codes) == len(weighted):
-        for item, code in zip(weighted, codes, strict=True):
-            if code in (CONV_2D, DEPTHWISE_CONV_2D):
-                of_kind[item.ordinal] = next(convolutions)
+    elif len(nodes) == len(weighted):
+        for item, node in zip(weighted, nodes, strict=True):
+            if node in layers:
+                of_kind[item.ordinal] = layers[node]
     else:
         note = (
-            f"{len(weighted)} operators multiply by weights, the model has {len(codes)}: "
+            f"{len(weighted)} operators multiply by weights, the model has {len(nodes)}: "
             "rows are named by kernel"
         )
     rows = []
@@ -190,11 +191,11 @@ def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) ->
         rows.append(
             Row(
                 info.name if info else item.kernel,
-                info is not None,
+                info is not None and not info.linear,
                 _element_type(item),
                 info.shape if info else (),
                 info.stride if info else (0, 0),
-                info.output.shape[1:3] if info else (),
+                _size(info) if info else (),
                 item.kernel,
                 item.totals,
                 item.functions,
@@ -210,6 +211,10 @@ def _result(variant: Variant, operators: Sequence[Operator], graph: Subgraph) ->
     if variant.upstream and weighted and all("__scalar" in item.kernel for item in weighted):
         notes.append("upstream multiplies without vectors here, which makes it a weak baseline")
     return Result(variant, tuple(rows), "; ".join(notes))
+
+
+def _size(info: LayerInfo) -> tuple[int, ...]:
+    return info.output.shape[:-1] if info.linear else info.output.shape[1:3]
 
 
 def _is_ours(operator: Operator) -> bool:

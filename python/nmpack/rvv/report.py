@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,12 +168,12 @@ def _converters() -> str:
     return ", ".join(found)
 
 
-def by_convolution(result: Result) -> dict[str, Totals]:
-    """Return the sums by distinct convolution, in order, then of all that is none."""
+def by_layer(result: Result) -> dict[str, Totals]:
+    """Return the sums by distinct layer, in order, then of all that is none."""
     groups: dict[str, list[Totals]] = {}
     counts: dict[str, int] = {}
     for row in result.rows:
-        label = shape_label(row) if row.convolution else OTHER
+        label = shape_label(row) if row.shape else OTHER
         groups.setdefault(label, []).append(row.totals)
         counts[label] = counts.get(label, 0) + 1
     groups[OTHER] = groups.pop(OTHER, [])
@@ -183,8 +184,10 @@ def by_convolution(result: Result) -> dict[str, Totals]:
 
 
 def shape_label(row: Row) -> str:
-    """Say what a convolution is: kernel, stride, channels, output image."""
+    """Say what a layer is: kernel, stride, channels, output image, or rows and channels."""
     rows, height, width, columns = row.shape
+    if not row.convolution:
+        return f"{columns}-{rows} @{math.prod(row.size)} row{'s' * (math.prod(row.size) != 1)}"
     stride = f" /{row.stride[0]}" if max(row.stride) > 1 else ""
     size = "x".join(map(str, row.size))
     return f"{height}x{width}{stride} {columns}-{rows} @{size}"

@@ -10,20 +10,20 @@ from rich.table import Table
 from nmpack.rvv.account import Totals
 from nmpack.rvv.isa import CLASSES
 from nmpack.rvv.measure import Result
-from nmpack.rvv.report import Network, Report, by_convolution
+from nmpack.rvv.report import Network, Report, by_layer
 
 _SMALL = 0.005
 
 
 def report_tables(report: Report) -> Iterator[Table]:
-    """Yield the tables of each network: whole, by class, by convolution, by function."""
+    """Yield the tables of each network: whole, by class, by layer, by function."""
     for network in report.networks:
         yield _whole(report, network)
         yield _classes(network)
         yield _rows(
-            f"{network.name}: {_what(report)} by convolution",
-            "convolution: kernel, input-output channels @output",
-            [by_convolution(result) for result in network.results],
+            f"{network.name}: {_what(report)} by layer",
+            "layer: kernel, input-output channels @output",
+            [by_layer(result) for result in network.results],
             network.results,
         )
         yield _rows(

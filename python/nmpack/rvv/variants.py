@@ -74,11 +74,12 @@ def pruned(
 
 
 def prune_file(source: str | Path, target: str | Path, pattern: NMPattern) -> int:
-    """Write a copy of a ``.tflite`` file with its convolutions pruned by magnitude.
+    """Write a copy of a ``.tflite`` file with its layers pruned by magnitude.
 
     As ``nmpack prune`` does, the first convolution, those with groups and those with fewer output
-    channels than a tile stay dense. First are those of the graphs that a caller runs, of every
-    signature; a filter that several subgraphs share is dense for all or pruned for all.
+    channels than a tile stay dense. So do fully connected layers, unless no graph has more than one
+    convolution: then the last of them does. First and last are those of the graphs that a caller
+    runs, of every signature; a filter that several subgraphs share is dense or pruned for all.
 
     Returns:
         How many filters were pruned.
@@ -88,26 +89,32 @@ def prune_file(source: str | Path, target: str | Path, pattern: NMPattern) -> in
     """
     file = TFLiteFile(source)
     entries = [graph for graph in file.subgraphs if graph.index == 0 or graph.signatures]
-    first = {(graph.index, item.node) for graph in entries for item in graph.convolutions[:1]}
+    ends = {(graph.index, item.node) for graph in entries for item in graph.convolutions[:1]}
+    linear = all(len(graph.convolutions) <= 1 for graph in file.subgraphs)
+    for graph in entries:
+        last = [item for item in graph.layers if item.linear][-1:]
+        ends |= {(graph.index, item.node) for item in last}
     spans: dict[int, bytes] = {}
     dense: set[int] = set()
-    for item in file.convolutions:
+    for item in file.layers:
         if item.weights is None:
             continue
         offset = file.span(item.weights)[0]
         kind = type_of(item.weights.dtype)
         plain = kind is not None and not item.weights.sparse and _zero_is_nothing(item.weights)
         fits = item.groups == 1 and item.shape[0] >= pattern.tile
-        if (item.subgraph, item.node) in first or item.depthwise or not (plain and fits):
+        plain = plain and (linear or not item.linear)
+        if (item.subgraph, item.node) in ends or item.depthwise or not (plain and fits):
             dense.add(offset)
         elif offset not in spans:
             weights = file.array(item.weights)
-            mask = compute_mask(_real(weights, item.weights), pattern, layer=item.name)
+            real = _real(weights, item.weights).reshape(item.shape)
+            mask = compute_mask(real, pattern, layer=item.name).reshape(weights.shape)
             spans[offset] = np.where(mask, weights, weights.dtype.type(0)).tobytes()
     for offset in dense:
         spans.pop(offset, None)
     if not spans:
-        raise ModelError(f"{source}: no convolution of {pattern.tile} channels to prune")
+        raise ModelError(f"{source}: no layer of {pattern.tile} channels to prune")
     shutil.copyfile(source, target)
     with Path(target).open("r+b") as copy:
         for offset, data in spans.items():
