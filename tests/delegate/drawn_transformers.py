@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from drawn_operators import EPSILON, Drawn
@@ -206,9 +207,33 @@ def mask(rng: np.random.Generator) -> Drawn:
     return model.finish("SELECT_V2", operands, result, options("SelectV2Options"), 0.0)
 
 
+def heads(rng: np.random.Generator) -> Drawn:
+    """A TRANSPOSE that two SLICEs read, which the delegate slices first, joined by a product."""
+    model = _Model(rng, bool(rng.random() < 0.4))
+    shape = _shape(rng, least=2)
+    x = model.operand(shape)
+    order = rng.permutation(len(shape)).astype(np.int32)
+    moved = np.transpose(model.real[0], order)
+    kind = np.int8 if model.integers else np.float32
+    steps = model.steps[0]
+    y = model.graph.tensor(moved.shape, kind, steps)
+    model.graph.add("TRANSPOSE", [x, model.graph.constant(order)], y, options("TransposeOptions"))
+    sizes = rng.integers(1, np.array(moved.shape) + 1).astype(np.int32)
+    parts, real = [], []
+    for _ in range(2):
+        begin = rng.integers(0, np.array(moved.shape) - sizes + 1).astype(np.int32)
+        tables = [model.graph.constant(v) for v in (begin, sizes)]
+        part = model.graph.tensor(sizes, kind, steps)
+        parts.append(model.graph.add("SLICE", [y, *tables], part, options("SliceOptions")))
+        real.append(moved[tuple(slice(b, b + n) for b, n in zip(begin, sizes, strict=True))])
+    drawn = model.finish("MUL", parts, real[0] * real[1], options("MulOptions"), EPSILON)
+    return replace(drawn, nodes=4)
+
+
 TRANSFORMER_OPERATORS: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "batch-matmul": batch_matmul,
     "difference": difference,
+    "heads": heads,
     "mask": mask,
     "reduction": reduction,
     "token": token,

@@ -212,3 +212,36 @@ def mask_without_a_number() -> bytes:
 @case
 def mask_with_minus_infinity() -> bytes:
     return masked((2, 3), (2, 3), -np.inf)
+
+
+def sliced(begin: list[int], size: list[int], order: list[int]) -> bytes:
+    """A TRANSPOSE of 2 x 3 x 4, of which two SLICEs are read."""
+    graph = Graph()
+    x, y = graph.tensor((2, 3, 4)), graph.tensor((3, 2, 4))
+    graph.add("TRANSPOSE", [x, graph.constant(np.array(order, np.int32))], y,
+              options("TransposeOptions"))  # fmt: skip
+    tables = [graph.constant(np.array(v, np.int32)) for v in (begin, size)]
+    outputs = [graph.tensor([abs(extent) for extent in size]) for _ in range(2)]
+    for output in outputs:
+        graph.add("SLICE", [y, *tables], output, options("SliceOptions"))
+    return graph.model([x], outputs)
+
+
+@case
+def slice_of_a_transposed_tensor_beyond_its_end() -> bytes:
+    return sliced([2, 0, 0], [2, 2, 4], [1, 0, 2])
+
+
+@case
+def slice_of_a_transposed_tensor_before_its_begin() -> bytes:
+    return sliced([-1, 0, 0], [1, 2, 4], [1, 0, 2])
+
+
+@case
+def slice_of_a_tensor_transposed_by_no_permutation() -> bytes:
+    return sliced([0, 0, 0], [1, 2, 4], [1, 1, 9])
+
+
+@case
+def slice_of_fewer_axes_than_are_transposed() -> bytes:
+    return sliced([0, 0], [1, 2], [1, 0, 2])
