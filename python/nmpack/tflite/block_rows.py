@@ -18,11 +18,15 @@ from nmpack.errors import ModelError
 from nmpack.sparsity.mask import Array, BoolArray, used_columns
 from nmpack.tflite.model import Sparsity
 
-_FORMATS = ["DENSE", "DENSE", "DENSE", "SPARSE_CSR", "DENSE"]
+# Axes of [O, H, W, I] or [O, I], then the rows of a block.
+_FORMATS = {
+    4: ["DENSE", "DENSE", "DENSE", "SPARSE_CSR", "DENSE"],
+    2: ["DENSE", "SPARSE_CSR", "DENSE"],
+}
 _TILES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 # A filter that is hardly smaller is not worth an operator.
 _WORTH = 0.9
-_ORDER, _BLOCKED = (0, 1, 2, 3, 4), (0,)
+_BLOCKED = (0,)
 # A hostile file states a large tensor and stores nothing. Where a filter has more than _FEW
 # weights, one of _SPARSEST must be stored: pruning by columns leaves far more.
 _FEW, _SPARSEST = 1 << 22, 64
@@ -58,16 +62,19 @@ class BlockRows:
 
 
 def block_rows(weights: Array, *, tensors: int = 1) -> BlockRows | None:
-    """Store a filter ``[O, H, W, I]`` in the tile height that takes the fewest bytes.
+    """Store a filter in the tile height that takes the fewest bytes.
 
     Args:
-        weights: the filter, float32, or int8 where 0 stands for 0.
+        weights: the filter ``[O, H, W, I]``, or ``[O, I]`` of a fully connected layer, float32, or
+            int8 where 0 stands for 0.
         tensors: how many share its values; each repeats segments and channels.
 
     Returns:
         None when no height takes less than nine tenths of the dense bytes, or when so little would
         be stored that :func:`decode` refused it.
     """
+    if weights.ndim == 2:
+        weights = weights[:, None, None, :]
     rows = weights.shape[0]
     nonzero = (weights != 0).reshape(rows, -1)
     fits = sorted({math.gcd(rows, tile) for tile in _TILES}, reverse=True)
@@ -123,15 +130,16 @@ def decode(
     """
     axes, kind = encoding.axes, np.dtype(kind)
     if (
-        len(shape) != 4
-        or encoding.order != _ORDER
+        len(shape) not in _FORMATS
+        or tuple(encoding.order) != tuple(range(len(shape) + 1))
         or encoding.blocks != _BLOCKED
-        or [axis.format for axis in axes] != _FORMATS
+        or [axis.format for axis in axes] != _FORMATS[len(shape)]
     ):
         raise ModelError("sparse storage of another form than blocks of rows is not supported")
     sizes = [axis.size for axis in axes]
-    outputs, height, width, inputs = shape
-    tile = sizes[4]
+    outputs, inputs = shape[0], shape[-1]
+    height, width = shape[1:-1] or (1, 1)
+    tile = sizes[-1]
     if min(*shape, tile) < 1:
         raise ModelError(f"a filter of shape {shape} in tiles of {tile} is impossible")
     stored = len(data) // kind.itemsize
@@ -140,10 +148,10 @@ def decode(
             f"a filter of shape {shape} of which {stored} weights are stored: expected at most "
             f"{most} in all"
         )
-    if sizes[:3] != [outputs // tile, height, width] or outputs % tile:
+    if sizes[:-2] != [outputs // tile, *shape[1:-1]] or outputs % tile:
         raise ModelError(f"axes {sizes} do not make a filter of shape {shape}")
-    segments = _list_of(axes[3].segments, "segments")
-    channels = _list_of(axes[3].indices, "indices")
+    segments = _list_of(axes[-2].segments, "segments")
+    channels = _list_of(axes[-2].indices, "indices")
     taps = outputs // tile * height * width
     blocks = len(channels)
     if (
@@ -166,7 +174,7 @@ def decode(
         channels,
         values.reshape(blocks, tile),
     )
-    return rows.dense()
+    return rows.dense().reshape(shape)
 
 
 def _list_of(values: npt.NDArray[Any] | None, what: str) -> npt.NDArray[np.int64]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Smaller files: the weights of pruned convolutions in TFLite's own sparse encoding.
+"""Smaller files: the weights of pruned layers in TFLite's own sparse encoding.
 
-A filter [O, H, W, I] is stored as blocks of T output channels in compressed rows: for each tile
-of T rows and each tap (h, w) the list of the input channels that hold a non-zero, and T values for
-each.
+A filter [O, H, W, I], or [O, I] of a fully connected layer, is stored as blocks of T output
+channels in compressed rows: for each tile of T rows and each tap (h, w) the list of the input
+channels that hold a non-zero, and T values for each.
 TFLite's DENSIFY operator makes the dense tensor when a model is loaded, so any interpreter that
 knows it reads the file. What is not smaller stays as it is. A filter that several subgraphs share
 is stored once, and each of them begins with a DENSIFY of it.
@@ -41,7 +41,7 @@ class StorageReport:
     Attributes:
         before, after: bytes of the file.
         stored: names of the filters that are sparse now; a shared one is named once.
-        kept: how many convolutions' weights stayed dense.
+        kept: how many layers' weights stayed dense.
     """
 
     before: int
@@ -63,9 +63,10 @@ class _Filter:
 def to_sparse_storage(source: str | Path, target: str | Path) -> StorageReport:
     """Write the model ``source`` with sparse storage to ``target`` (which may be the same file).
 
-    Every CONV_2D filter of float32, or of int8 with zero points 0, that becomes at least a tenth
-    smaller is stored sparsely; all else, the classifier and depthwise filters included, stays as it
-    is. So does a filter whose buffer something else uses, too: it could not be left out.
+    Every filter of CONV_2D and FULLY_CONNECTED of float32, and of int8 CONV_2D with zero points 0,
+    that becomes at least a tenth smaller is stored sparsely; all else, depthwise filters included,
+    stays as it is. So does a filter whose buffer something else uses, too: it could not be left
+    out.
 
     Raises:
         ModelError: ``source`` is not a usable model, or holds what would be lost.
@@ -76,7 +77,7 @@ def to_sparse_storage(source: str | Path, target: str | Path) -> StorageReport:
     known = {place for item in filters for place in item.tensors}
     kept = sum(
         item.weights is None or (item.subgraph, item.weights.index) not in known
-        for item in file.convolutions
+        for item in file.layers
     )
     content = _rewritten(file.path, filters) if filters else file.path.read_bytes()
     before = file.path.stat().st_size
@@ -93,7 +94,7 @@ def _filters(file: TFLiteFile) -> list[_Filter]:
     for graph in file.subgraphs:
         # What the caller writes or reads cannot come from an operator of the graph.
         bound = {*graph.inputs, *graph.outputs}
-        for item in graph.convolutions:
+        for item in graph.layers:
             tensor = item.weights
             if tensor is not None and _can_be_sparse(item, tensor) and tensor.index not in bound:
                 found.setdefault(tensor.buffer, {})[graph.index, tensor.index] = tensor
@@ -115,6 +116,9 @@ def _can_be_sparse(item: LayerInfo, weights: TensorInfo) -> bool:
     if item.depthwise or weights.sparse:
         return False
     if weights.dtype == "int8":
+        # ai-edge-litert 2.3 takes such a layer for its XNNPACK, and fails when it prepares it.
+        if item.linear:
+            return False
         scales = weights.quantization
         return scales is not None and not scales.zero_point.any()
     return weights.dtype == "float32"
@@ -139,7 +143,7 @@ def _rewritten(path: Path, filters: list[_Filter]) -> bytes:
             stored.name = _text(dense.name) + "/sparse"
             stored.shape, stored.type = dense.shape, dense.type
             stored.quantization = dense.quantization
-            stored.sparsity = _sparsity(schema, item.rows)
+            stored.sparsity = _sparsity(schema, item.rows, len(dense.shape))
             stored.buffer = len(model.buffers)
             dense.buffer = 0
             operator = schema.OperatorT()
@@ -159,13 +163,14 @@ def _rewritten(path: Path, filters: list[_Filter]) -> bytes:
     return packed(model)
 
 
-def _sparsity(schema: Any, rows: BlockRows) -> Any:
+def _sparsity(schema: Any, rows: BlockRows, rank: int) -> Any:
     """Return SparsityParameters: tiles, h and w dense, channels compressed, a tile's rows dense."""
     outputs, height, width, _ = rows.shape
+    taps = (height, width) if rank == 4 else ()
     result = schema.SparsityParametersT()
-    result.traversalOrder, result.blockMap = [0, 1, 2, 3, 4], [0]
+    result.traversalOrder, result.blockMap = list(range(rank + 1)), [0]
     result.dimMetadata = []
-    for size in (outputs // rows.tile, height, width, None, rows.tile):
+    for size in (outputs // rows.tile, *taps, None, rows.tile):
         axis = schema.DimensionMetadataT()
         kinds = schema.DimensionType
         axis.format = kinds.DENSE if size is not None else kinds.SPARSE_CSR
