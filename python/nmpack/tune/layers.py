@@ -161,14 +161,11 @@ def _type(graph: Subgraph, item: LayerInfo, operator: Operator) -> ElementType:
 
 
 def _is_symmetric(weights: TensorInfo, item: LayerInfo) -> bool:
-    """Return whether a filter has a scale for each output channel, and no zero points.
-
-    The matrix of a fully connected layer may have one for all.
-    """
+    """Return whether a filter has a scale for each output channel or all, and no zero points."""
     found = weights.quantization
     if found is None or found.zero_point.any():
         return False
-    if item.linear and not found.per_axis:
+    if not found.per_axis:
         return True
     return len(found.scale) == item.shape[0] and found.dimension == 0
 

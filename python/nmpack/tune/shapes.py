@@ -15,7 +15,9 @@ _MAY_BE_ZERO = ("padding_top", "padding_right", "padding_bottom", "padding_left"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A convolution; the names are those of nmpack-measure. A line of pixels may be rows of others.
+    """A convolution, or a fully connected layer as one of 1x1 on a column of pixels, its rows.
+
+    The names are those of nmpack-measure.
 
     Attributes:
         density: share of the columns that each tile of ``tile`` output channels keeps, in runs of
@@ -98,7 +100,7 @@ class Layer:
     def label(self) -> str:
         """What it computes, for tables: ``3x3 /2, 64 to 64, 56x56`` or ``197 rows, 384 to 64``."""
         if self.is_linear:
-            rows = self.input_width
+            rows = self.input_height
             channels = f"{self.group_input_channels} to {self.group_output_channels}"
             return f"{rows} row{'s' * (rows > 1)}, {channels}"
         strided = f" /{self.stride_height}" if self.stride_height > 1 else ""
@@ -112,9 +114,9 @@ class Layer:
 
     @property
     def is_linear(self) -> bool:
-        """Whether it is the same as a fully connected layer: each pixel of a line by itself."""
+        """Whether it is the same as a fully connected layer: each pixel of a column by itself."""
         ones = (
-            self.batch, self.input_height, self.groups, self.kernel_height, self.kernel_width,
+            self.batch, self.input_width, self.groups, self.kernel_height, self.kernel_width,
             self.stride_height, self.stride_width,
         )  # fmt: skip
         padding = sum(getattr(self, name) for name in _MAY_BE_ZERO)
@@ -153,8 +155,8 @@ class Setting:
 
 
 def linear_layer(rows: int, inputs: int, outputs: int, dtype: str = F32.name) -> Layer:
-    """Return a fully connected layer, unpruned: a 1x1 convolution on a line of ``rows`` pixels."""
-    return Layer(1, 1, rows, 1, inputs, outputs, *(1,) * 6, *(0,) * 4, dtype=dtype)
+    """Return a fully connected layer of so many rows, unpruned."""
+    return Layer(1, rows, 1, 1, inputs, outputs, *(1,) * 6, *(0,) * 4, dtype=dtype)
 
 
 def _windows(size: int, kernel: int, dilation: int, stride: int) -> int:
