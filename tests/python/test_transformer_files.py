@@ -67,8 +67,14 @@ def test_floats_are_one_partition_near_the_stock_interpreter(
     for each in expected:
         assert np.abs(found - each).max() <= 1e-5 * largest
     found, told = report(path, inputs, precision="f16")
-    assert [each["precision"] for each in told["partitions"]] == ["f16"]
-    assert 1e-6 < np.abs(found - expected[0]).max() / largest <= 0.02
+    error = np.abs(found - expected[0]).max() / largest
+    # A mask of truth values, as Keras has it, keeps a partition in the model's precision.
+    if (framework, name) == ("keras", "text"):
+        assert [each["precision"] for each in told["partitions"]] == ["model"]
+        assert error <= 1e-5
+    else:
+        assert [each["precision"] for each in told["partitions"]] == ["f16"]
+        assert 1e-6 < error <= 0.02
 
 
 @pytest.mark.parametrize(("framework", "name"), IMAGES)
