@@ -120,8 +120,11 @@ def test_other_types_are_skipped(tmp_path: Path) -> None:
     tensors[1].quantization.scale = tensors[1].quantization.scale[:1]
     tensors[1].quantization.zeroPoint = [0]
     path.write_bytes(packed(model))
+    assert not layers_of(path).skipped
+    tensors[1].quantization.zeroPoint = [1]
+    path.write_bytes(packed(model))
     assert list(layers_of(path).skipped.values()) == [
-        "only int8 weights with a scale for each output channel are tuned"
+        "only int8 weights without zero points are tuned"
     ]
     tensors[0].type = schema.TensorType.FLOAT32
     path.write_bytes(packed(model))

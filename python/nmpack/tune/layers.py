@@ -156,7 +156,7 @@ def _type(graph: Subgraph, item: LayerInfo, operator: Operator) -> ElementType:
             f"only stored weights of {' or '.join(DTYPES)} on images of the same type are tuned"
         )
     if kind is QS8 and not _is_symmetric(weights, item):
-        raise ModelError("only int8 weights with a scale for each output channel are tuned")
+        raise ModelError("only int8 weights without zero points are tuned")
     return kind
 
 
