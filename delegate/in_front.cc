@@ -35,24 +35,33 @@ std::unordered_set<int> FindMovesInFront(TfLiteContext* context, const TfLiteInt
     std::for_each_n(node->outputs->data, node->outputs->size, [&](int tensor) { writers[tensor] = index; });
     if (stay.count(index) != 0 && OnlyMoves(registration->builtin_code)) moves[index] = node;
   }
-  for (const auto& [index, node] : moves) stay.erase(index);
-  const auto stays = [&](int index) { return stay.count(index) != 0; };
-  // A node that must stay makes those stay that it reads from or is read by.
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (auto i = moves.begin(); i != moves.end();) {
-      const TfLiteNode& node = *i->second;
-      const auto is_written = [&](int tensor) { return writers.count(tensor) != 0 && stays(writers[tensor]); };
-      const std::vector<int>& reading = readers[node.outputs->data[0]];
-      if (reading.empty() || std::any_of(reading.begin(), reading.end(), stays) ||
-          std::any_of(node.inputs->data, node.inputs->data + node.inputs->size, is_written)) {
-        stay.insert(i->first);
-        i = moves.erase(i);
-        changed = true;
-      } else {
-        ++i;
+  // What touches a taken node that does more than move stays with it: the writers of what a node reads, and the readers of
+  // what it writes. An output that nobody reads is the graph's.
+  std::vector<int> pending;
+  for (const int index : stay) {
+    if (moves.count(index) == 0) pending.push_back(index);
+  }
+  for (const auto& [index, node] : moves) {
+    if (readers.count(node->outputs->data[0]) == 0) pending.push_back(index);
+  }
+  while (!pending.empty()) {
+    TfLiteNode* node = nullptr;
+    TfLiteRegistration* registration = nullptr;
+    if (context->GetNodeAndRegistration(context, pending.back(), &node, &registration) != kTfLiteOk) return {};
+    moves.erase(pending.back());
+    pending.pop_back();
+    const auto keep = [&](int index) {
+      if (moves.erase(index) != 0) pending.push_back(index);
+    };
+    std::for_each_n(node->inputs->data, node->inputs->size, [&](int tensor) {
+      if (const auto writer = writers.find(tensor); writer != writers.end()) keep(writer->second);
+    });
+    std::for_each_n(node->outputs->data, node->outputs->size, [&](int tensor) {
+      if (const auto found = readers.find(tensor); found != readers.end()) {
+        std::for_each(found->second.begin(), found->second.end(), keep);
+        readers.erase(found);
       }
-    }
+    });
   }
   std::unordered_set<int> result;
   for (const auto& [index, node] : moves) result.insert(index);
