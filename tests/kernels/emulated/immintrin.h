@@ -45,6 +45,7 @@
 // The compiler has it as a macro.
 #undef _mm512_setr_epi32
 #define _mm512_setr_epi32 simde_mm512_setr_epi32
+#define _mm512_setzero_ps simde_mm512_setzero_ps
 #define _mm512_setzero_si512 simde_mm512_setzero_si512
 #define _mm512_storeu_ps simde_mm512_storeu_ps
 #define _mm512_storeu_si512 simde_mm512_storeu_si512
