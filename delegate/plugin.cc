@@ -93,7 +93,7 @@ TfLiteDelegate* Plugin::Create(Options options, std::string* error) {
   xnnpack.runtime_created = [](void*, TfLiteContext* context, const TfLiteDelegateParams*, xnn_runtime* runtime,
                                const uint32_t* value_ids) {
     if (Partition::Current()->RuntimeCreated(context, runtime, value_ids)) return kTfLiteOk;
-    context->ReportError(context, "cannot read what XNNPACK decided for the convolutions");
+    context->ReportError(context, "cannot read what XNNPACK decided for the layers");
     return kTfLiteError;
   };
   plugin->xnnpack_ = TfLiteXNNPackDelegateCreate(&xnnpack);
@@ -317,7 +317,7 @@ void Plugin::Say(const Partition::Outcome& outcome) const {
     sparse += layer.sparse ? 1 : 0;
   }
   std::fprintf(stderr,
-               "nmpack: subgraph %d: a partition of %zu nodes, %zu convolutions, %zu of them N:M, %zu layout "
+               "nmpack: subgraph %d: a partition of %zu nodes, %zu layers, %zu of them N:M, %zu layout "
                "conversions\n",
                report.subgraph, report.nodes.size(), report.layers.size(), sparse, report.layout_conversions);
 }

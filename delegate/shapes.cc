@@ -79,6 +79,19 @@ bool Unpacks(int32_t builtin_code) {
   return builtin_code == kTfLiteBuiltinDequantize || builtin_code == kTfLiteBuiltinDensify;
 }
 
+// Whether a tensor states that one of its dimensions changes.
+bool HasUnknownDimension(const TfLiteContext& context, int tensor) {
+  if (tensor < 0 || static_cast<size_t>(tensor) >= context.tensors_size) return false;
+  const TfLiteIntArray* signature = context.tensors[tensor].dims_signature;
+  return signature != nullptr && std::count(signature->data, signature->data + signature->size, -1) != 0;
+}
+
+// Interpreters give a slice its shape when it runs where its input and its output have such dimensions.
+bool IsSliceOfUnknownShape(const TfLiteContext& context, int32_t builtin_code, const TfLiteNode& node) {
+  return builtin_code == kTfLiteBuiltinSlice && node.inputs->size > 0 && node.outputs->size > 0 &&
+         HasUnknownDimension(context, node.inputs->data[0]) && HasUnknownDimension(context, node.outputs->data[0]);
+}
+
 }  // namespace
 
 void Shapes::Look(TfLiteContext* context) {
@@ -107,7 +120,7 @@ void Shapes::Look(TfLiteContext* context) {
 void Shapes::Visit(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node) {
   const int32_t code = registration.builtin_code;
   const bool of_shape = code == kTfLiteBuiltinShape || code == kTfLiteBuiltinRank;
-  bool shape_known = !ShapeFollowsData(code);
+  bool shape_known = !ShapeFollowsData(code) && !IsSliceOfUnknownShape(context, code, node);
   bool values_known = node.inputs->size > 0;
   for (int i = 0; i < node.inputs->size; i++) {
     const int tensor = node.inputs->data[i];

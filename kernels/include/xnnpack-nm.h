@@ -291,12 +291,12 @@ typedef void (*xnn_read_row_fn)(const void* context, size_t row, void* elements)
 /// Define a static tensor-type Value whose elements are made row by row when XNNPACK needs them, so that a filter that is
 /// stored in another form is nowhere as a whole.
 ///
-/// Only filters of xnn_define_convolution_2d for f32, rewritten for f16 or not, can be such Values; creating a Runtime fails
-/// where another Node reads one.
+/// Only filters of xnn_define_convolution_2d and xnn_define_fully_connected for f32, rewritten for f16 or not, with a static
+/// bias or none, can be such Values; creating a Runtime fails where another Node reads one.
 ///
 /// @param subgraph - a Subgraph object that will own the created Value.
 /// @param datatype - type of the tensor elements; xnn_datatype_fp32.
-/// @param num_dims - number of dimensions in the shape; 4.
+/// @param num_dims - number of dimensions in the shape; 4, or 2 for a fully connected layer.
 /// @param dims - pointer to an array of num_dims shape dimensions.
 /// @param read_row - function that makes a row. It is called while a Runtime is created, more than once for each row,
 ///                   and must make the same elements each time.

@@ -3,7 +3,7 @@
 // This source code is licensed under the BSD-style license found in the
 // LICENSE file in the root directory of this source tree.
 
-// What N:M convolutions and CNHW pooling can do besides: padding with the least value, additions, clamps.
+// What N:M layers and CNHW pooling can do besides: padding with the least value, additions, clamps.
 
 #include <inttypes.h>
 #include <math.h>
@@ -98,8 +98,8 @@ static bool adds_two(const struct xnn_subgraph* subgraph, const struct xnn_node*
     xnn_find_nm_datatype(a->datatype) != NULL && xnn_find_nm_datatype(a->datatype)->has_partial_sums;
 }
 
-// The convolution that can add the other input of the node to its own output, or NULL.
-static struct xnn_node* find_convolution(
+// The layer that can add the other input of the node to its own output, or NULL.
+static struct xnn_node* find_layer(
   xnn_subgraph_t subgraph,
   uint32_t flags,
   const bool* in_cnhw,
@@ -155,14 +155,14 @@ void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t flags, const 
     for (uint32_t i = 0; i < 2; i++) {
       const uint32_t value_id = add->inputs[i];
       const uint32_t residual_id = add->inputs[1 - i];
-      struct xnn_node* conv = find_convolution(subgraph, flags, in_cnhw, add, value_id);
-      if (conv == NULL) {
+      struct xnn_node* layer = find_layer(subgraph, flags, in_cnhw, add, value_id);
+      if (layer == NULL) {
         continue;
       }
-      xnn_log_info("fuse Add Node #%" PRIu32 " into Convolution 2D Node #%" PRIu32, add->id, conv->id);
-      // The convolution moves to the addition's place, where its other input has been computed.
+      xnn_log_info("fuse Add Node #%" PRIu32 " into %s Node #%" PRIu32, add->id, xnn_node_type_to_string(layer->type), layer->id);
+      // The layer moves to the addition's place, where its other input has been computed.
       const uint32_t output_id = add->outputs[0];
-      *add = *conv;
+      *add = *layer;
       add->id = n;
       add->inputs[add->num_inputs++] = residual_id;
       add->outputs[0] = output_id;
@@ -173,7 +173,7 @@ void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t flags, const 
         xnn_choose_nm_residual(add->nm_choice);
         xnn_node_carry_nm_choice(add, add->nm_choice);
       }
-      xnn_node_clear(conv);
+      xnn_node_clear(layer);
       xnn_value_clear(&subgraph->values[value_id]);
       fuse_clamp(subgraph, add, in_cnhw);
       break;

@@ -35,7 +35,7 @@ static void* make_all_rows(const struct xnn_nm_layer* layer)
   const size_t num_rows = layer->groups * layer->group_output_channels;
   uint8_t* rows = xnn_allocate_memory(num_rows * row_bytes);
   if (rows == NULL) {
-    xnn_log_error("failed to allocate %zu bytes for the weights of a dense convolution", num_rows * row_bytes);
+    xnn_log_error("failed to allocate %zu bytes for the weights of a dense layer", num_rows * row_bytes);
     return NULL;
   }
   for (size_t row = 0; row < num_rows; row++) {
@@ -104,7 +104,7 @@ static enum xnn_status create_nm(
   const struct xnn_nm_choice* choice = node->nm_choice;
   const bool in_cnhw = choice->layout == xnn_nm_layout_cnhw;
   if (in_cnhw ? choice->cnhw.config == NULL : choice->nhwc.config == NULL) {
-    xnn_log_error("failed to create convolution: no micro-kernel supports what was fused into it");
+    xnn_log_error("failed to create layer: no micro-kernel supports what was fused into it");
     return xnn_status_invalid_state;
   }
   const enum xnn_status status =

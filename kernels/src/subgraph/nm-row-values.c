@@ -65,7 +65,9 @@ static bool is_filter_of(xnn_subgraph_t subgraph, const struct xnn_value* value,
     return false;
   }
   if (node->type == xnn_node_type_fully_connected) {
-    return value->shape.num_dims == 2 && (node->flags & XNN_FLAG_TRANSPOSE_WEIGHTS) == 0;
+    // With a bias that is computed XNNPACK's operator takes all weights from memory.
+    return value->shape.num_dims == 2 && (node->flags & XNN_FLAG_TRANSPOSE_WEIGHTS) == 0 &&
+      (node->num_inputs < 3 || subgraph->values[node->inputs[2]].data != NULL);
   }
   const size_t* dims = value->shape.dim;
   return node->type == xnn_node_type_convolution_2d && (node->flags & XNN_FLAG_DEPTHWISE_CONVOLUTION) == 0 &&

@@ -31,7 +31,7 @@ from nmpack.cli.distinct import require_distinct
 from nmpack.errors import NmpackError
 
 _MAP = """\
-nmpack: prune convolutional networks column-wise and run them faster on CPUs
+nmpack: prune networks column-wise and run them faster on CPUs
 
 from a model to a fast one:
   models      list the networks that need no file
@@ -42,12 +42,12 @@ from a model to a fast one:
   checkpoint  train in less memory: the activations to keep, predicted and measured peak
 using a .tflite file:
   run         run it through the delegate; compare with the stock interpreter; riscv64 under QEMU
-  inspect     explain each convolution: density, pattern, operator chosen, and why
+  inspect     explain each layer: density, pattern, operator chosen, and why
   bench       time the delegate against the interpreter's built-in XNNPACK
   profile     time each operator of the delegate, and say which kernel it is and what of the peak
   report      one HTML page: each layer's times and bound, a roofline, what was chosen and why
   bench-layers  look for layers that the delegate slows down: drawn ones, each timed
-  tune        time what each convolution may run on, here or on a board; a table for the delegate
+  tune        time what each layer may run on, here or on a board; a table for the delegate
               with --density before pruning: the tile that each layer is to be pruned to
   rvv-report  count what it executes on RISC-V with vectors; model its cycles
   mcu         write an int8 file as plain C for microcontrollers, zeros left out      -> DIR

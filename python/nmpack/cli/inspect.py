@@ -18,10 +18,10 @@ def add(verbs: Subparsers) -> None:
     parser = add_verb(
         verbs,
         "inspect",
-        "Explain every convolution of a .tflite file: its shape, how many of its weights are not\n"
-        "zero, the N:M pattern and tile that fit them, and which operator the delegate chooses,\n"
-        "with its reason. Where a file has several subgraphs (signatures, bodies of control\n"
-        "flow), each row says which one it belongs to.",
+        "Explain every convolution and fully connected layer of a .tflite file: its shape, how\n"
+        "many of its weights are not zero, the N:M pattern and tile that fit them, and which\n"
+        "operator the delegate chooses, with its reason. Where a file has several subgraphs\n"
+        "(signatures, bodies of control flow), each row says which one it belongs to.",
         """
         nmpack inspect r50.tflite
         nmpack inspect r50.tflite --json report.json --option nm=force

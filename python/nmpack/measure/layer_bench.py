@@ -231,9 +231,6 @@ class _Bench:
 
     def _choice(self) -> Choice:
         partitions = read_report(self._report).partitions
-        if len(partitions) == 1 and not partitions[0].layers:
-            # The delegate says nothing about layers that have no N:M operator.
-            return Choice(0, "dense", "not N:M", "NHWC", False, 0, None, None)
         if len(partitions) != 1 or len(partitions[0].layers) != 1:
             raise InterpreterError(
                 f"expected the delegate to report on one layer, got {partitions!r:.200}"

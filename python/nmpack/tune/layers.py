@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The distinct layers of a ``.tflite`` file, as XNNPACK sees them, and their patterns.
 
-A fully connected layer is a 1x1 convolution on an image of one line, whose pixels are its rows.
+A fully connected layer is a 1x1 convolution on an image of one column, whose pixels are its rows.
 """
 
 from __future__ import annotations
