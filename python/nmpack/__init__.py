@@ -73,6 +73,7 @@ _MODULES = {
     "budget": ("budget", "torch"),
     "checkpointing": ("checkpointing", "torch"),
     "convert": ("convert", "torch"),
+    "datasets": ("datasets", "torch"),
     "demo": ("demo", "torch"),
     "keras": ("keras", "keras"),
     "mcu": ("mcu", "interpreter"),

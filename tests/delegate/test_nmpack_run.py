@@ -107,7 +107,7 @@ def test_profile(target: Target, model: Path) -> None:
     found = read_profile(path)
     (partition,) = found.partitions
     assert (partition.runs, len(partition.nanoseconds)) == (3, 3)
-    (layer,) = [item for item in partition.operators if item.choice is not None]
+    layer, _ = [item for item in partition.operators if item.choice is not None]
     assert layer.choice is not None
     assert layer.choice.node == 2
     assert "_rvv" in str(read_functions(target.library).at(layer.kernel))

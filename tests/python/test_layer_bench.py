@@ -194,7 +194,7 @@ def test_a_fully_connected_layer_is_what_it_says(tmp_path: Path, dtype: str) -> 
         assert item.weights.quantization is not None
         assert len(item.weights.quantization.scale) == 1
     (row,) = layers_of(path).layers
-    assert (row.layer.input_height, row.layer.input_width) == (1, 5)
+    assert (row.layer.input_height, row.layer.input_width) == (5, 1)
     assert (row.layer.density, row.layer.tile, row.layer.dtype) == (0.5, 4, dtype)
     assert row.layer.label == "5 rows, 16 to 20"
     assert row.layer.macs == layer.multiply_adds

@@ -32,14 +32,16 @@ def report(models: Models) -> ProfileReport:
 
 
 @pytest.mark.torch
-def test_every_convolution_of_the_file_has_one_row(report: ProfileReport, models: Models) -> None:
+def test_every_layer_of_the_file_has_one_row(report: ProfileReport, models: Models) -> None:
     layers = inspect(models("pruned")).layers
-    rows = [row for row in report.rows if any("CONV_2D" in one for one in row.file_operators)]
+    kinds = ("CONV_2D", "FULLY_CONNECTED")
+    rows = [row for row in report.rows if any(one in kinds for one in row.file_operators)]
     assert [row.name for row in rows] == [layer.name for layer in layers]
     for row, layer in zip(rows, layers, strict=True):
         assert layer.node in row.nodes
         assert row.layout == layer.layout
-        assert row.operator == "Convolution" + (" + add" if layer.fused_addition else "")
+        kind = "Fully Connected" if layer.linear else "Convolution"
+        assert row.operator == kind + (" + add" if layer.fused_addition else "")
         family = row.kernel.split()[0]
         if layer.operator == "nm":
             assert family == ("nmconv" if layer.layout == "NHWC" else "nmspmm")

@@ -64,7 +64,7 @@ def rows_of(
                 _file_operators(graphs, part.subgraph, one.nodes),
                 names[one.name],
                 one.name,
-                _operator(one),
+                _operator(one, _file_operators(graphs, part.subgraph, one.nodes)),
                 _kernel(one, symbol),
                 symbol,
                 _element_type(one, graphs[part.subgraph]),
@@ -93,11 +93,13 @@ def _file_operators(
     return tuple(operator_name(operators[node].code) for node in nodes)
 
 
-def _operator(one: ProfiledOperator) -> str:
+def _operator(one: ProfiledOperator, file_operators: tuple[str, ...]) -> str:
     if one.conversion:
         return "Layout conversion"
     fused = " + add" if one.choice is not None and one.choice.fused_addition else ""
-    return one.type.partition(" (")[0] + fused
+    # The N:M operator is a convolution's.
+    linear = one.choice is not None and "FULLY_CONNECTED" in file_operators
+    return ("Fully Connected" if linear else one.type.partition(" (")[0]) + fused
 
 
 def _kernel(one: ProfiledOperator, symbol: str | None) -> str:
