@@ -35,7 +35,11 @@ def report(models: Models) -> ProfileReport:
 def test_every_layer_of_the_file_has_one_row(report: ProfileReport, models: Models) -> None:
     layers = inspect(models("pruned")).layers
     kinds = ("CONV_2D", "FULLY_CONNECTED")
-    rows = [row for row in report.rows if any(one in kinds for one in row.file_operators)]
+    rows = [
+        row
+        for row in report.rows
+        if any(kind in one for kind in kinds for one in row.file_operators)
+    ]
     assert [row.name for row in rows] == [layer.name for layer in layers]
     for row, layer in zip(rows, layers, strict=True):
         assert layer.node in row.nodes
