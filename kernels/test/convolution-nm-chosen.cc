@@ -114,11 +114,11 @@ TEST(CONVOLUTION_NM_CHOSEN_F32, says_that_other_types_have_no_such_operator) {
   const size_t dims[4] = {1, 5, 5, 8};
   const size_t filter_dims[4] = {8, 1, 1, 8};
   uint32_t input, output, weights;
-  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_qint8, 0, 1.0f, 4, dims, nullptr,
+  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_quint8, 0, 1.0f, 4, dims, nullptr,
                                                                   0, XNN_VALUE_FLAG_EXTERNAL_INPUT, &input));
-  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_qint8, 0, 1.0f, 4, dims, nullptr,
+  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_quint8, 0, 1.0f, 4, dims, nullptr,
                                                                   1, XNN_VALUE_FLAG_EXTERNAL_OUTPUT, &output));
-  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_qint8, 0, 1.0f, 4, filter_dims,
+  ASSERT_EQ(xnn_status_success, xnn_define_quantized_tensor_value(subgraph, xnn_datatype_quint8, 0, 1.0f, 4, filter_dims,
                                                                   filter.data(), XNN_INVALID_VALUE_ID, 0, &weights));
   ASSERT_EQ(xnn_status_success, xnn_define_convolution_2d(
     subgraph, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 8, 8, -std::numeric_limits<float>::infinity(),

@@ -103,7 +103,7 @@ static struct xnn_node* find_layer(
   xnn_subgraph_t subgraph,
   uint32_t flags,
   const bool* in_cnhw,
-  const struct xnn_node* add,
+  uint32_t add_index,
   uint32_t value_id)
 {
   const struct xnn_value* value = &subgraph->values[value_id];
@@ -111,26 +111,27 @@ static struct xnn_node* find_layer(
     return NULL;
   }
   struct xnn_node* node = &subgraph->nodes[value->producer];
-  if (node->nm_choice == NULL || in_cnhw[node->id] != in_cnhw[add->id] || node->nm_choice->adds ||
+  if (node->nm_choice == NULL || in_cnhw[value->producer] != in_cnhw[add_index] || node->nm_choice->adds ||
       node->num_inputs == XNN_MAX_INPUTS || node->activation.output_min != -INFINITY ||
       node->activation.output_max != INFINITY) {
     return NULL;
   }
-  const bool is_chosen = in_cnhw[node->id] ||
+  const bool is_chosen = in_cnhw[value->producer] ||
     xnn_decide_nm_nhwc(node->nm_choice, flags, /*adds=*/true) == xnn_nm_reason_chosen;
   return is_chosen ? node : NULL;
 }
 
 // Lets the node clamp what the only consumer of its output clamps.
-static void fuse_clamp(xnn_subgraph_t subgraph, struct xnn_node* node, const bool* in_cnhw)
+static void fuse_clamp(xnn_subgraph_t subgraph, uint32_t index, const bool* in_cnhw)
 {
+  struct xnn_node* node = &subgraph->nodes[index];
   struct xnn_value* value = &subgraph->values[node->outputs[0]];
   if (!is_private(value)) {
     return;
   }
   struct xnn_node* clamp = &subgraph->nodes[value->first_consumer];
   if (clamp->type != xnn_node_type_unary_elementwise || clamp->unary_operator != xnn_unary_clamp ||
-      in_cnhw[clamp->id] != in_cnhw[node->id]) {
+      in_cnhw[value->first_consumer] != in_cnhw[index]) {
     return;
   }
   xnn_log_info("fuse Clamp Node #%" PRIu32 " into upstream Node #%" PRIu32, clamp->id, node->id);
@@ -155,7 +156,7 @@ void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t flags, const 
     for (uint32_t i = 0; i < 2; i++) {
       const uint32_t value_id = add->inputs[i];
       const uint32_t residual_id = add->inputs[1 - i];
-      struct xnn_node* layer = find_layer(subgraph, flags, in_cnhw, add, value_id);
+      struct xnn_node* layer = find_layer(subgraph, flags, in_cnhw, n, value_id);
       if (layer == NULL) {
         continue;
       }
@@ -175,7 +176,7 @@ void xnn_subgraph_fuse_additions(xnn_subgraph_t subgraph, uint32_t flags, const 
       }
       xnn_node_clear(layer);
       xnn_value_clear(&subgraph->values[value_id]);
-      fuse_clamp(subgraph, add, in_cnhw);
+      fuse_clamp(subgraph, n, in_cnhw);
       break;
     }
   }
