@@ -55,16 +55,17 @@ def rows_of(
     rows = []
     for part, one in every:
         symbol = functions.at(one.kernel) if one.kernel else None
+        file_operators = _file_operators(graphs, part.subgraph, one.nodes)
         seconds = kept_of(part, one.nanoseconds, runs, warmup)
         rows.append(
             OperatorRow(
                 part.subgraph,
                 places[id(part)],
                 one.nodes,
-                _file_operators(graphs, part.subgraph, one.nodes),
+                file_operators,
                 names[one.name],
                 one.name,
-                _operator(one, _file_operators(graphs, part.subgraph, one.nodes)),
+                _operator(one, file_operators),
                 _kernel(one, symbol),
                 symbol,
                 _element_type(one, graphs[part.subgraph]),
