@@ -35,8 +35,8 @@ using TestInfo = ApproxGELU;
 TEST(ukernel, special_values) {                                                                                         \
   TEST_REQUIRES_ARCH_FLAGS(arch_flags);                                                                                 \
   VUnaryMicrokernelTester().Test<TestInfo>(ukernel, init_params,                                                        \
-    /*inputs=*/{-10.0f, 10.0f, 0.0f},                                                                                    \
-    /*outputs=*/{0.0f, 10.0f, 0.0f},                                                                                    \
+    /*inputs=*/{-10.0f, 10.0f, 0.0f, -1.0e10f, 1.0e10f},                                                                \
+    /*outputs=*/{0.0f, 10.0f, 0.0f, 0.0f, 1.0e10f},                                                                     \
     /*tolerance_ulp=*/1);                                                                                               \
 }
 #include "f32-vapproxgelu/f32-vapproxgelu.h"
