@@ -10,8 +10,10 @@
                            third_party/sshd.toml
   make_sysroot.py qemu     the emulator for this machine that knows half precision in vectors,
                            third_party/qemu.toml; tests of such kernels run in it
+  make_sysroot.py glibc    the old C library that wheels are linked with, for this machine or
+                           --arch arm64, third_party/glibc.toml
 
-The folder is $XDG_CACHE_HOME/nmpack/<sysroot, llvm, sshd or qemu>/<arch> (~/.cache when
+The folder is $XDG_CACHE_HOME/nmpack/<sysroot, llvm, ...>/<arch> (~/.cache when
 XDG_CACHE_HOME is unset); its path is the last line printed. apt resolves, downloads and verifies
 (signed index, SHA-256) with lists and settings of its own under the cache: nothing of this
 machine's apt is changed, and root is not needed. The mirror is the one this machine's apt sources
@@ -41,7 +43,7 @@ from nmpack_tools.githash import fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMP = "nmpack-sysroot.json"
-WHATS = ("sysroot", "llvm", "sshd", "qemu")
+WHATS = ("sysroot", "llvm", "sshd", "qemu", "glibc")
 ARCHES = ("riscv64", "amd64", "arm64")
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
 KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
@@ -74,7 +76,9 @@ class PrivateApt:
     def download(self, package: str) -> list[Path]:
         """The package and everything it depends on, verified by apt."""
         wanted = ["--no-install-recommends", "-y", package]
-        printed = self._run(["apt-get", "install", "-qq", "--print-uris", *wanted])
+        # apt names what it would download: all of it only while it finds nothing already there.
+        nowhere = ["-o", f"Dir::Cache::archives={self._folder / 'nowhere'}"]
+        printed = self._run(["apt-get", *nowhere, "install", "-qq", "--print-uris", *wanted])
         rows = [line.split() for line in printed.splitlines() if line.startswith("'")]
         missing = [row for row in rows if not (self.archives / row[1]).exists()]
         if missing:
@@ -159,6 +163,12 @@ def unpack(packages: list[Path], target: Path) -> None:
             check=True,
         )
     shutil.rmtree(target / "usr/share", ignore_errors=True)
+    # Linkers and emulators follow a link to /lib out of the folder, into this machine's.
+    for path in target.rglob("*"):
+        if path.is_symlink() and path.readlink().is_absolute():
+            inside = target / path.readlink().relative_to("/")
+            path.unlink()
+            path.symlink_to(os.path.relpath(inside, path.parent.resolve()))
 
 
 def problem(sysroot: Path, wanted: dict[str, Any]) -> str | None:

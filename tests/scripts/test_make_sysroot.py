@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def test_offline_and_check_need_a_sysroot(run: Run) -> None:
         assert "found none or an incomplete one; run scripts/make_sysroot.py" in message
 
 
-@pytest.mark.parametrize("what", ["llvm", "sshd", "qemu"])
+@pytest.mark.parametrize("what", ["llvm", "sshd", "qemu", "glibc"])
 def test_what_is_for_this_machine_is_asked_for_by_name(run: Run, what: str) -> None:
     message = run("make_sysroot.py", what, "--check").error()
     assert f"/{what}/" in message
@@ -70,3 +72,39 @@ def test_damaged_sysroot_is_noticed(tmp_path: Path, damage: str) -> None:
     else:
         (folder / script.STAMP).write_text("{")
     assert script.problem(folder, WANTED) is not None
+
+
+def repository(folder: Path) -> Path:
+    """An archive of one package, libx, that holds a link to /usr/lib."""
+    tree = folder / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    fields = "Package: libx\nVersion: 1-1\nArchitecture: all\nMaintainer: nobody <no@body>\n"
+    fields += "Description: a library\n"
+    (tree / "DEBIAN/control").write_text(fields)
+    (tree / "usr/lib").mkdir(parents=True)
+    (tree / "usr/lib/libx.so.1").write_bytes(b"\x7fELF")
+    (tree / "usr/lib64").mkdir()
+    (tree / "usr/lib64/libx.so").symlink_to("/usr/lib/libx.so.1")
+    package = folder / "libx_1-1_all.deb"
+    subprocess.run(["dpkg-deb", "--build", str(tree), str(package)], check=True)
+    content = package.read_bytes()
+    fields += f"Filename: ./{package.name}\nSize: {len(content)}\n"
+    fields += f"SHA256: {hashlib.sha256(content).hexdigest()}\n"
+    (folder / "Packages").write_text(fields)
+    return folder
+
+
+def test_what_is_there_already_is_unpacked_again(tmp_path: Path) -> None:
+    """As after an interruption: apt names what it would download, which is nothing then."""
+    apt = script.PrivateApt(tmp_path / "apt", "amd64")
+    source = f"deb [trusted=yes] copy:{repository(tmp_path / 'archive')} ./\n"
+    (tmp_path / "apt/sources.list").write_text(source)
+    apt._run(["apt-get", "update", "-qq"])
+    first = apt.download("libx")
+    assert [path.name for path in first] == ["libx_1-1_all.deb"]
+    assert apt.download("libx") == first
+    root = tmp_path / "root"
+    root.mkdir()
+    script.unpack(first, root)
+    # A linker follows it inside the folder.
+    assert (root / "usr/lib64/libx.so").resolve() == root / "usr/lib/libx.so.1"
