@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nmpack.errors import NmpackError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @contextmanager
@@ -60,3 +66,16 @@ def write_arrays(file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any]]) -> Non
     reserved = {"file", "allow_pickle"}
     named = {f"{name}_" if name in reserved else name: array for name, array in arrays.items()}
     cast(Any, np.savez)(file, **named)
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a file of TOML.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not TOML, or not UTF-8.
+    """
+    try:
+        return dict(tomllib.loads(path.read_bytes().decode("utf-8")))
+    except RecursionError:
+        raise ValueError("expected a few levels of tables and lists, got too many") from None

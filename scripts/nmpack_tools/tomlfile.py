@@ -13,7 +13,7 @@ from .console import ToolError
 def read_toml(path: Path, name: object, purpose: str) -> dict[str, Any]:
     """Its tables; raises ToolError, which calls the file ``name`` and says what it is for."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         fits = _fits(data)
     except FileNotFoundError:
         raise ToolError(f"{name} is missing: {purpose}") from None

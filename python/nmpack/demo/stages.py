@@ -120,8 +120,7 @@ def digest_of(paths: Sequence[Path]) -> str:
     """Return one SHA-256 of several files' contents."""
     total = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 
 

@@ -17,7 +17,6 @@ those of ``mcu/kernels/costs.toml``, which ``experiments/mcu_costs.py`` and
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 
 from nmpack import locations
 from nmpack.errors import NmpackError
+from nmpack.files import load_toml
 
 #: Targets that have costs of their own, and what others take theirs from.
 MEASURED = ("rv32imc", "xcv", "xcv-nm")
@@ -226,7 +226,7 @@ def load_costs(path: Path) -> Costs:
         CostError: the file is missing or damaged.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = load_toml(path)
         return Costs(
             {
                 (row["name"], row["target"], row["rounded"] == "once"): _cost(row)

@@ -7,7 +7,9 @@ import signal
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TypeVar
+
+_Itself = TypeVar("_Itself", bound="Ended")
 
 
 def signal_name(number: int) -> str:
@@ -31,7 +33,7 @@ class Ended(ABC):
     def close(self) -> None:
         """End the child, if there is one, and give back what was held."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Itself) -> _Itself:
         """Return itself."""
         return self
 

@@ -127,7 +127,8 @@ def best_order(
     order = _first_order(parts)
     if kept_share(parts, order) < kept_share(parts, np.arange(count)):
         order = np.arange(count)
-    best, best_share = order.copy(), kept_share(parts, order)
+    best: Order = order.copy()
+    best_share = kept_share(parts, order)
     for _ in range(rounds):
         gain = np.zeros((count, count))
         for matrix, wanted in parts:

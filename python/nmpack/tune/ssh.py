@@ -14,13 +14,13 @@ import shutil
 import struct
 import subprocess
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from nmpack.errors import MissingError, NmpackError
+from nmpack.files import load_toml
 from nmpack.refusals import one_line
 from nmpack.tflite.names import printable
 from nmpack.tune.children import call
@@ -94,8 +94,7 @@ def read_board(path: str | Path, host: str | None = None) -> Board:
         NmpackError: it cannot be read, or has something else in it.
     """
     try:
-        with Path(path).open("rb") as file:
-            values = tomllib.load(file)
+        values = load_toml(Path(path))
     except (OSError, ValueError) as error:
         raise NmpackError(f"{path}: cannot be read: {one_line(error)}") from error
     kinds: Mapping[str, type] = {"port": int, "wrapper": list, "options": list}

@@ -100,7 +100,8 @@ def _strided_slice(node: Node, array: Array) -> list[Array]:
                 by,
             )
         )
-    return [array[(*cut, ...)]]
+    places = (*cut, ...)
+    return [array[places]]
 
 
 def _split(node: Node, array: Array) -> list[Array]:
