@@ -66,13 +66,17 @@ def _user_folder(variable: str, default: str) -> Path:
 def find_measure(target: str) -> Path:
     """Return the measuring program of the build for ``host`` or ``riscv64``.
 
-    ``NMPACK_MEASURE`` and ``NMPACK_RISCV64_MEASURE`` override those of this source tree.
+    ``NMPACK_MEASURE`` and ``NMPACK_RISCV64_MEASURE`` override those of this source tree; an
+    installed package has one for this machine, ``nmpack/lib/nmpack-measure``.
 
     Raises:
         MissingError: there is none.
     """
     variable = "NMPACK_MEASURE" if target == "host" else "NMPACK_RISCV64_MEASURE"
+    installed = PACKAGE / "lib" / MEASURE
     path = named(variable) or ROOT / "build" / target / "measure" / MEASURE
+    if not path.is_file() and target == "host" and named(variable) is None:
+        path = installed if installed.is_file() else path
     if not path.is_file():
         raise MissingError(f"{path} is not built: run ./scripts/setup.sh, or set {variable}")
     return path

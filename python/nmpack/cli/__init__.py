@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from nmpack import __version__
 from nmpack.cli import (
     bench,
     bench_layers,
@@ -28,6 +27,7 @@ from nmpack.cli import (
     tune,
 )
 from nmpack.cli.distinct import require_distinct
+from nmpack.cli.version import version_text
 from nmpack.errors import NmpackError
 
 _MAP = """\
@@ -59,6 +59,7 @@ a first round:
   nmpack bench r50.tflite
 
 'nmpack VERB --help' teaches a verb; --verbose before it shows the trace of an error.
+'nmpack --version --verbose' says what is installed, and what it runs on.
 """
 
 
@@ -68,7 +69,7 @@ def command_line() -> argparse.ArgumentParser:
         prog="nmpack", usage="nmpack [--verbose] VERB ...", add_help=False
     )
     parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("--version", action="version", version=f"nmpack {__version__}")
+    parser.add_argument("--version", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="nmpack")
     verb_modules = (
@@ -84,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, 1 for an error, 130 when interrupted)."""
     parser = command_line()
     arguments = parser.parse_args(argv)
+    if arguments.version:
+        print(version_text(verbose=arguments.verbose))
+        return 0
     if arguments.verb is None:
         print(_MAP, end="")
         return 0

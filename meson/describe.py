@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Prints what a build's XNNPACK is: the pinned commit, and a hash of what is done to it.
+
+The hash is of the names and contents of all patches and of the overlay, so two builds of the same
+sources say the same.
+"""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+root = Path(sys.argv[1])
+# The oldest Python that builds it has no module for TOML.
+pins = (root / "third_party/pins.toml").read_text(encoding="utf-8")
+(commit,) = re.findall(r'^name = "xnnpack"\n(?:.+\n)*?commit = "([0-9a-f]{40})"$', pins, re.M)
+total = hashlib.sha256()
+for folder in ("patches", "kernels"):
+    for path in sorted((root / folder).rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            name = path.relative_to(root).as_posix()
+            total.update(f"{name}\n{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+print(f"XNNPACK {commit}, patches {total.hexdigest()}", end="")
