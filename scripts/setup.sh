@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'END'
-usage: scripts/setup.sh [--first | --demo] [--plan] [--peers] [--sanitize] [--no-riscv64]
+usage: scripts/setup.sh [--first | --demo | --wheels] [--plan] [--peers] [--sanitize] [--no-riscv64]
 
 Makes all that nmpack needs, in this order:
   1. system packages       scripts/packages.txt, through apt as root or with a sudo that asks nothing;
@@ -31,6 +31,8 @@ options:
   --first        only what runs a model on this machine: an interpreter in .venv, and the delegate in build/host
   --demo         only what the demo needs: no tests, no TensorFlow, no tflite-runtime. Once the delegate for this
                  machine is built, Python packages are installed beside steps 6 and 8
+  --wheels       only what builds wheels: .venv-wheels from requirements/wheels.lock, the sources, and the old C library
+                 that wheels are linked with; scripts/build_wheels.py does the rest
   --plan         with --first or --demo: say how long each step takes, and how much of scripts/demo.sh follows
   --peers        also install the runtimes that nmpack bench --peers measures beside ours: .venv-peers from
                  requirements/peers.lock, 1.2 GB
@@ -54,7 +56,7 @@ sanitize=false
 riscv64=true
 for word; do
   case $word in
-    --first | --demo) part=${word#--} ;;
+    --first | --demo | --wheels) part=${word#--} ;;
     --plan) plan=true ;;
     --peers) peers=true ;;
     --sanitize) sanitize=true ;;
@@ -64,7 +66,7 @@ for word; do
       exit 0
       ;;
     *)
-      echo "setup.sh: expected --first, --demo, --plan, --peers, --sanitize or --no-riscv64, got $word; see --help" >&2
+      echo "setup.sh: expected --first, --demo, --wheels, --plan, --peers, --sanitize or --no-riscv64, got $word; see --help" >&2
       exit 2
       ;;
   esac
@@ -87,7 +89,8 @@ step=0
 steps=8
 [ "$part" != all ] || steps=9
 [ "$part" != first ] || steps=5 riscv64=false
-$riscv64 || [ "$part" = first ] || steps=$((steps - 2))
+[ "$part" != wheels ] || steps=5 riscv64=false
+$riscv64 || [ "$part" = first ] || [ "$part" = wheels ] || steps=$((steps - 2))
 ! $peers || steps=$((steps + 1))
 ! $sanitize || steps=$((steps + 1))
 
@@ -305,6 +308,10 @@ finish_tflite_runtime() {
   pip "$1" pip-tflite-runtime "pip could not install $2" -r "$2"
 }
 
+finish_wheels() {
+  pip "$1" pip-wheels "pip could not install $2" -r "$2"
+}
+
 finish_peers() {
   install_torch "$1" "$2"
   pip "$1" pip-peers "pip could not install $2" -r "$2"
@@ -394,6 +401,10 @@ main() {
     make_main
     begin "tflite-runtime (.venv-tflite-runtime)"
     make_environment .venv-tflite-runtime requirements/tflite-runtime.lock finish_tflite_runtime nmpack-lock.sha256
+  elif [ "$part" = wheels ]; then
+    begin "what builds wheels (.venv-wheels)"
+    make_environment .venv-wheels requirements/wheels.lock finish_wheels nmpack-lock.sha256
+    PATH=$PWD/.venv-wheels/bin:$PATH
   else
     begin "Python tools and an interpreter (.venv)" tools
     make_first
@@ -413,6 +424,13 @@ main() {
     python3 scripts/make_sysroot.py llvm
     python3 scripts/make_sysroot.py qemu
     make_sshd
+  fi
+  if [ "$part" = wheels ]; then
+    begin "old C libraries"
+    python3 scripts/make_sysroot.py glibc
+    python3 scripts/make_sysroot.py glibc --arch arm64
+    echo "set up in $SECONDS s"
+    return
   fi
   begin "host build (build/host)" build-host
   build build/host "--native-file scripts/native/clang.ini" "${host[@]}"

@@ -18,6 +18,7 @@ modules, which are imported when they are asked for:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmpack.errors import NmpackError
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
     from nmpack.sparsity import schedule as schedule
     from nmpack.tflite import storage as storage
 
-__version__ = "0.1.0"
+#: Said once, in ``version.txt``, which the build reads too.
+__version__ = (Path(__file__).parent / "version.txt").read_text(encoding="ascii").strip()
 
 __all__ = [
     "Engine",
