@@ -66,8 +66,8 @@ def _user_folder(variable: str, default: str) -> Path:
 def find_measure(target: str) -> Path:
     """Return the measuring program of the build for ``host`` or ``riscv64``.
 
-    ``NMPACK_MEASURE`` and ``NMPACK_RISCV64_MEASURE`` override those of this source tree; an
-    installed package has one for this machine, ``nmpack/lib/nmpack-measure``.
+    ``NMPACK_MEASURE`` and ``NMPACK_RISCV64_MEASURE`` override the installed package's, which is for
+    the host, and those of this source tree.
 
     Raises:
         MissingError: there is none.
@@ -75,8 +75,8 @@ def find_measure(target: str) -> Path:
     variable = "NMPACK_MEASURE" if target == "host" else "NMPACK_RISCV64_MEASURE"
     installed = PACKAGE / "lib" / MEASURE
     path = named(variable) or ROOT / "build" / target / "measure" / MEASURE
-    if not path.is_file() and target == "host" and named(variable) is None:
-        path = installed if installed.is_file() else path
+    if target == "host" and named(variable) is None and installed.is_file():
+        path = installed
     if not path.is_file():
         raise MissingError(f"{path} is not built: run ./scripts/setup.sh, or set {variable}")
     return path

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 import warnings
@@ -53,6 +52,8 @@ def import_tensorflow() -> Any:
 
 
 def _quieten() -> None:
+    import logging  # takes as long as the rest of ``import nmpack``
+
     for key, value in _TENSORFLOW_QUIET.items():
         os.environ.setdefault(key, value)
     for name in ("tensorflow", "absl", "jax", "torchao", "torch.utils._pytree"):

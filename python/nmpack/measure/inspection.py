@@ -252,7 +252,11 @@ def _row(item: LayerInfo, name: str, weights: _Weights, decided: Decisions | Non
 
 def _ask(file: TFLiteFile, engine: Engine) -> DelegateReport:
     """Prepare the model, every signature of it, and return the delegate's report."""
-    signed = [graph.index for graph in file.subgraphs[1:] if graph.signatures and graph.operators]
+    signed = [
+        (graph.index, graph.signatures[0])
+        for graph in file.subgraphs[1:]
+        if graph.signatures and graph.operators
+    ]
     with tempfile.TemporaryDirectory(prefix="nmpack-") as folder:
         path = Path(folder) / "report.json"
         asking = replace(engine, options=dict(engine.options) | {"report": str(path)})

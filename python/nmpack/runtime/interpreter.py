@@ -7,6 +7,7 @@ import ctypes
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,23 @@ from nmpack.locations import LIBRARY, PACKAGE, ROOT, named
 from nmpack.quiet import import_module, import_tensorflow
 from nmpack.refusals import one_line
 
-#: Interpreters by the name of the package that brings them.
-INTERPRETERS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
-DEFAULT_INTERPRETER = "ai-edge-litert"
+#: Interpreters by the name of the Python package that brings them.
+PACKAGES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
+#: The one without: the system's library, through its C interface.
+C_LIBRARY = "libtensorflow-lite"
+INTERPRETERS = (*PACKAGES, C_LIBRARY)
+
+
+def _default_interpreter() -> str:
+    """Return the first one whose package is installed here, or the library."""
+    for package in PACKAGES:
+        spec = find_spec(package.replace("-", "_"))
+        if spec is not None and spec.loader is not None:
+            return package
+    return C_LIBRARY
+
+
+DEFAULT_INTERPRETER = _default_interpreter()
 RESOLVERS = ("auto", "plain", "reference")
 
 
@@ -126,6 +141,10 @@ def interpreter_module(name: str) -> Any:
     """
     if name == "ai-edge-litert":
         return import_module("ai_edge_litert.interpreter", "interpreter")
+    if name == C_LIBRARY:
+        from nmpack.runtime import c_interpreter
+
+        return c_interpreter
     if name == "tensorflow":
         lite = import_tensorflow().lite
         return SimpleNamespace(
@@ -220,8 +239,28 @@ def open_interpreter(model: str | Path, engine: Engine) -> tuple[Any, Any]:
     return interpreter, delegate
 
 
+def prepare_subgraph(interpreter: Any, subgraph: int, signature: str) -> None:
+    """Allocate the tensors of a subgraph, as running its signature would first.
+
+    Raises:
+        RuntimeError, ValueError: the interpreter refuses it.
+    """
+    if wrapper := getattr(interpreter, "_interpreter", None):
+        # What is public does it on the way to running a signature with inputs.
+        wrapper.AllocateTensors(subgraph)
+    else:
+        interpreter.get_signature_runner(signature).allocate_tensors()
+
+
 def package_version(name: str) -> str:
-    """Return the installed version of a package, or 'not installed'."""
+    """Return the version of an interpreter's package or library, or 'not installed'."""
+    try:
+        if name == C_LIBRARY:
+            from nmpack.runtime.c_library import library_version
+
+            return library_version()
+    except MissingError:
+        return "not installed"
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -54,8 +54,8 @@ class EngineProcess(ChildProcess):
     def _on(self) -> str:
         return f" on {self.model}"
 
-    def prepare(self, subgraphs: Sequence[int]) -> None:
-        """Prepare further subgraphs, by index: those of the model's signatures.
+    def prepare(self, subgraphs: Sequence[tuple[int, str]]) -> None:
+        """Prepare further subgraphs, by index and signature.
 
         The first one is prepared from the start, and with it those that its operators run.
 

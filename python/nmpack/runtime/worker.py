@@ -17,7 +17,12 @@ from typing import Any
 import numpy as np
 
 from nmpack.files import write_arrays
-from nmpack.runtime.interpreter import Engine, open_interpreter, package_version
+from nmpack.runtime.interpreter import (
+    Engine,
+    open_interpreter,
+    package_version,
+    prepare_subgraph,
+)
 from nmpack.runtime.serving import Request, memory, serve, timed
 
 
@@ -47,10 +52,9 @@ class Worker:
         }
 
     def prepare(self, request: Request) -> Request:
-        """Allocate the tensors of ``subgraphs``, as running their signatures would first."""
-        for index in request["subgraphs"]:
-            # What is public does it on the way to running a signature with inputs.
-            self.interpreter._interpreter.AllocateTensors(index)
+        """Allocate the tensors of ``subgraphs``: pairs of an index and a signature's key."""
+        for index, signature in request["subgraphs"]:
+            prepare_subgraph(self.interpreter, index, signature)
         return {}
 
     def feed(self, request: Request) -> Request:

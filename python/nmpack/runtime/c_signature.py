@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Signatures of a model in TFLite's C library: functions with named inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nmpack.runtime.c_library import integers
+from nmpack.runtime.c_native import Native
+from nmpack.runtime.c_tensor import Array, Tensor
+
+_LONGEST_DIMENSION = (1 << 31) - 1
+
+
+class SignatureRunner:
+    """A signature, callable with its inputs by name; it keeps its interpreter alive."""
+
+    def __init__(self, native: Native, key: str) -> None:
+        """Look up the signature ``key``.
+
+        Raises:
+            ValueError: there is no such one.
+        """
+        self._native = native
+        self._key = _encode(key)
+        with native.lock:
+            if native.runner(self._key) is None:
+                raise ValueError(f"expected the key of a signature, got {key!r}")
+
+    def __call__(self, **inputs: Any) -> dict[str, Array]:
+        """Run it; the inputs are resized to the shapes of the arrays.
+
+        Returns:
+            Its outputs by name, copies.
+
+        Raises:
+            ValueError: the names, a type or a shape does not fit.
+            RuntimeError: TFLite cannot prepare or run it.
+        """
+        with self._native.lock:
+            self._native.require_no_views()
+            runner, library = self._runner(), self._native.library
+            tensors = dict(self._tensors("Input"))
+            if set(inputs) != set(tensors):
+                raise ValueError(f"expected the inputs {sorted(tensors)}, got {sorted(inputs)}")
+            arrays = {name: np.asarray(value) for name, value in inputs.items()}
+            self._native.ready = False
+            for name, array in arrays.items():
+                shape = require_shape(array.shape)
+                status = library.TfLiteSignatureRunnerResizeInputTensor(
+                    runner, _encode(name), integers(shape), len(shape)
+                )
+                what = f"the input {name!r} cannot have the shape {list(array.shape)}"
+                self._native.require(status, what, ValueError)
+            self.allocate_tensors()
+            for name, tensor in self._tensors("Input"):
+                tensor.write(arrays[name], f"the input {name!r}")
+            status = library.TfLiteSignatureRunnerInvoke(runner)
+            self._native.require(status, "TFLite fails to run it and does not say why")
+            return {
+                name: tensor.view(f"the output {name!r}")[0].copy()
+                for name, tensor in self._tensors("Output")
+            }
+
+    def allocate_tensors(self) -> None:
+        """Prepare its graph for the present shapes.
+
+        Raises:
+            RuntimeError: TFLite refuses it.
+        """
+        with self._native.lock:
+            self._native.require_no_views()
+            # It may be the graph that the interpreter itself runs.
+            self._native.ready = False
+            status = self._native.library.TfLiteSignatureRunnerAllocateTensors(self._runner())
+            self._native.require(status, "TFLite cannot prepare it and does not say why")
+
+    def get_input_details(self) -> dict[str, dict[str, Any]]:
+        """Return what is known of each input; ``index`` is -1, for the C interface has none."""
+        return self._details("Input")
+
+    def get_output_details(self) -> dict[str, dict[str, Any]]:
+        """Return what is known of each output, likewise."""
+        return self._details("Output")
+
+    def _details(self, kind: str) -> dict[str, dict[str, Any]]:
+        with self._native.lock:
+            return {name: tensor.details(-1) for name, tensor in self._tensors(kind)}
+
+    def _tensors(self, kind: str) -> Iterator[tuple[str, Tensor]]:
+        library, runner = self._native.library, self._runner()
+        for name in self.names(kind):
+            pointer = getattr(library, f"TfLiteSignatureRunnerGet{kind}Tensor")(
+                runner, _encode(name)
+            )
+            if not pointer:
+                raise ValueError(f"the signature's {kind.lower()} {name!r} has no tensor")
+            yield name, Tensor(pointer)
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of what is ``Input`` or ``Output``."""
+        library, runner = self._native.library, self._runner()
+        count = getattr(library, f"TfLiteSignatureRunnerGet{kind}Count")(runner)
+        name = getattr(library, f"TfLiteSignatureRunnerGet{kind}Name")
+        return [_decode(name(runner, place)) for place in range(count)]
+
+    def _runner(self) -> int:
+        found = self._native.runner(self._key) if self._native.pointer else None
+        assert found is not None, "it was there when this was made"
+        return found
+
+
+def signature_keys(native: Native) -> list[str]:
+    """Return the keys of a model's signatures, in its order."""
+    count = native.library.TfLiteInterpreterGetSignatureCount(native.pointer)
+    key = native.library.TfLiteInterpreterGetSignatureKey
+    return [_decode(key(native.pointer, place)) for place in range(count)]
+
+
+def require_shape(shape: Any) -> list[int]:
+    """Return a shape as whole numbers.
+
+    Raises:
+        ValueError: a dimension is negative, or too large for TFLite.
+    """
+    sizes = [int(size) for size in shape]
+    if any(not 0 <= size <= _LONGEST_DIMENSION for size in sizes):
+        raise ValueError(f"expected dimensions of 0 to {_LONGEST_DIMENSION}, got {sizes}")
+    return sizes
+
+
+def _decode(name: bytes | None) -> str:
+    return (name or b"").decode("utf-8", "surrogateescape")
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
