@@ -32,14 +32,19 @@ if TYPE_CHECKING:
     from nmpack import checkpointing as checkpointing
     from nmpack import convert as convert
     from nmpack import demo as demo
+    from nmpack import files as files
     from nmpack import keras as keras
     from nmpack import mcu as mcu
+    from nmpack import measure as measure
     from nmpack import models as models
     from nmpack import peers as peers
     from nmpack import plans as plans
     from nmpack import quantize as quantize
     from nmpack import report as report
+    from nmpack import runtime as runtime
     from nmpack import rvv as rvv
+    from nmpack import sparsity as sparsity
+    from nmpack import tflite as tflite
     from nmpack import torch as torch
     from nmpack import training as training
     from nmpack import tune as tune
@@ -97,16 +102,21 @@ _MODULES = {
     "convert": ("convert", "torch"),
     "datasets": ("datasets", "torch"),
     "demo": ("demo", "torch"),
+    "files": ("files", "interpreter"),
     "keras": ("keras", "keras"),
     "mcu": ("mcu", "interpreter"),
+    "measure": ("measure", "interpreter"),
     "models": ("models", "torch"),
     "peers": ("peers", "interpreter"),
     "plans": ("plans", "torch"),
     "quantize": ("quantize", "quantize"),
     "report": ("report", "interpreter"),
+    "runtime": ("runtime", "interpreter"),
     "rvv": ("rvv", "torch"),
     "schedule": ("sparsity.schedule", "torch"),
+    "sparsity": ("sparsity", "interpreter"),
     "storage": ("tflite.storage", "interpreter"),
+    "tflite": ("tflite", "interpreter"),
     "torch": ("torch", "torch"),
     "training": ("training", "torch"),
     "tune": ("tune", "interpreter"),

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -33,6 +33,17 @@ def import_module(name: str, extra: str) -> Any:
         raise MissingError(
             f"{name} cannot be imported ({error}); install it with: pip install 'nmpack[{extra}]'"
         ) from error
+
+
+def modules_of(package: str, *names: str) -> Callable[[str], Any]:
+    """Return a package's ``__getattr__`` that imports its modules ``names`` when asked for them."""
+
+    def import_one(name: str) -> Any:
+        if name in names:
+            return importlib.import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return import_one
 
 
 def import_keras() -> Any:

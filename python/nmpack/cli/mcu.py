@@ -7,8 +7,6 @@ import argparse
 import shlex
 from typing import Any
 
-from rich.table import Table
-
 from nmpack.cli.common import Subparsers, add_verb, positive, whole
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import new_table
@@ -17,6 +15,7 @@ from nmpack.mcu.compiler import compile_model
 from nmpack.mcu.emit import SEED, VECTORS, emit, find_kernels, golden_of, require_ours
 from nmpack.mcu.operators.context import TARGETS
 from nmpack.mcu.table import report
+from nmpack.terminal import Table
 from nmpack.tflite.names import printable
 
 

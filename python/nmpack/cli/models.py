@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import argparse
 
-from rich.table import Table
-
 from nmpack.cli.common import Subparsers, add_verb
 from nmpack.cli.progress import console
 from nmpack.models import ZOO
+from nmpack.terminal import Table
 
 
 def add(verbs: Subparsers) -> None:

@@ -6,14 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from rich.table import Table
-
 from nmpack.cli.tables import measured_on, new_table
 from nmpack.element_types import named
 from nmpack.measure.profile_report import OperatorRow, ProfileReport, by_operator
 from nmpack.rvv.account import Totals, sum_of
 from nmpack.rvv.measure import Result
 from nmpack.rvv.report import Report
+from nmpack.terminal import Table
 from nmpack.tflite.names import printable, short_names
 
 

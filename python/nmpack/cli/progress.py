@@ -6,17 +6,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from nmpack.terminal import RICH, Console, PlainProgress
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -30,19 +22,27 @@ def console(*, stderr: bool = False) -> Console:
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a bar (or a spinner without ``total``) on stderr; yields it and its task."""
+def progress(what: str, total: int | None = None) -> Iterator[tuple[Any, Any]]:
+    """Show a bar (or a spinner without ``total``) on stderr; yields it and its task.
+
+    Where nobody watches, or rich is not installed, nothing is shown.
+    """
+    terminal = console(stderr=True)
+    if not (RICH and terminal.is_terminal):
+        yield PlainProgress(), None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
     bar = [BarColumn(), MofNCompleteColumn()] if total is not None else []
-    terminal = console(stderr=True)
-    with Progress(
-        *columns,
-        *bar,
-        TimeElapsedColumn(),
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    ) as shown:
+    with Progress(*columns, *bar, TimeElapsedColumn(), console=terminal, transient=True) as shown:
         yield shown, shown.add_task(what, total=total)
 
 

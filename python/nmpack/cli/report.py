@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import argparse
 
-from rich.table import Table
-
 from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
 from nmpack.cli.progress import console, counter
 from nmpack.cli.tables import measured_on, new_table
 from nmpack.files import write_json, write_text
 from nmpack.report.data import Report
 from nmpack.report.tables import COLUMNS
+from nmpack.terminal import Table
 from nmpack.tflite.names import printable
 
 

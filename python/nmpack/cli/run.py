@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from rich.table import Table
 
 from nmpack.cli.common import Subparsers, add_engine, add_verb, options
 from nmpack.cli.progress import console, progress
@@ -15,6 +14,7 @@ from nmpack.runtime.interpreter import Engine, nmpack_engine
 from nmpack.runtime.qemu import VLENS
 from nmpack.runtime.riscv64 import run_samples_riscv64
 from nmpack.runtime.runner import Inputs, Result, load_inputs, require_stock, run, save_outputs
+from nmpack.terminal import Table
 
 
 def add(verbs: Subparsers) -> None:

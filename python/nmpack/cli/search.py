@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import argparse
 
-from rich.table import Table
-
 from nmpack.cli.common import Subparsers, add_source, add_verb, open_source, positive
 from nmpack.cli.progress import console, counter
 from nmpack.errors import NmpackError
 from nmpack.files import write_json
 from nmpack.plans import COUNTED, PREDICTED, save_sensitivity
 from nmpack.sparsity.pattern import NMPattern
+from nmpack.terminal import Table
 
 
 def add(verbs: Subparsers) -> None:

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
 from nmpack.measure.benchmark import BenchReport
 from nmpack.measure.decisions import CHOSEN, LeftReport
 from nmpack.measure.inspection import LayerRow, ModelReport, SubgraphReport
@@ -18,6 +16,7 @@ from nmpack.measure.profile_report import ProfileReport
 from nmpack.measure.stats import Summary
 from nmpack.peers.report import PeerReport, PeerTiming
 from nmpack.sparsity.selection import LINEAR, PruneReport
+from nmpack.terminal import Table
 from nmpack.tflite.names import printable
 
 # What is left is said in a few lines; the JSON report has all of it.

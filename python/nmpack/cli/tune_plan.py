@@ -6,14 +6,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from rich.table import Table
-
 from nmpack.cli.common import open_source, positive
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import new_table
 from nmpack.errors import NmpackError
 from nmpack.plans import load_sensitivity, save_plan
 from nmpack.sparsity.pattern import NMPattern
+from nmpack.terminal import Table
 from nmpack.tflite.names import printable
 from nmpack.tune.layers import ModelLayers
 from nmpack.tune.planning import (

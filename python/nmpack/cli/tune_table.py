@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.table import Table
-
 from nmpack.cli.tables import new_table
 from nmpack.measure.stats import Summary
+from nmpack.terminal import Table
 from nmpack.tflite.names import printable
 from nmpack.tune.counting import CYCLES
 from nmpack.tune.tuner import TIME, Result, TuneReport

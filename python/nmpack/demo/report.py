@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from nmpack.cli.tables import load_note
 from nmpack.demo.resnet50 import SPARSITIES
+from nmpack.terminal import Table
 
 
 def fashion_table(result: dict[str, Any]) -> Table:

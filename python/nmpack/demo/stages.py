@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from nmpack.cli.progress import progress
 from nmpack.demo.plan import Plan, duration
 from nmpack.files import write_json
 from nmpack.locations import PACKAGE
 from nmpack.progress import Progress
+from nmpack.terminal import Console
 
 Result = dict[str, Any]
 #: Seconds between two lines that say how far a stage is, where there is no terminal for a bar.

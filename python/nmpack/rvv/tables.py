@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
-
 from nmpack.rvv.account import Totals
 from nmpack.rvv.isa import CLASSES
 from nmpack.rvv.measure import Result
 from nmpack.rvv.report import Network, Report, by_layer
+from nmpack.terminal import Table
 
 _SMALL = 0.005
 
