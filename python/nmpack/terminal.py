@@ -31,8 +31,9 @@ class PlainTable:
         self._right.append(justify == "right")
 
     def add_row(self, *cells: str) -> None:
-        """Add a row, one text for each column."""
-        self._rows.append(tuple(" ".join(cell.split()) for cell in cells))
+        """Add a row: a text for each column, the last ones of which may be missing."""
+        missing = [""] * (len(self._headers) - len(cells))
+        self._rows.append((*(" ".join(cell.split()) for cell in cells), *missing))
 
     def __str__(self) -> str:
         """Return all of it, no line ending in blanks."""

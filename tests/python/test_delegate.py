@@ -14,7 +14,7 @@ import pytest
 from nmpack.errors import InterpreterError, NmpackError
 from nmpack.measure.benchmark import bench
 from nmpack.measure.inspection import inspect
-from nmpack.runtime.interpreter import INTERPRETERS, Engine, load_delegate, nmpack_engine
+from nmpack.runtime.interpreter import PACKAGES, Engine, load_delegate, nmpack_engine
 from nmpack.runtime.process import EngineProcess
 from nmpack.runtime.runner import compare, run
 
@@ -34,7 +34,7 @@ def test_agrees_with_the_stock_interpreter(models: Models, kind: str) -> None:
         assert gap.top1 == 1.0
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", PACKAGES)
 def test_every_interpreter_runs_all_of_it_in_the_delegate(models: Models, interpreter: str) -> None:
     """The absence of an interpreter is a failure here, not a skip."""
     stock = run(models("pruned"), 3, engine=Engine("stock", interpreter))

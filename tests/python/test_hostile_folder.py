@@ -15,7 +15,7 @@ import pytest
 import nmpack
 from nmpack.errors import InterpreterError, MissingError
 from nmpack.locations import LIBRARY, ROOT, cache_folder, data_folder, source_tree
-from nmpack.runtime.interpreter import INTERPRETERS, Engine, find_delegate, load_delegate
+from nmpack.runtime.interpreter import PACKAGES, Engine, find_delegate, load_delegate
 from nmpack.runtime.process import EngineProcess
 
 pytestmark = [pytest.mark.delegate, pytest.mark.torch]
@@ -91,7 +91,7 @@ def test_an_installed_delegate_is_found(delegate: Path, models: Models, tmp_path
 
 
 @pytest.mark.parametrize("path", ["", os.pathsep, f"{os.pathsep}/nowhere{os.pathsep}"])
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", PACKAGES)
 def test_a_worker_imports_nothing_from_the_current_directory(
     models: Models,
     hostile: Path,

@@ -16,7 +16,7 @@ from subgraph_files import branches, filters, two_signatures
 
 from nmpack.measure.inspection import ModelReport, inspect
 from nmpack.quiet import import_tensorflow, silenced
-from nmpack.runtime.interpreter import INTERPRETERS, load_delegate, nmpack_engine
+from nmpack.runtime.interpreter import PACKAGES, load_delegate, nmpack_engine
 from nmpack.tflite.storage import to_sparse_storage
 
 pytestmark = [pytest.mark.delegate, pytest.mark.usefixtures("delegate")]
@@ -27,7 +27,7 @@ def rows(report: ModelReport) -> dict[tuple[int, int], str | None]:
     return {(row.subgraph, row.node): row.operator for row in report.layers}
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", PACKAGES)
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
 def test_every_signature_is_planned_and_told_apart(
     storage: str, interpreter: str, tmp_path: Path
