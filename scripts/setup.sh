@@ -16,7 +16,7 @@ Makes all that nmpack needs, in this order:
   3. tflite-runtime        .venv-tflite-runtime from requirements/tflite-runtime.lock
   4. sources               third_party/<name>, by scripts/fetch_sources.py
   5. patched trees         third_party/patched, by scripts/apply_patches.py
-  6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py; with it, not for the demo, the LLVM
+  6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py; with it, not for the demo, this machine's, the LLVM
                            that models RISC-V cores, the ssh server that tests start, and the emulator of
                            half precision in vectors
   7. host build            build/host
@@ -419,6 +419,10 @@ main() {
   python3 scripts/fetch_sources.py
   begin "patched trees (third_party/patched)" patches
   python3 scripts/apply_patches.py
+  if [ "$part" = all ]; then
+    # What tests drive libtensorflow-lite's C interface with on this machine.
+    python3 scripts/make_sysroot.py --arch amd64
+  fi
   if [ "$part" = all ] && $riscv64; then
     make_sysroot
     python3 scripts/make_sysroot.py llvm
