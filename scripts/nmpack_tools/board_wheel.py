@@ -56,7 +56,7 @@ def board_wheel(root: Path, folder: Path) -> Path:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             entry = zipfile.ZipInfo(name)
-            entry.external_attr = (0o755 if name.startswith("nmpack/lib/") else 0o644) << 16
+            entry.external_attr = (0o100755 if name.startswith("nmpack/lib/") else 0o100644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, data)
     return target
