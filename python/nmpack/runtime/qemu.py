@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run a model on riscv64 under user-mode QEMU: ``nmpack-run`` with the distribution's TFLite.
+"""Run a model on riscv64 or aarch64 under user-mode QEMU: ``nmpack-run`` and the distribution's
+TFLite.
 
 Results are what matters here: QEMU's wall time says nothing about a board.
 """
@@ -26,55 +27,69 @@ from nmpack.runtime.interpreter import option_strings
 
 Array = npt.NDArray[Any]
 VLENS = (128, 256, 512, 1024)
+#: Processors of aarch64 as QEMU names them: NEON; half precision and dot products, too; all it has.
+ARM_PROCESSORS = ("cortex-a57", "cortex-a76", "max")
+#: What makes the build for an architecture, and its sysroot.
+_MAKES = {
+    "riscv64": ("./scripts/setup.sh", "scripts/make_sysroot.py"),
+    "aarch64": ("./scripts/test_aarch64.sh", "scripts/make_sysroot.py --arch arm64"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the riscv64 pieces are.
+    """Where the pieces of an architecture are.
 
     Attributes:
-        program: nmpack-run built for riscv64.
-        library: our delegate built for riscv64.
+        architecture: ``riscv64`` or ``aarch64``.
+        program: nmpack-run built for it.
+        library: our delegate built for it.
         sysroot: folder with the distribution's libtensorflow-lite and its libraries.
-        emulator: qemu-riscv64.
+        emulator: ``qemu-riscv64`` or ``qemu-aarch64``.
     """
 
+    architecture: str
     program: Path
     library: Path
     sysroot: Path
     emulator: Path
 
 
-def find_target() -> Target:
-    """Find the riscv64 build, its sysroot and QEMU.
+def find_target(architecture: str = "riscv64") -> Target:
+    """Find the build for ``riscv64`` or ``aarch64``, its sysroot and QEMU.
 
-    ``NMPACK_RISCV64_BUILD`` and ``NMPACK_RISCV64_SYSROOT`` override the places in this source tree
-    and in the user's cache.
+    ``NMPACK_RISCV64_BUILD`` and ``NMPACK_RISCV64_SYSROOT``, or those of ``AARCH64``, override the
+    places in this source tree and in the user's cache.
 
     Raises:
         MissingError: one of them is absent; the message says which and how to make it.
     """
-    emulator = shutil.which("qemu-riscv64")
+    emulator = shutil.which(f"qemu-{architecture}")
     if emulator is None:
-        raise MissingError("qemu-riscv64 is not installed: apt-get install qemu-user")
-    build = named("NMPACK_RISCV64_BUILD") or ROOT / "build/riscv64/delegate"
+        raise MissingError(f"qemu-{architecture} is not installed: apt-get install qemu-user")
+    variable = f"NMPACK_{architecture.upper()}_BUILD"
+    build = named(variable) or ROOT / "build" / architecture / "delegate"
     for name in ("nmpack-run", LIBRARY):
         if not (build / name).is_file():
             raise MissingError(
-                f"{build / name} is not built: run ./scripts/setup.sh, "
-                "or point NMPACK_RISCV64_BUILD at its folder"
+                f"{build / name} is not built: run {_MAKES[architecture][0]}, "
+                f"or point {variable} at its folder"
             )
-    return Target(build / "nmpack-run", build / LIBRARY, _sysroot(), Path(emulator))
+    return Target(
+        architecture, build / "nmpack-run", build / LIBRARY, _sysroot(architecture), Path(emulator)
+    )
 
 
-def _sysroot() -> Path:
-    path = named("NMPACK_RISCV64_SYSROOT") or cache_folder() / "sysroot"
-    for root in (path, path / "riscv64"):
-        if next(root.glob("usr/lib/riscv64-linux-gnu/libtensorflow-lite*.so*"), None):
+def _sysroot(architecture: str) -> Path:
+    variable = f"NMPACK_{architecture.upper()}_SYSROOT"
+    path = named(variable) or cache_folder() / "sysroot"
+    debian = {"aarch64": "arm64"}.get(architecture, architecture)
+    for root in (path, path / debian):
+        if next(root.glob(f"usr/lib/{architecture}-linux-gnu/libtensorflow-lite*.so*"), None):
             return root
     raise MissingError(
-        f"no riscv64 libtensorflow-lite under {path}: run python3 scripts/make_sysroot.py, "
-        "or point NMPACK_RISCV64_SYSROOT at one"
+        f"no {architecture} libtensorflow-lite under {path}: run python3 "
+        f"{_MAKES[architecture][1]}, or point {variable} at one"
     )
 
 
@@ -121,7 +136,33 @@ def run_riscv64(
         MissingError: the build, the sysroot or QEMU is absent.
         InterpreterError: the program refuses, crashes or takes too long.
     """
-    target = find_target()
+    return run_emulated(
+        find_target(), cpu(vlen), model, inputs, options=options, delegate=delegate,
+        threads=threads, timeout=timeout,
+    )  # fmt: skip
+
+
+def run_emulated(
+    target: Target,
+    processor: str,
+    model: str | Path,
+    inputs: Sequence[Array],
+    *,
+    options: Mapping[str, object] | None = None,
+    delegate: bool = True,
+    threads: int = 1,
+    timeout: float = 600.0,
+) -> dict[str, Array]:
+    """Run ``model`` once on ``target`` and return its outputs by name.
+
+    Args:
+        target: what :func:`find_target` found.
+        processor: in QEMU's words: what :func:`cpu` returns, or one of :data:`ARM_PROCESSORS`.
+        model, inputs, options, delegate, threads, timeout: as for :func:`run_riscv64`.
+
+    Raises:
+        InterpreterError: the program refuses, crashes or takes too long.
+    """
     with tempfile.TemporaryDirectory(prefix="nmpack-") as name:
         folder = Path(name)
         values = {"num_threads": str(threads)} | option_strings(options)
@@ -136,8 +177,9 @@ def run_riscv64(
             path = folder / f"input{index}.bin"
             path.write_bytes(np.ascontiguousarray(array).tobytes())
             command += ["--input", str(path)]
-        execute(command, os.environ | {"QEMU_CPU": cpu(vlen)}, timeout)
-        return _outputs(folder)
+        environment = os.environ | {"QEMU_CPU": processor}
+        execute(command, environment, timeout, architecture=target.architecture)
+        return _outputs(folder, target.architecture)
 
 
 def nmpack_run(
@@ -165,6 +207,8 @@ def execute(
     environment: Mapping[str, str],
     timeout: float,
     folder: Path | None = None,
+    *,
+    architecture: str = "riscv64",
 ) -> None:
     """Run a command line of :func:`nmpack_run`.
 
@@ -173,6 +217,7 @@ def execute(
         environment: all of it; ``QEMU_CPU`` is the processor, see :func:`cpu`.
         timeout: seconds.
         folder: to run in; this process's own by default.
+        architecture: that messages name.
 
     Raises:
         InterpreterError: it refuses, crashes or takes too long.
@@ -188,17 +233,17 @@ def execute(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise InterpreterError(f"riscv64: no answer within {timeout:g} s") from error
+        raise InterpreterError(f"{architecture}: no answer within {timeout:g} s") from error
     if done.returncode == 0:
         return
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     said = one_line("\n".join(lines[-3:])).removeprefix("nmpack-run: ") if lines else "no message"
     if done.returncode != 1:
         said = f"nmpack-run crashed with status {done.returncode}: {said}"
-    raise InterpreterError(f"riscv64: {said}")
+    raise InterpreterError(f"{architecture}: {said}")
 
 
-def _outputs(folder: Path) -> dict[str, Array]:
+def _outputs(folder: Path, architecture: str = "riscv64") -> dict[str, Array]:
     """Read outputs.json (name, shape, dtype, file of each output) and the raw files it names."""
     try:
         listing = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
@@ -208,5 +253,7 @@ def _outputs(folder: Path) -> dict[str, Array]:
             data = np.fromfile(folder / Path(row["file"]).name, dtype=np.dtype(row["dtype"]))
             found[str(row["name"])] = data.reshape(row["shape"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InterpreterError(f"riscv64: nmpack-run's outputs cannot be read: {error}") from error
+        raise InterpreterError(
+            f"{architecture}: nmpack-run's outputs cannot be read: {error}"
+        ) from error
     return found
