@@ -291,12 +291,12 @@ finish_main() {
 # What builds the delegate and runs a model in it.
 finish_first() {
   pip "$1" pip-tools "pip could not install the build tools of $2" -c "$2" meson ninja setuptools
-  install_extras "$1" "$2" interpreter
+  install_extras "$1" "$2" interpreter,terminal
 }
 
 finish_demo() {
   install_torch "$1" "$2"
-  install_extras "$1" "$2" interpreter,torch,train
+  install_extras "$1" "$2" interpreter,terminal,torch,train
 }
 
 # install_extras FOLDER LOCK EXTRAS: nmpack from this folder, and what its EXTRAS need at the versions of LOCK.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Installs nmpack in a riscv64 Debian as on a board, and runs a pruned model there under QEMU.
 
-  test_board.py                          the system, a wheel of build/riscv64, all checks
-  test_board.py --wheel dist/FILE.whl    that wheel instead
+  test_board.py                          the system, the riscv64 wheel in dist/, all checks
+  test_board.py --wheel FILE.whl         that wheel instead
   test_board.py --transcript FILE        also write what was typed and printed there
 
 The system is Debian trixie with its own Python and numpy, and sid's libtensorflow-lite, which
@@ -26,7 +26,6 @@ import tempfile
 from pathlib import Path
 
 from nmpack_tools import distribution
-from nmpack_tools.board_wheel import board_wheel
 from nmpack_tools.cache import cache_folder
 from nmpack_tools.console import ToolError, exclusive, run_main, say
 
@@ -203,15 +202,16 @@ def main() -> int:
             f"expected {BINFMT}, found none: apt-get install qemu-user-static binfmt-support, and "
             "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc where it is not mounted"
         )
+    found = sorted((ROOT / "dist").glob("nmpack-*_riscv64.whl"))
+    wheel = arguments.wheel or (found[-1] if found else ROOT / "dist/nmpack-*_riscv64.whl")
+    if not wheel.is_file():
+        raise ToolError(f"expected {wheel}, found none; run scripts/build_wheels.py riscv64")
     root = arguments.root or cache_folder() / "board/riscv64"
     with exclusive(root.parent / ".board.lock", "run of test_board.py"):
         make_system(root.resolve(), arguments.mirror)
         board = Board(root.resolve(), arguments.vlen)
         with tempfile.TemporaryDirectory(prefix="nmpack-board-") as name:
             folder = Path(name)
-            wheel = arguments.wheel or board_wheel(ROOT, folder)
-            if not wheel.is_file():
-                raise ToolError(f"expected a wheel, found no file {wheel}")
             try:
                 check(board, folder, wheel)
             finally:
