@@ -45,7 +45,7 @@ def main() -> int:
         "--gallery",
         action="store_true",
         help="first measure the reports of the gallery on this machine, with .venv and the delegate"
-        " that scripts/setup.sh --demo makes: minutes",
+        " that scripts/setup.sh makes: minutes",
     )
     parser.add_argument(
         "--follow", action="store_true", help="last, ask the network for each link in the list"
@@ -97,7 +97,7 @@ def measure_gallery() -> None:
     """Makes the reports, with the environment that runs models."""
     python = ROOT / ".venv/bin/python"
     if not python.exists():
-        raise ToolError("expected .venv, found none: run scripts/setup.sh --demo first")
+        raise ToolError("expected .venv, found none: run scripts/setup.sh first")
     command = [str(python), str(TOOLS / "gallery.py"), str(GALLERY)]
     if subprocess.run(command, check=False, cwd=ROOT).returncode != 0:
         raise ToolError("the gallery failed: what is above says why")

@@ -90,7 +90,8 @@ def test_workflows_start_scripts_that_exist(path: Path) -> None:
     text = ""
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"] > 0
-        text += str(job["strategy"]) + "".join(step.get("run", "") for step in job["steps"])
+        text += str(job.get("strategy", ""))
+        text += "".join(step.get("run", "") + "\n" for step in job["steps"])
     assert "--file container/Containerfile" in text
     scripts = re.findall(r"\./(scripts/[\w.]+)((?: --[\w-]+(?: \w+)?)*)", text)
     assert scripts

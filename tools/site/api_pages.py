@@ -11,18 +11,24 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import griffe
 from public_names import Offered, members, parameters
-from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.ext.napoleon import Config
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 # Lists, not fields: one entry may speak of several names, "cost, dense_cost: of all layers".
-_CONFIG = Config(
+_CONFIG: Any = Config(
     napoleon_use_param=False,
     napoleon_use_rtype=False,
     napoleon_custom_sections=[("Attributes", "params_style")],
 )
 _LONGEST_VALUE = 200
+_STARS: dict[griffe.ParameterKind | None, str] = {
+    griffe.ParameterKind.var_positional: "*",
+    griffe.ParameterKind.var_keyword: "**",
+}
 
 
 def write(pages: list[Offered], folder: Path) -> dict[str, str]:
@@ -154,7 +160,7 @@ class _Writer:
                 kinds.var_positional,
             ):
                 parts.append("*")
-            stars = {kinds.var_positional: "*", kinds.var_keyword: "**"}.get(each.kind, "")
+            stars = _STARS.get(each.kind, "")
             text = f"{stars}{each.name}"
             if each.annotation is not None:
                 text += f": {self._type(each.annotation)}"
@@ -186,7 +192,9 @@ class _Writer:
         return "".join(parts)
 
 
-def _docstring(thing: griffe.Object, what: str) -> list[str]:
+def _docstring(
+    thing: griffe.Object, what: Literal["module", "class", "function", "method", "data"]
+) -> list[str]:
     if thing.docstring is None:
         return []
     text = str(GoogleDocstring(thing.docstring.value, _CONFIG, what=what))

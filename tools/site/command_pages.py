@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from public_names import SiteError
 
@@ -51,7 +52,7 @@ def _block(text: str) -> list[str]:
     return [".. code-block:: none", "", *lines, ""]
 
 
-def _asked(package: Path) -> dict[str, dict[str, str]]:
+def _asked(package: Path) -> dict[str, Any]:
     around = {**os.environ, "PYTHONPATH": str(package), "COLUMNS": "90", "NO_COLOR": "1"}
     done = subprocess.run(
         [sys.executable, "-c", _ASK], env=around, capture_output=True, text=True, check=False
@@ -59,5 +60,5 @@ def _asked(package: Path) -> dict[str, dict[str, str]]:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["nothing"]
         raise SiteError(f"the commands cannot be asked for their help: {said[-1]}")
-    answer: dict[str, dict[str, str]] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     return answer

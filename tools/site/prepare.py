@@ -17,6 +17,7 @@ from pathlib import Path
 import api_pages
 import command_pages
 import gallery_page
+import griffe
 import markdown_pages
 import public_names
 
@@ -78,14 +79,14 @@ def add_tree(page: Path, groups: list[tuple[str, list[str]]]) -> None:
     page.write_text(page.read_text(encoding="utf-8") + text, encoding="utf-8")
 
 
-def everything(module: public_names.griffe.Module) -> Iterator[str]:
+def everything(module: griffe.Object) -> Iterator[str]:
     """Yield the full name of all that the package defines."""
     for member in module.members.values():
-        if member.is_alias:
+        if isinstance(member, griffe.Alias):
             continue
         yield member.path
-        if member.is_module or member.is_class:
-            yield from everything(member)  # type: ignore[arg-type]
+        if isinstance(member, griffe.Module | griffe.Class):
+            yield from everything(member)
 
 
 if __name__ == "__main__":

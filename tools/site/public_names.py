@@ -78,7 +78,7 @@ def offered(package: griffe.Module) -> list[Offered]:
     return [page for page in pages if page.objects or page.aliases]
 
 
-def members(thing: griffe.Object) -> Iterator[griffe.Object]:
+def members(thing: griffe.Object) -> Iterator[griffe.Function | griffe.Attribute]:
     """Yield what a class offers: methods and properties of its own that say what they do."""
     for name, member in thing.members.items():
         if name.startswith("_") or member.is_alias or not member.has_docstring:
