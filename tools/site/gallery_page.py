@@ -18,12 +18,14 @@ def write(folder: Path, gallery: Path | None) -> None:
     """Write ``folder/gallery/index.rst`` and, where there is a gallery, copy its reports."""
     target = folder / "gallery"
     target.mkdir()
-    (target / "reports").mkdir()
+    # Sphinx copies what is below extra as it is.
+    reports = folder / "extra/gallery/reports"
+    reports.mkdir(parents=True)
     text = ["Gallery", "=======", "", "Pages of :doc:`nmpack report </docs/report>`, as they are."]
     if gallery is None or not (gallery / "gallery.json").is_file():
         text += ["", _NONE]
     else:
-        text += _reports(gallery, target / "reports")
+        text += _reports(gallery, reports)
     (target / "index.rst").write_text("\n".join(text), encoding="utf-8")
 
 
