@@ -110,7 +110,7 @@ def main() -> int:
 def results(report: dict[str, Any]) -> dict[str, str]:
     """Return what the page of the gallery says of a report: medians of whole inferences."""
     ways = {
-        way: f"{1e3 * profile['inference_plain']['median']:.1f} ms"
+        way: f"{1e3 * profile['inference_plain']['median']:.3g} ms"
         for way, profile in report["profiles"].items()
     }
     layers = report["layers"]
