@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hostile_convolutions
+import hostile_operators  # noqa: F401  adds its cases to the others
 import numpy as np
 import sound_models
 import test_life
@@ -42,9 +43,9 @@ def sound() -> Iterator[tuple[str, bytes]]:
 def make(folder: Path) -> None:
     """Write all of them: NAME.tflite, NAME.json, and arrays in NAME.npz."""
     (folder / "hostile").mkdir(parents=True, exist_ok=True)
-    for case in hostile_convolutions.CASES:
-        if case.__name__ in HOSTILE:
-            (folder / "hostile" / f"{case.__name__}.tflite").write_bytes(case())
+    cases = {case.__name__: case for case in hostile_convolutions.CASES}
+    for name in HOSTILE:
+        (folder / "hostile" / f"{name}.tflite").write_bytes(cases[name]())
     for name, content in sound():
         path = folder / f"{name}.tflite"
         path.write_bytes(content)
