@@ -192,7 +192,7 @@ static bool HasFailed() { return testing::Test::HasFatalFailure() || testing::Te
 TEST(CONVOLUTION_NM_CNHW_F32, equals_nhwc_for_drawn_shapes) {
   ReplicableRandomDevice rng;
   constexpr size_t kTiles[] = {0, 1, 4, 6, 8, 32};
-  const size_t num_layers = xnnpack::GetNumDrawnLayers(400, 60);
+  const size_t num_layers = xnnpack::GetNumDrawnLayers(400, 30);
   ASSERT_NE(0u, num_layers);
   for (size_t i = 0; i < num_layers; i++) {
     const Shape shape = DrawShape(rng);

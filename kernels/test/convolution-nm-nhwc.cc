@@ -129,7 +129,7 @@ void TestEqualsDense(const Shape& s, size_t pruned_tile, xnnpack::ReplicableRand
 
 TEST(CONVOLUTION_NM_NHWC_F32, equals_dense_for_drawn_shapes) {
   xnnpack::ReplicableRandomDevice rng;
-  const size_t num_layers = xnnpack::GetNumDrawnLayers(400, 60);
+  const size_t num_layers = xnnpack::GetNumDrawnLayers(400, 30);
   ASSERT_NE(0u, num_layers);
   for (size_t i = 0; i < num_layers; i++) {
     const Shape shape = DrawShape(rng);

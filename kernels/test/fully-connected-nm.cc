@@ -133,7 +133,7 @@ Graph MakeGraph(ReplicableRandomDevice& rng, const Linear& l) {
 
 TEST_F(FullyConnectedNm, drawn_layers_are_the_dense_ones) {
   size_t num_chosen = 0;
-  const size_t num_layers = GetNumDrawnLayers(200, 20);
+  const size_t num_layers = GetNumDrawnLayers(200, 12);
   for (size_t i = 0; i < num_layers; i++) {
     const Linear l = DrawLinear(rng_);
     SCOPED_TRACE("layer " + std::to_string(i) + ": " + l.ToString());
@@ -266,7 +266,7 @@ std::vector<int8_t> RunQuantized(const Linear& l, const Layer& layer, uint32_t f
 
 TEST_F(FullyConnectedNm, drawn_quantized_layers_are_the_dense_ones_bit_for_bit) {
   size_t num_chosen = 0;
-  const size_t num_layers = GetNumDrawnLayers(200, 20);
+  const size_t num_layers = GetNumDrawnLayers(200, 12);
   for (size_t i = 0; i < num_layers; i++) {
     const Linear l = DrawLinear(rng_);
     SCOPED_TRACE("layer " + std::to_string(i) + ": " + l.ToString());

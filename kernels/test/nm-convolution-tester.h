@@ -88,7 +88,7 @@ inline void CompareNhwc(const Shape& s, size_t pixels, const std::vector<float>&
 constexpr bool kEmulated = XNN_ARCH_RISCV;
 
 // Layers to draw: so many, or as many as XNNPACK_TEST_DRAWN_LAYERS says.
-inline size_t GetNumDrawnLayers(size_t usual = 400, size_t emulated = 24) {
+inline size_t GetNumDrawnLayers(size_t usual = 400, size_t emulated = 12) {
   const char* said = std::getenv("XNNPACK_TEST_DRAWN_LAYERS");
   return said != nullptr ? std::strtoul(said, nullptr, 10) : kEmulated ? emulated : usual;
 }

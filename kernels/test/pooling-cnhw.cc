@@ -80,7 +80,7 @@ bool HasFailed() { return testing::Test::HasFatalFailure() || testing::Test::Has
 TEST(POOLING_CNHW_F32, equals_nhwc_for_drawn_shapes) {
   ReplicableRandomDevice rng;
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
-  const size_t num_layers = xnnpack::GetNumDrawnLayers(400, 60);
+  const size_t num_layers = xnnpack::GetNumDrawnLayers(400, 30);
   ASSERT_NE(0u, num_layers);
   for (size_t i = 0; i < num_layers; i++) {
     const bool max = i % 2 == 0;
@@ -135,7 +135,7 @@ TEST(POOLING_CNHW_F32, equals_nhwc_for_drawn_shapes) {
 TEST(MAX_POOLING_CNHW_S8, equals_nhwc_for_drawn_shapes) {
   ReplicableRandomDevice rng;
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
-  const size_t num_layers = xnnpack::GetNumDrawnLayers(400, 60);
+  const size_t num_layers = xnnpack::GetNumDrawnLayers(400, 30);
   ASSERT_NE(0u, num_layers);
   for (size_t i = 0; i < num_layers; i++) {
     xnn_pooling2d p = {};

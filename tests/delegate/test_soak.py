@@ -18,7 +18,7 @@ import soak
 import soak_memory
 from soak_steps import CHANCES, Step, draw
 
-SECONDS = float(os.environ.get("NMPACK_SOAK_SECONDS", "45"))
+SECONDS = float(os.environ.get("NMPACK_SOAK_SECONDS", "15"))
 
 
 @pytest.mark.delegate

@@ -29,7 +29,7 @@ RESNETS = {
     "resnet101": (33, 104),
     "resnet152": (50, 155),
 }
-QUICK = ("resnet18", "densenet121", "mobilenet_v2")
+QUICK = ("resnet18", "mobilenet_v2")
 SLOW = (*RESNETS, "densenet121", "mobilenet_v2")
 
 

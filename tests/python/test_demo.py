@@ -152,6 +152,7 @@ def test_without_a_terminal_a_long_stage_says_in_lines_how_far_it_is(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_an_interrupted_training_goes_on_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

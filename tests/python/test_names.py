@@ -82,6 +82,7 @@ def test_a_framework_that_is_absent_is_named_with_its_extra() -> None:
     assert "pip install 'nmpack[torch]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_type_checker_sees_the_modules_and_no_others(tmp_path: Path) -> None:
     code = tmp_path / "user.py"
     code.write_text(
