@@ -19,7 +19,7 @@ import numpy as np
 
 from nmpack.runtime.c_library import integers
 from nmpack.runtime.c_native import Delegate, Native, copy_model, map_model
-from nmpack.runtime.c_signature import SignatureRunner, require_shape, signature_keys
+from nmpack.runtime.c_signature import SignatureRunner, require_open, require_shape, signature_keys
 from nmpack.runtime.c_tensor import Array, Tensor
 
 __all__ = ["Delegate", "Interpreter", "OpResolverType", "SignatureRunner", "load_delegate"]
@@ -202,7 +202,7 @@ class Interpreter:
                 raise ValueError(f"expected the index of an input, one of {inputs}, got {what}")
             shape = require_shape(np.asarray(tensor_size).ravel())
             if strict:
-                _require_open(tensor, shape, what)
+                require_open(tensor, shape, what)
             native.ready = False
             status = native.library.TfLiteInterpreterResizeInputTensor(
                 native.pointer, inputs.index(input_index), integers(shape), len(shape)
@@ -294,13 +294,3 @@ class Interpreter:
     def _require_memory(self, tensor: Tensor, what: str) -> None:
         if not self._native.ready and not tensor.is_constant:
             raise ValueError(f"cannot access {what}: call allocate_tensors first")
-
-
-def _require_open(tensor: Tensor, shape: Sequence[int], what: str) -> None:
-    signature = tensor.shape_signature
-    if len(shape) != len(signature) or any(
-        size not in (-1, asked) for size, asked in zip(signature, shape, strict=True)
-    ):
-        raise ValueError(
-            f"expected for {what} the shape {list(signature)}, where -1 is open, got {list(shape)}"
-        )

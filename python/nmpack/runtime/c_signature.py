@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,21 @@ def require_shape(shape: Any) -> list[int]:
     if any(not 0 <= size <= _LONGEST_DIMENSION for size in sizes):
         raise ValueError(f"expected dimensions of 0 to {_LONGEST_DIMENSION}, got {sizes}")
     return sizes
+
+
+def require_open(tensor: Tensor, shape: Sequence[int], what: str) -> None:
+    """Let a shape pass in which nothing differs but what the model leaves open.
+
+    Raises:
+        ValueError: something does.
+    """
+    signature = tensor.shape_signature
+    if len(shape) != len(signature) or any(
+        size not in (-1, asked) for size, asked in zip(signature, shape, strict=True)
+    ):
+        raise ValueError(
+            f"expected for {what} the shape {list(signature)}, where -1 is open, got {list(shape)}"
+        )
 
 
 def _decode(name: bytes | None) -> str:
