@@ -106,8 +106,9 @@ class Interpreter:
         native = self._native
         with native.lock:
             native.require_no_views()
+            pointer = native.pointer
             native.ready = False
-            status = native.library.TfLiteInterpreterAllocateTensors(native.pointer)
+            status = native.library.TfLiteInterpreterAllocateTensors(pointer)
             native.require(status, _REFUSED)
             native.ready = True
 
@@ -120,10 +121,11 @@ class Interpreter:
         native = self._native
         with native.lock:
             native.require_no_views()
+            pointer = native.pointer
             if not native.ready:
                 raise RuntimeError("expected allocated tensors; call allocate_tensors first")
             native.ready = False
-            status = native.library.TfLiteInterpreterInvoke(native.pointer)
+            status = native.library.TfLiteInterpreterInvoke(pointer)
             native.require(status, "TFLite fails to run the model and does not say why")
             native.ready = True
 
