@@ -153,7 +153,8 @@ class Interpreter:
             ValueError: there is no such tensor, or it has no value of numbers.
         """
         with self._native.lock:
-            return self._view(tensor_index)[0].copy()
+            value: Array = self._view(tensor_index)[0].copy()
+            return value
 
     def set_tensor(self, tensor_index: int, value: object) -> None:
         """Copy a value into a tensor.

@@ -162,4 +162,5 @@ def _counted(address: int | None, kind: Any) -> Array:
         return np.empty(0, kind)
     count = max(0, ctypes.c_int.from_address(address).value)
     values = (ctypes.c_ubyte * (4 * count)).from_address(address + 4)
-    return np.frombuffer(bytes(values), kind).copy()
+    copied: Array = np.frombuffer(bytes(values), kind).copy()
+    return copied
