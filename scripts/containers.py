@@ -128,6 +128,18 @@ def make_base(buildah: Buildah, container: Container, mirror: str | None) -> Non
         buildah("commit", "--quiet", name, container.base)
 
 
+def apt_options(container: Container) -> list[str]:
+    """Words that hand on whether apt takes an index that has expired, as a frozen mirror's has."""
+    key = "Acquire::Check-Valid-Until"
+    if container.arch != "riscv64" or shutil.which("apt-config") is None:
+        return []
+    done = subprocess.run(
+        ["apt-config", "shell", "VALUE", key], capture_output=True, text=True, check=False
+    )
+    value = done.stdout.strip().removeprefix("VALUE=").strip("'\"")
+    return ["--build-arg", f"APT_OPTIONS=-o {key}={value}"] if value else []
+
+
 def build(buildah: Buildah, container: Container, arguments: argparse.Namespace) -> None:
     """Make the base and, with the Containerfile, the image."""
     if container.arch == "riscv64" and not list((ROOT / "dist").glob("nmpack-*_riscv64.whl")):
@@ -140,7 +152,8 @@ def build(buildah: Buildah, container: Container, arguments: argparse.Namespace)
         make_base(buildah, container, arguments.mirror)
     say(f"  building {container.tag} from {container.file}")
     status = buildah.show(
-        "bud", pull, "--layers", "--network", "host", "--platform", f"linux/{container.arch}",
+        "bud", pull, "--layers", *apt_options(container), "--network", "host",
+        "--platform", f"linux/{container.arch}",
         "--tag", container.tag, "--file", str(ROOT / container.file), str(ROOT),
     )  # fmt: skip
     if status != 0:

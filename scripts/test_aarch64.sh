@@ -27,6 +27,6 @@ else
 fi
 ninja -C build/aarch64 -j "${NMPACK_JOBS:-$(nproc)}" delegate/libnmpack_delegate.so delegate/nmpack-run kernel-tests
 failed=0
-meson test -C build/aarch64 --no-rebuild --suite kernels --print-errorlogs || failed=1
+meson test -C build/aarch64 --no-rebuild --suite kernels --print-errorlogs --timeout-multiplier 4 || failed=1
 pytest -q -n auto -m aarch64 tests/delegate/test_drawn_emulated.py tests/python/test_aarch64.py || failed=1
 exit $failed
