@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,17 @@ from nmpack.errors import InterpreterError, MismatchError, MissingError, ModelEr
 from nmpack.models import fashion_resnet
 from nmpack.runtime.interpreter import Engine, load_delegate, nmpack_engine, option_strings
 from nmpack.runtime.process import EngineProcess
-from nmpack.runtime.runner import compare, load_inputs, require_close, run, save_outputs
+from nmpack.runtime.runner import (
+    compare,
+    load_inputs,
+    prepare_inputs,
+    require_close,
+    run,
+    save_outputs,
+)
 from nmpack.sparsity.pattern import NMPattern
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.lookups import table_rows
 
 pytestmark = pytest.mark.torch
 Models = Callable[[str], Path]
@@ -183,3 +193,26 @@ def test_a_missing_delegate_says_what_to_do(
 def test_an_engine_checks_its_fields(fields: dict[str, object]) -> None:
     with pytest.raises(InterpreterError, match="expected"):
         Engine("name", **fields)
+
+
+def test_tables_that_inputs_are_looked_up_in(tmp_path: Path) -> None:
+    """Through what makes whole numbers of them, and the smallest of several counts."""
+
+    class Lookups(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.large, self.small = torch.nn.Embedding(70, 4), torch.nn.Embedding(7, 4)
+
+        def forward(self, words: torch.Tensor, kinds: torch.Tensor, count: torch.Tensor) -> Any:
+            found = self.large(words.flip(1)) + self.small(kinds) + self.large(kinds)
+            return found * count.float()
+
+    words = torch.zeros(1, 5, dtype=torch.int32)
+    samples = (words, words, torch.ones(1, dtype=torch.int32))
+    path = torch_to_tflite(Lookups(), tmp_path / "m.tflite", samples=samples)
+    assert table_rows(TFLiteFile(path).primary) == [70, 7, 0]
+    with EngineProcess(path, STOCK) as child:
+        assert [item.rows for item in child.inputs] == [70, 7, 0]
+        drawn = [prepare_inputs(child.inputs, seed)[0] for seed in range(20)]
+    assert max(int(kinds.max()) for _, kinds, _ in drawn) == 6
+    assert 60 < max(int(words.max()) for words, _, _ in drawn) < 70

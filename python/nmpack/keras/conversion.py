@@ -28,6 +28,7 @@ def to_flatbuffer(model: Any, batch: int | None, samples: Any) -> bytes:
     keras, tf = import_keras(), import_tensorflow()
     structure = _structure(model, samples)
     require_plain(model)
+    _require_float(model)
     ready = in_float32(model)
     leaves = keras.tree.flatten(structure)
     names = _input_names(model, structure)
@@ -60,6 +61,15 @@ def to_flatbuffer(model: Any, batch: int | None, samples: Any) -> bytes:
         ) from error
     schema, flatbuffers = importlib.import_module(_SCHEMA), importlib.import_module("flatbuffers")
     return name_ends(schema, flatbuffers, content, names, outputs)
+
+
+def _require_float(model: Any) -> None:
+    for layer in model._flatten_layers():
+        if mode := getattr(layer, "quantization_mode", None):
+            raise ModelError(
+                f"{layer.name}: Keras has quantized it ({mode}): expected the model before that, "
+                "which --int8, nmpack.quantize in a program, quantizes for TFLite"
+            )
 
 
 def _structure(model: Any, samples: Any) -> Any:

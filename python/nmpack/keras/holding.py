@@ -66,7 +66,7 @@ class HoldMask:
 
 def held(layer: Any) -> HoldMask | None:
     """Return the mask that ``layer`` holds."""
-    constraint = layer.kernel.constraint
+    constraint = getattr(layer.kernel, "constraint", None)
     return constraint if isinstance(constraint, HoldMask) else None
 
 
@@ -78,17 +78,28 @@ def hold(layer: Any, mask: BoolArray, pattern: Pattern | None, *, feedback: bool
 
 
 def require_free(name: str, layer: Any) -> None:
-    """Check that the kernel has no constraint of others.
+    """Check that the kernel is a variable of floating point without a constraint of others.
 
     Raises:
-        NmpackError: it has.
+        NmpackError: it is none, or has one.
     """
+    if how := taken(layer):
+        raise NmpackError(f"{name}: {how}")
     other = layer.kernel.constraint
     if other is not None and not isinstance(other, HoldMask):
         raise NmpackError(
             f"{name}: its kernel has the constraint {other!r}; "
             "exclude the layer or remove the constraint"
         )
+
+
+def taken(layer: Any) -> str:
+    """Say what computes the kernel of ``layer`` from other variables, or nothing."""
+    if mode := getattr(layer, "quantization_mode", None):
+        return f"Keras has quantized it ({mode}); prune the model before that"
+    if getattr(layer, "lora_enabled", False):
+        return "its kernel is computed with LoRA; prune the model before that, or merge it first"
+    return ""
 
 
 def finalize_(model: Any) -> Any:

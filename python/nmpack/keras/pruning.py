@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nmpack.keras.holding import HoldMask, all_weights, held, hold, require_free
+from nmpack.keras.holding import HoldMask, all_weights, held, hold, require_free, taken
 from nmpack.keras.layers import layers_of, others_of, to_kernel, weights
 from nmpack.sparsity.mask import BoolArray, Evidence
 from nmpack.sparsity.pattern import Pattern
@@ -57,6 +57,7 @@ KERAS = Adaptor(
     layers=layers_of,
     others=others_of,
     keep_dense=_keep_dense_of,
+    taken=taken,
     weights=weights,
     all_weights=all_weights,
     require_free=require_free,

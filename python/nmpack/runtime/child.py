@@ -38,11 +38,19 @@ _LONGEST = 1 << 26
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """An input or output of a model: name, shape and numpy type name."""
+    """An input or output of a model.
+
+    Attributes:
+        name: as the interpreter gives it.
+        shape: of its values.
+        dtype: numpy's name of their type.
+        rows: of the table in which an input's whole numbers are looked up; 0 where they are not.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    rows: int = 0
 
 
 class ChildProcess(Ended):

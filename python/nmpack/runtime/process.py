@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from nmpack.errors import MissingError
+import numpy as np
+
+from nmpack.errors import MissingError, ModelError
 from nmpack.locations import ROOT, named
 from nmpack.runtime.child import START_SECONDS, ChildProcess, Signature, signature
 from nmpack.runtime.interpreter import Engine
+from nmpack.tflite.file import TFLiteFile
+from nmpack.tflite.lookups import table_rows
 
 __all__ = ["EngineProcess", "Signature"]
 
@@ -46,7 +51,7 @@ class EngineProcess(ChildProcess):
         except BaseException:
             self.close()
             raise
-        self.inputs = tuple(signature(item) for item in answer["inputs"])
+        self.inputs = _bounded(self.model, [signature(item) for item in answer["inputs"]])
         self.outputs = tuple(signature(item) for item in answer["outputs"])
         self.versions = {engine.interpreter: answer["version"], "numpy": answer["numpy"]}
         self.memory_before = int(answer["before"]["now"])
@@ -93,6 +98,17 @@ class EngineProcess(ChildProcess):
             seed=seed,
         )
         return answer["seconds"], float(answer["difference"])
+
+
+def _bounded(model: Path, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
+    """Return the inputs with what the file says of the tables in which they are looked up."""
+    if all(np.dtype(item.dtype).kind not in "iu" for item in inputs):
+        return tuple(inputs)
+    try:
+        rows = table_rows(TFLiteFile(model).primary)
+    except ModelError:  # what an interpreter may run all the same
+        return tuple(inputs)
+    return tuple(replace(item, rows=size) for item, size in zip(inputs, rows, strict=True))
 
 
 def _python(interpreter: str) -> str:

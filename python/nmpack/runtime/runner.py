@@ -79,7 +79,10 @@ def prepare_inputs(signature: Sequence[Signature], inputs: Inputs) -> tuple[list
     if isinstance(inputs, int):
         generator = np.random.default_rng(inputs)
         return [_draw(item, generator) for item in signature], 1
-    arrays = _ordered(signature, inputs)
+    arrays = [
+        _typed(item, array)
+        for item, array in zip(signature, _ordered(signature, inputs), strict=True)
+    ]
     counts = set()
     for item, array in zip(signature, arrays, strict=True):
         fits = array.shape == item.shape
@@ -90,8 +93,6 @@ def prepare_inputs(signature: Sequence[Signature], inputs: Inputs) -> tuple[list
                 f"input {item.name!r}: expected shape {list(item.shape)} (or a multiple along "
                 f"the first axis), got {list(array.shape)}"
             )
-        if array.dtype.name != item.dtype:
-            raise NmpackError(f"input {item.name!r}: expected {item.dtype}, got {array.dtype.name}")
         counts.add(array.shape[0] // item.shape[0] if item.shape else 1)
     if len(counts) > 1:
         raise NmpackError(f"the inputs hold different numbers of samples: {sorted(counts)}")
@@ -112,6 +113,22 @@ def _ordered(signature: Sequence[Signature], inputs: Inputs) -> list[Array]:
     return [np.asarray(item) for item in inputs]
 
 
+def _typed(item: Signature, array: Array) -> Array:
+    """Return ``array`` in the type of ``item``: whole numbers that it can hold become such."""
+    if array.dtype.name == item.dtype:
+        return array
+    kind = np.dtype(item.dtype)
+    if kind.kind not in "iu" or array.dtype.kind not in "iu" or array.size == 0:
+        raise NmpackError(f"input {item.name!r}: expected {item.dtype}, got {array.dtype.name}")
+    bounds, low, high = np.iinfo(kind), int(array.min()), int(array.max())
+    if low < bounds.min or high > bounds.max:
+        raise NmpackError(
+            f"input {item.name!r}: expected {item.dtype}, {bounds.min} to {bounds.max}, got "
+            f"{array.dtype.name} from {low} to {high}"
+        )
+    return array.astype(kind)
+
+
 def _draw(item: Signature, generator: np.random.Generator) -> Array:
     kind = np.dtype(item.dtype)
     if kind.kind == "f":
@@ -122,7 +139,7 @@ def _draw(item: Signature, generator: np.random.Generator) -> Array:
         raise NmpackError(f"input {item.name!r}: random values of type {item.dtype} are not made")
     bounds = np.iinfo(kind)
     wide = kind.itemsize > 2
-    low, high = (0, 100) if wide else (bounds.min, int(bounds.max) + 1)
+    low, high = (0, min(100, item.rows or 100)) if wide else (bounds.min, int(bounds.max) + 1)
     return generator.integers(low, high, item.shape).astype(kind)
 
 

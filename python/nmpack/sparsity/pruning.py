@@ -45,6 +45,8 @@ class Adaptor:
         layers: of a model, those that can be pruned; an error where one has no weights yet.
         others: of a model, what else has weights.
         keep_dense: globs of the layers that the model's published list keeps dense.
+        taken: how others compute the weight of a module, so that it stays dense where no selection
+            names it, or nothing.
         weights: of a layer's module, as float32 OHWI, pruned ones at zero.
         all_weights: the same, with the values that pruned ones have meanwhile.
         require_free: an error where others compute the weight of a layer (name, module).
@@ -57,6 +59,7 @@ class Adaptor:
     layers: Callable[[Any], list[Layer]]
     others: Callable[[Any], list[Other]]
     keep_dense: Callable[[Any], tuple[str, ...]]
+    taken: Callable[[Any], str]
     weights: Callable[[Any], Array]
     all_weights: Callable[[Any], Array]
     require_free: Callable[[str, Any], None]
@@ -70,8 +73,9 @@ class Adaptor:
     ) -> list[Choice]:
         """Decide about every layer of ``model``, as :func:`nmpack.sparsity.selection.choose`."""
         layers = self.layers(model)
+        taken = {layer.name: how for layer in layers if (how := self.taken(layer.module))}
         keep = self.keep_dense(model)
-        return choose(layers, pattern, select, exclude, keep, self.others(model))
+        return choose(layers, pattern, select, exclude, keep, self.others(model), taken)
 
     def choose_free(
         self, model: Any, pattern: Patterns, select: Select | None, exclude: str | Iterable[str]

@@ -116,6 +116,7 @@ def choose(
     exclude: str | Iterable[str] = (),
     keep_dense: Sequence[str] = (),
     others: Sequence[Other] = (),
+    taken: Mapping[str, str] | None = None,
 ) -> list[Choice]:
     """Decide about every layer.
 
@@ -126,14 +127,15 @@ def choose(
     made of its linear layers: they are pruned by the same rules, but for the last where there is no
     ``keep_dense``. Those of other networks are pruned only where ``select`` or a mapping names
     them. A mapping of globs to patterns is a selection by itself: the first glob that matches
-    decides. ``others`` are what else has weights, for messages alone.
+    decides. ``others`` are what else has weights, for messages alone. ``taken`` says by name of
+    which layers others compute the weights, and how: those stay dense where nobody names them.
 
     Raises:
         SelectionError: nothing is left to prune, or a glob matches no layer.
     """
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     _require_use(layers, exclude, "exclude")
-    wanted = _rule(layers, patterns, select, keep_dense, others)
+    wanted = _rule(layers, patterns, select, keep_dense, others, taken or {})
     chosen = []
     for layer in layers:
         glob = _first(exclude, layer)
@@ -191,6 +193,7 @@ def _rule(
     select: Select | None,
     keep_dense: Sequence[str],
     others: Sequence[Other],
+    taken: Mapping[str, str],
 ) -> Callable[[Layer], str]:
     if isinstance(patterns, Mapping):
         _require_use(layers, tuple(patterns), "pattern", others)
@@ -203,8 +206,8 @@ def _rule(
         raise SelectionError(f"expected a pattern or a mapping of globs to them, got {patterns!r}")
     elif select is None:
         pattern = patterns
-        ends = _ends(layers, keep_dense)
-        return lambda layer: _default(layer, ends, pattern, keep_dense)
+        fixed = {**taken, **_ends(layers, keep_dense)}
+        return lambda layer: _default(layer, fixed, pattern, keep_dense)
     if isinstance(select, str | type):
         select = (select,)  # type: ignore[assignment]
     if isinstance(select, Sequence):
@@ -234,9 +237,9 @@ def _ends(layers: Sequence[Layer], keep_dense: Sequence[str]) -> Mapping[str, st
 
 
 def _default(
-    layer: Layer, ends: Mapping[str, str], pattern: Pattern, keep_dense: Sequence[str]
+    layer: Layer, fixed: Mapping[str, str], pattern: Pattern, keep_dense: Sequence[str]
 ) -> str:
-    if reason := ends.get(layer.name):
+    if reason := fixed.get(layer.name):
         return reason
     if layer.groups != 1:
         return f"{layer.groups} groups"

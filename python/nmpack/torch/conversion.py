@@ -14,7 +14,7 @@ from nmpack.errors import ModelError
 from nmpack.refusals import said
 from nmpack.tflite.ends import distinct, path_name
 from nmpack.torch.fake_quantization import require_plain
-from nmpack.torch.holding import finalized_copy
+from nmpack.torch.holding import finalized_copy, fix_parametrizations_
 from nmpack.torch.layers import layers_of, require_values, unwrap
 
 
@@ -76,14 +76,17 @@ def flat_model(model: nn.Module, samples: Any) -> FlatModel:
     """
     layers_of(model)
     inner = unwrap(model)
-    if isinstance(inner, torch.jit.ScriptModule):
-        raise ModelError(
-            "expected an ordinary module, got TorchScript: convert what it was made of"
-        )
+    for name, module in inner.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{name or 'model'}: expected an ordinary module, got TorchScript: convert what it "
+                "was made of"
+            )
     require_values(inner)
     require_plain(inner)
     try:
-        ready = _in_own_order(finalized_copy(inner).cpu().float().eval())
+        ready = fix_parametrizations_(finalized_copy(inner).cpu().float().eval())
+        ready = _in_own_order(ready)
     except Exception as error:
         raise ModelError(f"this model cannot be copied: {said(error)}") from error
     flat = FlatModel(ready, samples).eval()

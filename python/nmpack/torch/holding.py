@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,7 +76,9 @@ def hold(
     The parameter stays the same object, so an optimizer made before goes on.
     """
     # Memory formats must agree: an element-wise product of two is slow and ends in neither.
-    mask = torch.empty_like(original(layer), dtype=torch.bool).copy_(mask)
+    # Made in inference mode, a mask could take no part in training.
+    with torch.inference_mode(False):
+        mask = torch.empty_like(original(layer), dtype=torch.bool).copy_(mask)
     holder = held(layer)
     if holder is not None:
         holder.mask.copy_(mask)
@@ -88,9 +91,9 @@ def hold(
 
 def foreign(layer: nn.Module) -> torch.Tensor | None:
     """Return the mask that torch.nn.utils.prune or torch.ao.pruning holds on ``layer``'s weight."""
-    if "weight_orig" in layer._parameters:
-        mask = layer._buffers.get("weight_mask")
-        return None if mask is None else mask != 0
+    if _torch_pruned(layer):
+        mask: Any = layer._buffers["weight_mask"]
+        return torch.as_tensor(mask != 0)
     fake = _parametrization(layer, _fake_sparsity())
     return None if fake is None else fake.mask != 0
 
@@ -144,18 +147,35 @@ def require_free(name: str, layer: nn.Module) -> None:
             f"{name}: already pruned by torch.nn.utils.prune or torch.ao.pruning; take its mask "
             "over with nmpack.torch.adopt_, or remove it first"
         )
-    if parametrize.is_parametrized(layer, "weight") and held(layer) is None:
-        raise SelectionError(
-            f"{name}: its weight has another parametrization; exclude the layer or remove it"
-        )
+    if how := taken(layer):
+        raise SelectionError(f"{name}: {how}")
+
+
+def taken(layer: nn.Module) -> str:
+    """Say what computes the weight of ``layer`` from other parameters, masks aside, or nothing."""
+    if held(layer) is not None or foreign(layer) is not None or "weight" in layer._parameters:
+        return ""
+    if parametrize.is_parametrized(layer, "weight"):
+        chain: Any = layer.parametrizations
+        makers: list[Any] = list(chain["weight"])
+    else:  # as torch.nn.utils.weight_norm and spectral_norm do it
+        makers = [hook for hook in layer._forward_pre_hooks.values() if hasattr(hook, "name")]
+    kinds = ", ".join(type(maker).__name__.lstrip("_") for maker in makers) or "a hook"
+    return f"its weight has another parametrization ({kinds}), which must be removed first"
 
 
 def original_shape(layer: nn.Module) -> torch.Size:
     """Return the shape of ``layer``'s weight without computing it."""
+    return _trained(layer).shape
+
+
+def _trained(layer: nn.Module) -> nn.Parameter:
+    """Return the parameter that ``layer`` is trained with, whoever holds its mask."""
     if "weight_orig" in layer._parameters:
         weight: Any = layer.weight_orig
-        return torch.Size(weight.shape)
-    return original(layer).shape
+        assert isinstance(weight, nn.Parameter)
+        return weight
+    return original(layer)
 
 
 def finalize_(model: nn.Module) -> nn.Module:
@@ -169,24 +189,70 @@ def finalize_(model: nn.Module) -> nn.Module:
     """
     layers = layers_of(model)
     require_plain(model)
+    _separate(model, [layer.module for layer in layers])
     for layer in layers:
         bake(layer.module)
     return model
 
 
+def _separate(model: nn.Module, layers: list[nn.Module]) -> None:
+    """Give a layer whose parameter others hold without its mask, or with another, one of its own.
+
+    Zeros are baked into the parameter itself, and would be everybody's.
+    """
+    uses = Counter(id(p) for module in model.modules() for p in module._parameters.values())
+    sharing: dict[int, list[tuple[nn.Module, torch.Tensor]]] = {}
+    for layer in layers:
+        holder = held(layer)
+        mask = holder.mask if holder is not None else foreign(layer)
+        if mask is not None and uses[id(_trained(layer))] > 1:
+            sharing.setdefault(id(_trained(layer)), []).append((layer, mask))
+    for parameter, group in sharing.items():
+        same = all(torch.equal(mask, group[0][1]) for _, mask in group)
+        if same and len(group) == uses[parameter]:
+            continue
+        for layer, _ in group:
+            own = nn.Parameter(_trained(layer).detach().clone(), _trained(layer).requires_grad)
+            if _torch_pruned(layer):
+                layer._parameters["weight_orig"] = own
+            else:
+                chain: Any = layer.parametrizations
+                chain["weight"].original = own
+
+
+def fix_parametrizations_(model: nn.Module) -> nn.Module:
+    """Make of what parametrizations compute parameters of their own, in place; returns ``model``.
+
+    As ``remove_parametrizations`` does, but no parameter that another module shares changes.
+    """
+    for module in list(model.modules()):
+        if not parametrize.is_parametrized(module):
+            continue
+        chains: Any = module.parametrizations
+        values = {name: getattr(module, name).detach().clone() for name in chains}
+        module.__class__ = type(module).__bases__[0]
+        del module.parametrizations
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value, value.is_floating_point()))
+    return model
+
+
 def finalized_copy(model: nn.Module) -> nn.Module:
     """Return a finalized deep copy; ``model`` computes what it did."""
-    for layer in layers_of(model):
-        if "weight_orig" in layer.module._parameters:
-            # torch.nn.utils.prune computes it anew in every forward, but a result of autograd that
-            # stands there meanwhile cannot be copied.
-            layer.module.weight = layer.module.weight.detach()
+    layers_of(model)
+    for module in model.modules():
+        for name, value in tuple(vars(module).items()):
+            sources = {f"{name}_orig", f"{name}_g"} & set(module._parameters)
+            if sources and isinstance(value, torch.Tensor):
+                # torch.nn.utils computes it anew in every forward, but a result of autograd that
+                # stands there meanwhile cannot be copied.
+                setattr(module, name, value.detach())
     return finalize_(copy.deepcopy(model))
 
 
 def bake(layer: nn.Module) -> None:
     """Make the masked weight of ``layer`` its parameter; without a mask nothing changes."""
-    if "weight_orig" in layer._parameters:
+    if _torch_pruned(layer):
         torch_prune.remove(layer, "weight")  # type: ignore[no-untyped-call]
     elif held(layer) is not None or _parametrization(layer, _fake_sparsity()) is not None:
         # A deepcopy shares its class with the original, and removing deletes its property.
@@ -199,6 +265,11 @@ def bake(layer: nn.Module) -> None:
     # The weight comes back behind the bias; put the parameters into their first order again.
     if "bias" in layer._parameters:
         layer._parameters["bias"] = layer._parameters.pop("bias")
+
+
+def _torch_pruned(layer: nn.Module) -> bool:
+    """Whether torch.nn.utils.prune holds a mask; spectral_norm has a ``weight_orig``, too."""
+    return "weight_orig" in layer._parameters and layer._buffers.get("weight_mask") is not None
 
 
 def _parametrization(layer: nn.Module, kind: type | None) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel
 
 from nmpack.errors import ModelError
 from nmpack.sparsity.mask import Array
@@ -22,11 +23,15 @@ _PUBLISHED = {
 }
 
 
+#: Modules that call the one that they hold.
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+
+
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model inside of DDP and ``torch.compile``; names are those of that one."""
+    """Return the model inside of ``torch.compile``, DDP and the like; names are of that one."""
     while True:
         inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, nn.parallel.DistributedDataParallel):
+        if inner is None and isinstance(model, _WRAPPERS):
             inner = model.module
         if not isinstance(inner, nn.Module):
             return model
@@ -87,10 +92,10 @@ def require_values(module: nn.Module, name: str = "") -> None:
 
 
 def require_real(layers: list[Layer]) -> None:
-    """Check that the weights of ``layers`` have values, and are real.
+    """Check that the weights of ``layers`` have values, are real, and can be changed.
 
     Raises:
-        ModelError: they have none yet, or are complex.
+        ModelError: they have none yet, are complex, or were made in inference mode.
     """
     for layer in layers:
         require_values(layer.module, layer.name)
@@ -98,6 +103,11 @@ def require_real(layers: list[Layer]) -> None:
             if parameter.is_complex():
                 kind = str(parameter.dtype).removeprefix("torch.")
                 raise ModelError(f"{layer.name}: expected real weights to prune, got {kind}")
+            if parameter.is_inference() and not torch.is_inference_mode_enabled():
+                raise ModelError(
+                    f"{layer.name}: its weights were made in inference mode, so nothing can change "
+                    "them outside of it: prune what copy.deepcopy makes of the model"
+                )
 
 
 def keep_dense_of(model: nn.Module) -> tuple[str, ...]:

@@ -12,7 +12,15 @@ from nmpack.sparsity.mask import BoolArray, Evidence
 from nmpack.sparsity.pattern import Pattern
 from nmpack.sparsity.pruning import Adaptor
 from nmpack.sparsity.selection import Layer, Patterns, PruneReport, Select
-from nmpack.torch.holding import HoldMask, foreign, held, hold, original, require_free
+from nmpack.torch.holding import (
+    HoldMask,
+    foreign,
+    held,
+    hold,
+    original,
+    require_free,
+    taken,
+)
 from nmpack.torch.layers import (
     keep_dense_of,
     layers_of,
@@ -100,6 +108,7 @@ TORCH = Adaptor(
     layers=_real_layers,
     others=others_of,
     keep_dense=keep_dense_of,
+    taken=taken,
     weights=weights,
     all_weights=lambda module: to_array(original(module)),
     require_free=require_free,
