@@ -101,7 +101,7 @@ def _pytest(
 ) -> Stage:
     junit = LOGS / f"{name}.xml"
     command = (str(BIN / "python"), "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile")
-    marked = ("-m", "not peers and not browser and not aarch64") if slow else ()
+    marked = ("-m", "not peers and not browser and not aarch64 and not npm") if slow else ()
     results = (f"--junitxml={junit}", "--durations=10")
     # Processes share the processors; threads that wait for each other would waste them.
     threads = ("OMP_NUM_THREADS", "1")
