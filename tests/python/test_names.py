@@ -59,6 +59,11 @@ def test_modules_are_listed_and_not_imported() -> None:
     assert done.stdout == "[] []\n", done.stderr
 
 
+def test_import_nmpack_brings_not_even_numpy() -> None:
+    done = python("import sys, nmpack; print('numpy' in sys.modules, nmpack.NMPattern(1, 4))")
+    assert done.stdout == "False 1:4 kept, tile 32\n", done.stderr
+
+
 def test_a_module_comes_alone() -> None:
     done = python(
         "import sys, nmpack; nmpack.models; nmpack.convert; nmpack.schedule; nmpack.storage; "
