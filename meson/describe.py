@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Prints what a build's XNNPACK is: the pinned commit, and a hash of what is done to it.
+"""Says what a build's XNNPACK is: the pinned commit, and a hash of what is done to it.
+
+  describe.py ROOT                    prints it
+  describe.py ROOT TEMPLATE OUTPUT    writes TEMPLATE with it for @SOURCES@, if that changes OUTPUT
 
 The hash is of the names and contents of all patches and of the overlay, so two builds of the same
 sources say the same.
@@ -21,4 +24,11 @@ for folder in ("patches", "kernels"):
         if path.is_file() and "__pycache__" not in path.parts:
             name = path.relative_to(root).as_posix()
             total.update(f"{name}\n{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-print(f"XNNPACK {commit}, patches {total.hexdigest()}", end="")
+said = f"XNNPACK {commit}, patches {total.hexdigest()}"
+if len(sys.argv) == 2:
+    print(said, end="")
+else:
+    template, output = map(Path, sys.argv[2:])
+    text = template.read_text(encoding="utf-8").replace("@SOURCES@", said)
+    if not output.exists() or output.read_text(encoding="utf-8") != text:
+        output.write_text(text, encoding="utf-8")

@@ -33,6 +33,8 @@ TREES = {
 }
 #: Of the headers that a build takes from the system: the folder there, and what of it is read.
 HEADERS = {"eigen3": ("Eigen", "unsupported/Eigen/CXX11"), "gemmlowp": (".",)}
+#: And the packages that say their licences.
+PACKAGES = {"eigen3": "libeigen3-dev", "gemmlowp": "libgemmlowp-dev"}
 LEFT_OUT = shutil.ignore_patterns(".git", "*.in", "*.bzl", "*.bazel", "*_test.cc")
 
 
@@ -58,9 +60,19 @@ def main() -> int:
                     copy(path, target / tree / name)
                 else:
                     missing.append(str(path))
+    for name, package in PACKAGES.items():
+        licence = headers.parent / "share/doc" / package / "copyright"
+        if licence.exists():
+            copy(licence, DIST / "third_party/headers" / name / "LICENSE")
+        else:
+            missing.append(str(licence))
     if missing:
         print(f"expected {', '.join(missing)}, found none; run scripts/setup.sh", file=sys.stderr)
         return 1
+    # Files that were fetched have the hour of that; two archives of a commit are the same.
+    if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
+        for path in (DIST / "third_party").rglob("*"):
+            os.utime(path, (int(epoch), int(epoch)), follow_symlinks=False)
     return 0
 
 

@@ -22,7 +22,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,10 +108,12 @@ def run(name: str, command: Sequence[str], environment: dict[str, str] | None = 
 def offline() -> list[str]:
     """Words that run a command without a network; none where that is not allowed."""
     words = ["unshare", "--net", "--map-root-user"]
-    if shutil.which("unshare") is None:
-        return []
-    done = subprocess.run([*words, "true"], capture_output=True, check=False)
-    return words if done.returncode == 0 else []
+    if shutil.which("unshare") is not None:
+        done = subprocess.run([*words, "true"], capture_output=True, check=False)
+        if done.returncode == 0:
+            return words
+    say("  the network stays on: this system refuses unshare")
+    return []
 
 
 def commit_time() -> str:
@@ -152,14 +153,19 @@ def sysroot(cpu: str) -> Path | None:
 HINT = "run scripts/setup.sh --wheels"
 
 
+def unpack(sdist: Path, folder: Path) -> Path:
+    """Unpacks the archive, which is our own; returns its one folder."""
+    shutil.unpack_archive(sdist, folder)
+    (source,) = (path for path in folder.iterdir() if path.is_dir())
+    return source
+
+
 def build_wheel(sdist: Path, cpu: str, output: Path) -> Path:
     """Builds one wheel from the archive alone; returns it with its checked tag."""
     found = sysroot(cpu)
     with tempfile.TemporaryDirectory(prefix="nmpack-wheel-") as name:
         folder = Path(name)
-        with tarfile.open(sdist) as archive:
-            archive.extractall(folder, filter="data")
-        (source,) = (path for path in folder.iterdir() if path.is_dir())
+        source = unpack(sdist, folder)
         settings = machine_file(folder, cpu, found, source)
         raw = folder / "raw"
         environment = {EPOCH: commit_time(), "_PYTHON_HOST_PLATFORM": f"linux-{cpu}"}

@@ -16,9 +16,9 @@ Makes all that nmpack needs, in this order:
   3. tflite-runtime        .venv-tflite-runtime from requirements/tflite-runtime.lock
   4. sources               third_party/<name>, by scripts/fetch_sources.py
   5. patched trees         third_party/patched, by scripts/apply_patches.py
-  6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py; with it, not for the demo, this machine's, the LLVM
-                           that models RISC-V cores, the ssh server that tests start, and the emulator of
-                           half precision in vectors
+  6. riscv64 sysroot       the user's cache, by scripts/make_sysroot.py. Not for the demo, also: the same for this
+                           machine, the LLVM that models RISC-V cores, the ssh server that tests start, and the
+                           emulator of half precision in vectors
   7. host build            build/host
   8. riscv64 build         build/riscv64
   9. microcontrollers      .venv-mcu from requirements/mcu.lock, and simulators of a core's RTL in the user's

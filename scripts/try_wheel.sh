@@ -49,11 +49,22 @@ if [ ! -f "$wheel" ]; then
   exit 2
 fi
 
+case ,$extras, in
+  *,torch,*) ;;
+  *,interpreter,*)
+    if [ ! -f "$model" ]; then
+      echo "try_wheel.sh: expected --model FILE.tflite where torch is not installed, got ${model:-none}" >&2
+      exit 2
+    fi
+    ;;
+esac
+
+here=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-mkdir "$folder/home" "$folder/work"
-export HOME=$folder/home XDG_CACHE_HOME=$folder/home/.cache
-unset PYTHONPATH NMPACK_DELEGATE NMPACK_MEASURE
+mkdir "$folder/home" "$folder/work" "$folder/tmp"
+export HOME=$folder/home XDG_CACHE_HOME=$folder/home/.cache TMPDIR=$folder/tmp
+unset PYTHONPATH NMPACK_DELEGATE NMPACK_MEASURE NMPACK_TFLITE_LIBRARY
 
 say() {
   printf '\n$ %s\n' "$*"
@@ -65,9 +76,10 @@ cd "$folder/work"
 PATH=$folder/env/bin:$PATH
 case ,$extras, in
   *,torch,*)
-    # PyPI's own build carries several GB for other processors than this.
-    python -m pip install -q torch==2.13.0+cpu 2>/dev/null ||
-      python -m pip install -q --index-url https://download.pytorch.org/whl/cpu torch
+    # PyPI's own build carries several GB for other processors than this. A mirror may hold PyTorch's.
+    torch=$(sed -n 's/^torch==//p' "$here/requirements/main.lock")
+    python -m pip install -q "torch==$torch+cpu" ||
+      python -m pip install -q --index-url https://download.pytorch.org/whl/cpu "torch==$torch"
     ;;
 esac
 say python -m pip --disable-pip-version-check install -q "$wheel${extras:+[$extras]}"
@@ -88,15 +100,14 @@ case ,$extras, in
         model=pruned.tflite
         ;;
     esac
-    if [ -n "$model" ]; then
-      say nmpack run "$model" --compare
-      say nmpack inspect "$model"
-      say nmpack bench "$model" --rounds 3 --repeat 1
-    fi
+    say nmpack run "$model" --compare
+    say nmpack inspect "$model"
+    say nmpack profile "$model"
+    say nmpack bench "$model" --rounds 3 --repeat 1
     ;;
 esac
 
-written=$(cd "$folder" && find home work -type f ! -path 'home/.cache/*' ! -name 'pruned.*')
+written=$(cd "$folder" && find home work tmp -type f ! -path 'home/.cache/*' ! -name 'pruned.*')
 if [ -n "$written" ]; then
   echo "try_wheel.sh: expected files in the environment and the cache alone, found $written" >&2
   exit 1

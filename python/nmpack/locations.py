@@ -34,6 +34,8 @@ def source_tree(package: Path) -> Path | None:
 
 #: Below it builds are looked for: our own source tree, or of an installed package its own folder.
 ROOT = source_tree(PACKAGE) or PACKAGE
+#: What makes what is missing here: an installed package has no script that does.
+REMEDY = "run ./scripts/setup.sh" if ROOT != PACKAGE else "it takes a checkout of nmpack's sources"
 
 
 def named(variable: str) -> Path | None:
@@ -78,7 +80,7 @@ def find_measure(target: str) -> Path:
     if target == "host" and named(variable) is None and installed.is_file():
         path = installed
     if not path.is_file():
-        raise MissingError(f"{path} is not built: run ./scripts/setup.sh, or set {variable}")
+        raise MissingError(f"{path} is not built: {REMEDY}, or set {variable}")
     return path
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,7 +34,9 @@ def test_without_its_environment_it_says_what_to_run(
 ) -> None:
     monkeypatch.setattr(script, "BIN", tmp_path / ".venv-wheels/bin")
     monkeypatch.setattr(sys, "argv", ["build_wheels.py"])
-    with pytest.raises(script.ToolError, match="expected the environment .*; run scripts.setup.sh --wheels"):
+    with pytest.raises(
+        script.ToolError, match="expected the environment .*; run scripts.setup.sh --wheels"
+    ):
         script.main()
 
 
@@ -48,6 +51,23 @@ def test_machine_files_are_what_meson_reads(cpu: str, tmp_path: Path) -> None:
     assert f"--sysroot={sysroot}" in read["binaries"]["cpp"]
     assert "old_glibc.h" in read["built-in options"]["c_args"]
     assert ("host_machine" in read) == (kind == "cross")
+
+
+def test_an_archive_is_unpacked_by_the_oldest_python_that_runs_scripts(tmp_path: Path) -> None:
+    """Debian 12's, which knows no filters of archives."""
+    oldest = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+    (tmp_path / "nmpack-0").mkdir()
+    (tmp_path / "nmpack-0/a").write_text("b")
+    archive = shutil.make_archive(str(tmp_path / "x"), "gztar", tmp_path, "nmpack-0")
+    code = "import sys, pathlib; import build_wheels as b; to = pathlib.Path(sys.argv[2])\n"
+    code += "print((b.unpack(pathlib.Path(sys.argv[1]), to) / 'a').read_text())"
+    (tmp_path / "to").mkdir()
+    done = subprocess.run(
+        [oldest, "-W", "ignore", "-c", code, archive, str(tmp_path / "to")],
+        capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(ROOT / "scripts"), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("b\n", "")
 
 
 @pytest.mark.delegate

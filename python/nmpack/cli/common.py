@@ -90,7 +90,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--interpreter",
         choices=INTERPRETERS,
         default=DEFAULT_INTERPRETER,
-        help=f"package whose interpreter runs the model (default {DEFAULT_INTERPRETER})",
+        help=f"whose interpreter runs the model (default: the first that is installed of "
+        f"{', '.join(INTERPRETERS)})",
     )
     parser.add_argument(
         "--threads", type=positive, default=1, metavar="N", help="threads, 1 to 256 (default 1)"

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from importlib import metadata
 from pathlib import Path
 
 from nmpack import __version__
 from nmpack.errors import NmpackError
 from nmpack.locations import PACKAGE, find_measure
 from nmpack.measure.machine import describe_machine
-from nmpack.runtime.interpreter import INTERPRETERS, find_delegate
+from nmpack.runtime.interpreter import (
+    INTERPRETERS,
+    NOT_INSTALLED,
+    find_delegate,
+    package_version,
+)
 
 
 def version_text(*, verbose: bool) -> str:
@@ -23,12 +27,12 @@ def version_text(*, verbose: bool) -> str:
     features = machine["features"]
     rows = [
         ("package", str(PACKAGE)),
-        ("python", f"{platform.python_version()}, numpy {_installed('numpy')}"),
+        ("python", f"{platform.python_version()}, numpy {package_version('numpy')}"),
         *_delegate(),
         ("measuring", _path_of_measure()),
         ("interpreters", ", ".join(_interpreters()) or "none installed"),
         ("processor", f"{machine['processor']} ({machine['architecture']})"),
-        ("vector ISA", features if isinstance(features, str) else ", ".join(features) or "none"),
+        ("vector ISA", (features if isinstance(features, str) else ", ".join(features)) or "none"),
     ]
     return "\n".join([f"nmpack {__version__}", *(f"  {name:<13} {text}" for name, text in rows)])
 
@@ -68,12 +72,5 @@ def _path_of_measure() -> str:
 
 
 def _interpreters() -> list[str]:
-    found = ((name, _installed(name)) for name in INTERPRETERS)
-    return [f"{name} {version}" for name, version in found if version]
-
-
-def _installed(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
+    found = ((name, package_version(name)) for name in INTERPRETERS)
+    return [f"{name} {version}" for name, version in found if version != NOT_INSTALLED]

@@ -40,7 +40,7 @@ def clang() -> str:
     for name in ("clang-19", "clang"):
         if path := shutil.which(name):
             return path
-    raise MissingError("expected clang-19, found none: run ./scripts/setup.sh")
+    raise MissingError(f"expected clang-19, found none: {locations.REMEDY}, or install it")
 
 
 def platform_folder() -> Path:

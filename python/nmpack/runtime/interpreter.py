@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nmpack.errors import InterpreterError, MissingError
-from nmpack.locations import LIBRARY, PACKAGE, ROOT, named
+from nmpack.locations import LIBRARY, PACKAGE, REMEDY, ROOT, named
 from nmpack.quiet import import_module, import_tensorflow
 from nmpack.refusals import one_line
 
@@ -34,6 +34,8 @@ def _default_interpreter() -> str:
 
 
 DEFAULT_INTERPRETER = _default_interpreter()
+#: What :func:`package_version` says of those that are absent.
+NOT_INSTALLED = "not installed"
 RESOLVERS = ("auto", "plain", "reference")
 
 
@@ -91,9 +93,7 @@ def find_delegate() -> Path:
     for path in (PACKAGE / "lib" / LIBRARY, ROOT / "build" / "host" / "delegate" / LIBRARY):
         if path.is_file():
             return path
-    raise MissingError(
-        f"{LIBRARY} is not built: run ./scripts/setup.sh, or point NMPACK_DELEGATE at the file"
-    )
+    raise MissingError(f"{LIBRARY} is not built: {REMEDY}, or point NMPACK_DELEGATE at the file")
 
 
 def _delegate_path(library: str | Path | None) -> Path:
@@ -253,15 +253,15 @@ def prepare_subgraph(interpreter: Any, subgraph: int, signature: str) -> None:
 
 
 def package_version(name: str) -> str:
-    """Return the version of an interpreter's package or library, or 'not installed'."""
+    """Return the version of an interpreter's package or library, or :data:`NOT_INSTALLED`."""
     try:
         if name == C_LIBRARY:
             from nmpack.runtime.c_library import library_version
 
             return library_version()
     except MissingError:
-        return "not installed"
+        return NOT_INSTALLED
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED

@@ -138,8 +138,9 @@ def _draw(item: Signature, generator: np.random.Generator) -> Array:
     if kind.kind not in "iu":
         raise NmpackError(f"input {item.name!r}: random values of type {item.dtype} are not made")
     bounds = np.iinfo(kind)
-    wide = kind.itemsize > 2
-    low, high = (0, min(100, item.rows or 100)) if wide else (bounds.min, int(bounds.max) + 1)
+    low, high = int(bounds.min), int(bounds.max) + 1
+    if item.rows or kind.itemsize > 2:  # places in a table, or numbers of things
+        low, high = 0, min(high, item.rows or 100, 100)
     return generator.integers(low, high, item.shape).astype(kind)
 
 

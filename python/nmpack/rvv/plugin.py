@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nmpack.errors import MissingError, NmpackError
+from nmpack.locations import REMEDY
 from nmpack.runtime.elf import read_functions
 from nmpack.rvv.profile import Profile, read_profile
 
@@ -26,7 +27,7 @@ def find_plugin(program: Path) -> Path:
 def _built(program: Path, name: str) -> Path:
     path = program.parent.parent / "tools/qemu" / name
     if not path.is_file():
-        raise MissingError(f"{path} is not built: run ./scripts/setup.sh")
+        raise MissingError(f"{path} is not built: {REMEDY}")
     return path
 
 
