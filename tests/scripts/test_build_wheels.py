@@ -35,7 +35,7 @@ def test_without_its_environment_it_says_what_to_run(
     monkeypatch.setattr(script, "BIN", tmp_path / ".venv-wheels/bin")
     monkeypatch.setattr(sys, "argv", ["build_wheels.py"])
     with pytest.raises(
-        script.ToolError, match="expected the environment .*; run scripts.setup.sh --wheels"
+        script.ToolError, match=r"expected the environment .*; run scripts/setup.sh --wheels"
     ):
         script.main()
 
