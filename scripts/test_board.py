@@ -42,6 +42,8 @@ ENTER = (
     'mount --rbind /proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"',
 )  # fmt: skip
 MODEL = "pruned.tflite"
+#: Of tests/board: what pytest runs in the system.
+CHECKS = ("interpreter_checks.py", "interpreter_lifetimes.py")
 
 
 class Board:
@@ -219,12 +221,12 @@ def main() -> int:
                     text = "\n".join(board.transcript)
                     arguments.transcript.write_text(text, encoding="utf-8")
         if not arguments.no_checks:
-            say("running tests/board/interpreter_checks.py there")
-            for path in ("interpreter_checks.py", "interpreter_details.py"):
-                board.take(ROOT / "tests/board" / path)
+            say(f"running {' and '.join(CHECKS)} of tests/board there")
+            for name in (*CHECKS, "interpreter_details.py"):
+                board.take(ROOT / "tests/board" / name)
             options = "-c /dev/null --noconftest -p no:cacheprovider -q"
             tested = board.run(
-                f"nm/bin/python -m pytest {options} interpreter_checks.py",
+                f"nm/bin/python -m pytest {options} {' '.join(CHECKS)}",
                 NMPACK_CHECK_MODELS="/root/models", timeout=3600,
             )  # fmt: skip
             say(tested.splitlines()[-1])

@@ -20,12 +20,13 @@ import pytest
 
 import nmpack
 from nmpack.locations import cache_folder
+from nmpack.runtime.c_library import NAMES
 from nmpack.runtime.interpreter import find_delegate
 
 pytestmark = pytest.mark.delegate
 PACKAGE = Path(nmpack.__file__).resolve().parent
 SYSROOT = cache_folder() / "sysroot/amd64"
-CHECKS = Path(__file__).with_name("interpreter_checks.py")
+CHECKS = [Path(__file__).with_name(f"interpreter_{name}.py") for name in ("checks", "lifetimes")]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_checks_pass_with_the_system_library(python: Path, folder: Path) -> None
     packages = Path(np.__file__).parents[1]
     options = ("-c", "/dev/null", "--noconftest", "-p", "no:cacheprovider", "-q")
     done = call(
-        python, "-m", "pytest", *options, CHECKS, path=packages, NMPACK_CHECK_MODELS=folder,
+        python, "-m", "pytest", *options, *CHECKS, path=packages, NMPACK_CHECK_MODELS=folder,
         NMPACK_DELEGATE=find_delegate(),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,6 +117,21 @@ def test_without_a_library_the_error_says_what_to_install(bare: Path, folder: Pa
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_next_name_is_tried_where_a_library_does_not_load(bare: Path, folder: Path) -> None:
+    model, libraries = folder / "small_network.tflite", bare / "lib"
+    libraries.mkdir()
+    (libraries / NAMES[0]).write_text("no library", encoding="utf-8")
+    arguments = ("-m", "nmpack", "run", model, "--interpreter", "libtensorflow-lite")
+    environment = {"LD_LIBRARY_PATH": libraries, "NMPACK_DELEGATE": find_delegate()}
+    done = call(Path(sys.executable), *arguments, path=bare, **environment)
+    assert done.returncode == 1
+    assert f"the TFLite library {NAMES[0]} cannot be loaded" in done.stderr
+    (libraries / NAMES[1]).symlink_to(find_delegate())
+    done = call(Path(sys.executable), *arguments, path=bare, **environment)
+    assert done.returncode == 1
+    assert f"in {NAMES[1]}, found no function TfLiteVersion" in done.stderr
 
 
 def test_import_of_nmpack_imports_no_numpy() -> None:

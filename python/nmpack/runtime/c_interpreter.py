@@ -25,6 +25,7 @@ from nmpack.runtime.c_tensor import Array, Tensor
 __all__ = ["Delegate", "Interpreter", "OpResolverType", "SignatureRunner", "load_delegate"]
 
 _LARGEST_INDEX = (1 << 31) - 1
+_MOST_THREADS = 256
 _REFUSED = "TFLite refuses the model and does not say why"
 
 
@@ -65,7 +66,7 @@ class Interpreter:
             model_path: of a ``.tflite`` file, which may not change as long as this lives.
             model_content: the bytes of one, instead.
             experimental_delegates: what :func:`load_delegate` returned, kept as long as needed.
-            num_threads: of TFLite's own kernels, at least 1 (the default).
+            num_threads: of TFLite's own kernels, 1 (the default) to 256.
             experimental_op_resolver_type: anything but ``BUILTIN_REF``, which needs C++.
             experimental_preserve_all_tensors, experimental_disable_delegate_clustering: False,
                 for the same reason.
@@ -78,8 +79,9 @@ class Interpreter:
             got = "both" if model_path is not None else "neither"
             raise ValueError(f"expected one of model_path and model_content, got {got}")
         threads = 1 if num_threads is None else num_threads
-        if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-            raise ValueError(f"expected num_threads of at least 1, got {num_threads!r}")
+        whole = isinstance(threads, int) and not isinstance(threads, bool)
+        if not whole or not 1 <= threads <= _MOST_THREADS:
+            raise ValueError(f"expected num_threads of 1 to {_MOST_THREADS}, got {num_threads!r}")
         resolver = getattr(experimental_op_resolver_type, "name", None)
         if resolver not in OpResolverType.__members__:
             raise ValueError(f"expected an OpResolverType, got {experimental_op_resolver_type!r}")
@@ -131,11 +133,11 @@ class Interpreter:
 
     def get_input_details(self) -> list[dict[str, Any]]:
         """Return a dictionary for each input: name, index, shape, dtype, quantization and so on."""
-        return self._details(self._indices("Input"))
+        return self._details("Input")
 
     def get_output_details(self) -> list[dict[str, Any]]:
         """Return the same for each output."""
-        return self._details(self._indices("Output"))
+        return self._details("Output")
 
     def get_tensor_details(self) -> list[dict[str, Any]]:
         """Return the same for each tensor of the main graph."""
@@ -162,10 +164,12 @@ class Interpreter:
         Raises:
             ValueError: there is no such tensor, or the value's shape or type is not the tensor's.
         """
+        # What this calls may use the interpreter, and a tensor may be elsewhere then.
+        array = np.asarray(value)
         with self._native.lock:
             tensor, what = self._tensor(tensor_index)
             self._require_memory(tensor, what)
-            tensor.write(value, what)
+            tensor.write(array, what)
 
     def tensor(self, tensor_index: int) -> Callable[[], Array]:
         """Return a function that returns an array in the tensor's own memory.
@@ -197,18 +201,20 @@ class Interpreter:
             RuntimeError: an array looks into the interpreter's memory.
         """
         native = self._native
+        number, shape = operator.index(input_index), require_shape(tensor_size)
         with native.lock:
             native.require_no_views()
-            tensor, what = self._tensor(input_index)
-            inputs = self._indices("Input")
-            if input_index not in inputs:
+            tensor, what = self._tensor(number)
+            inputs = native.indices("Input")
+            if number not in inputs:
                 raise ValueError(f"expected the index of an input, one of {inputs}, got {what}")
-            shape = require_shape(np.asarray(tensor_size).ravel())
             if strict:
                 require_open(tensor, shape, what)
+            if tuple(shape) == tensor.shape:
+                return
             native.ready = False
             status = native.library.TfLiteInterpreterResizeInputTensor(
-                native.pointer, inputs.index(input_index), integers(shape), len(shape)
+                native.pointer, inputs.index(number), integers(shape), len(shape)
             )
             native.require(status, f"{what} cannot have the shape {shape}", ValueError)
 
@@ -267,16 +273,9 @@ class Interpreter:
         """Close it."""
         self.close()
 
-    def _indices(self, kind: str) -> list[int]:
+    def _details(self, kind: str) -> list[dict[str, Any]]:
         with self._native.lock:
-            library, pointer = self._native.library, self._native.pointer
-            count = getattr(library, f"TfLiteInterpreterGet{kind}TensorCount")(pointer)
-            indices = getattr(library, f"TfLiteInterpreter{kind}TensorIndices")(pointer)
-            return [indices[place] for place in range(count)]
-
-    def _details(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        with self._native.lock:
-            return [self._tensor(index)[0].details(index) for index in indices]
+            return [self._tensor(index)[0].details(index) for index in self._native.indices(kind)]
 
     def _tensor(self, index: int) -> tuple[Tensor, str]:
         """Return a tensor, and what to call it in messages."""

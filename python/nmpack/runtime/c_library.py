@@ -129,16 +129,20 @@ def _open() -> tuple[Any, str]:
         if not given.is_file():
             raise MissingError(f"{VARIABLE} names {given}, which is not a file")
         return _loaded(str(given)), str(given)
+    refused: list[MissingError] = []
     for name in NAMES:
         try:
             return ctypes.CDLL(name), name
         except OSError as error:
-            # One that lacks what it needs, or is of another machine, says so.
-            if "No such file" not in str(error) or name not in str(error).partition(":")[0]:
-                raise MissingError(_unloadable(name, error)) from error
+            # The rest of the text is in the program's language. Of what is absent it begins with
+            # the name alone; else with the path of what is damaged, or with what a library lacks.
+            if str(error).partition(":")[0].split()[-1:] != [name]:
+                refused.append(MissingError(_unloadable(name, error)))
     for stem in _STEMS:
         if found := ctypes.util.find_library(stem):
             return _loaded(found), found
+    if refused:
+        raise refused[0]
     raise MissingError(
         "found no TFLite interpreter: neither the Python package ai-edge-litert (pip install "
         f"'nmpack[interpreter]') nor the library {NAMES[0]}, which Debian has (apt-get install "
@@ -176,8 +180,9 @@ class Messages:
 
     def take(self, otherwise: str) -> str:
         """Return the messages in one line and forget them; ``otherwise`` where there is none."""
-        texts = [one_line(text) for text in self._texts]
-        self._texts.clear()
+        texts = []
+        while self._texts:
+            texts.append(one_line(self._texts.popleft()))
         return "; ".join(dict.fromkeys(texts)) or otherwise
 
     def forget(self) -> None:

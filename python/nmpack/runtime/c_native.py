@@ -24,6 +24,8 @@ from nmpack.runtime.c_library import OK, REPORTER, Messages, load_library
 #: XNNPACK and others read constants in units of this many bytes.
 _ALIGNMENT = 16
 _Said = ctypes.CFUNCTYPE(None, c_char_p)
+#: Delegates of interpreters that a thread was still in when the process ended.
+_in_use_at_exit: set[int] = set()
 
 
 class Delegate:
@@ -54,6 +56,7 @@ class Delegate:
             reason = "; ".join(texts) or "the delegate cannot be created and does not say why"
             raise ValueError(f"Failed to load delegate from {library}\n{reason}")
         self._pointer = int(pointer)
+        # At exit this comes after the ends of interpreters, which were made later.
         self._end = weakref.finalize(self, _end_delegate, destroy, self._pointer, said)
 
     def _get_native_delegate_pointer(self) -> int:
@@ -62,7 +65,8 @@ class Delegate:
 
 
 def _end_delegate(destroy: Any, pointer: int, _said: object) -> None:
-    destroy(pointer)
+    if pointer not in _in_use_at_exit:
+        destroy(pointer)
 
 
 class Native:
@@ -101,8 +105,8 @@ class Native:
         options = library.TfLiteInterpreterOptionsCreate()
         library.TfLiteInterpreterOptionsSetNumThreads(options, threads)
         library.TfLiteInterpreterOptionsSetErrorReporter(options, REPORTER, messages.key)
-        for delegate in delegates:
-            pointer = delegate._get_native_delegate_pointer()
+        used = [int(delegate._get_native_delegate_pointer()) for delegate in delegates]
+        for pointer in used:
             library.TfLiteInterpreterOptionsAddDelegate(options, pointer)
         pointer = library.TfLiteInterpreterCreate(model, options)
         library.TfLiteInterpreterOptionsDelete(options)
@@ -111,10 +115,11 @@ class Native:
             messages.forget()
             raise ValueError(messages.take("TFLite cannot build an interpreter of it"))
         self._pointer: int = pointer
-        held = (content, tuple(delegates))
+        held = (content, tuple(delegates), REPORTER)
         self._end = weakref.finalize(
-            self, _end_interpreter, library, pointer, model, self._runners, messages, held
-        )
+            self, _end_interpreter, self.lock, library, pointer, model, self._runners, messages,
+            used, held,
+        )  # fmt: skip
 
     @property
     def pointer(self) -> int:
@@ -126,6 +131,14 @@ class Native:
         if not self._end.alive:
             raise RuntimeError("expected an interpreter that is open, got one that was closed")
         return self._pointer
+
+    def indices(self, kind: str) -> list[int]:
+        """Return the indices of the main graph's tensors of a kind, ``Input`` or ``Output``."""
+        with self.lock:
+            pointer = self.pointer
+            count = getattr(self.library, f"TfLiteInterpreterGet{kind}TensorCount")(pointer)
+            found = getattr(self.library, f"TfLiteInterpreter{kind}TensorIndices")(pointer)
+            return [found[place] for place in range(count)]
 
     def close(self) -> None:
         """End it, once.
@@ -173,18 +186,29 @@ class Native:
 
 
 def _end_interpreter(
+    lock: threading.RLock,
     library: Any,
     pointer: int,
     model: int,
     runners: dict[bytes, int],
     messages: Messages,
-    _held: object,
+    delegates: Sequence[int],
+    held: object,
 ) -> None:
-    for runner in runners.values():
-        library.TfLiteSignatureRunnerDelete(runner)
-    library.TfLiteInterpreterDelete(pointer)
-    library.TfLiteModelDelete(model)
-    messages.forget()
+    if not lock.acquire(blocking=False):
+        # The process ends while a daemon thread is within TFLite, and goes on there: all stays,
+        # also when Python clears its modules.
+        _in_use_at_exit.update(delegates)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+        return
+    try:
+        for runner in runners.values():
+            library.TfLiteSignatureRunnerDelete(runner)
+        library.TfLiteInterpreterDelete(pointer)
+        library.TfLiteModelDelete(model)
+        messages.forget()
+    finally:
+        lock.release()
 
 
 def map_model(path: str | Path) -> Any:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from nmpack.refusals import one_line
 from nmpack.runtime.c_library import integers
 from nmpack.runtime.c_native import Native
 from nmpack.runtime.c_tensor import Array, Tensor
@@ -40,26 +42,31 @@ class SignatureRunner:
             ValueError: the names, a type or a shape does not fit.
             RuntimeError: TFLite cannot prepare or run it.
         """
+        # What this calls may use the interpreter, and a tensor may be elsewhere then.
+        arrays = {name: np.asarray(value) for name, value in inputs.items()}
+        shapes = {name: require_shape(array.shape) for name, array in arrays.items()}
         with self._native.lock:
             self._native.require_no_views()
             runner, library = self._runner(), self._native.library
             tensors = dict(self._tensors("Input"))
             if set(inputs) != set(tensors):
                 raise ValueError(f"expected the inputs {sorted(tensors)}, got {sorted(inputs)}")
-            arrays = {name: np.asarray(value) for name, value in inputs.items()}
+            for name, tensor in tensors.items():
+                tensor.require_type(arrays[name], f"the input {name!r}")
             self._native.ready = False
-            for name, array in arrays.items():
-                shape = require_shape(array.shape)
+            for name, shape in shapes.items():
                 status = library.TfLiteSignatureRunnerResizeInputTensor(
                     runner, _encode(name), integers(shape), len(shape)
                 )
-                what = f"the input {name!r} cannot have the shape {list(array.shape)}"
+                what = f"the input {name!r} cannot have the shape {shape}"
                 self._native.require(status, what, ValueError)
             self.allocate_tensors()
             for name, tensor in self._tensors("Input"):
                 tensor.write(arrays[name], f"the input {name!r}")
+            self._native.ready = False
             status = library.TfLiteSignatureRunnerInvoke(runner)
             self._native.require(status, "TFLite fails to run it and does not say why")
+            self._native.ready = self._has_main_graph()
             return {
                 name: tensor.view(f"the output {name!r}")[0].copy()
                 for name, tensor in self._tensors("Output")
@@ -73,10 +80,11 @@ class SignatureRunner:
         """
         with self._native.lock:
             self._native.require_no_views()
-            # It may be the graph that the interpreter itself runs.
+            # It may be the graph that the interpreter itself runs, or one that runs that.
             self._native.ready = False
             status = self._native.library.TfLiteSignatureRunnerAllocateTensors(self._runner())
             self._native.require(status, "TFLite cannot prepare it and does not say why")
+            self._native.ready = self._has_main_graph()
 
     def get_input_details(self) -> dict[str, dict[str, Any]]:
         """Return what is known of each input; ``index`` is -1, for the C interface has none."""
@@ -102,10 +110,21 @@ class SignatureRunner:
 
     def names(self, kind: str) -> list[str]:
         """Return the names of what is ``Input`` or ``Output``."""
-        library, runner = self._native.library, self._runner()
-        count = getattr(library, f"TfLiteSignatureRunnerGet{kind}Count")(runner)
-        name = getattr(library, f"TfLiteSignatureRunnerGet{kind}Name")
-        return [_decode(name(runner, place)) for place in range(count)]
+        with self._native.lock:
+            library, runner = self._native.library, self._runner()
+            count = getattr(library, f"TfLiteSignatureRunnerGet{kind}Count")(runner)
+            name = getattr(library, f"TfLiteSignatureRunnerGet{kind}Name")
+            return [_decode(name(runner, place)) for place in range(count)]
+
+    def _has_main_graph(self) -> bool:
+        """Whether it names a tensor of the main graph, and so runs that one."""
+        native = self._native
+        get = native.library.TfLiteInterpreterGetTensor
+        for kind in ("Input", "Output"):
+            main = {Tensor(get(native.pointer, index)) for index in native.indices(kind)}
+            if main.intersection(tensor for _, tensor in self._tensors(kind)):
+                return True
+        return False
 
     def _runner(self) -> int:
         found = self._native.runner(self._key) if self._native.pointer else None
@@ -124,9 +143,17 @@ def require_shape(shape: Any) -> list[int]:
     """Return a shape as whole numbers.
 
     Raises:
-        ValueError: a dimension is negative, or too large for TFLite.
+        ValueError: a dimension is no whole number, negative, or too large for TFLite.
     """
-    sizes = [int(size) for size in shape]
+    try:
+        given = list(shape)
+        sizes = [operator.index(size) for size in given]
+        if any(isinstance(size, (bool, np.bool_)) for size in given):
+            raise TypeError
+    except TypeError:
+        raise ValueError(
+            f"expected dimensions of whole numbers, got {one_line(repr(shape))}"
+        ) from None
     if any(not 0 <= size <= _LONGEST_DIMENSION for size in sizes):
         raise ValueError(f"expected dimensions of 0 to {_LONGEST_DIMENSION}, got {sizes}")
     return sizes

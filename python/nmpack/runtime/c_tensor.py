@@ -33,6 +33,14 @@ class Tensor:
         self._library = load_library()
         self._pointer = pointer
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same tensor of the same graph."""
+        return isinstance(other, Tensor) and self._pointer == other._pointer
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for the same tensor."""
+        return hash(self._pointer)
+
     @property
     def name(self) -> str:
         """Its name, which may be empty or repeat."""
@@ -96,18 +104,25 @@ class Tensor:
             dimension = int(affine.quantized_dimension)
         return {"scales": scales, "zero_points": zeros, "quantized_dimension": dimension}
 
-    def write(self, value: object, what: str) -> None:
-        """Copy an array into the tensor.
+    def require_type(self, array: Array, what: str) -> None:
+        """Let an array pass whose numbers are of the tensor's type.
 
         Raises:
-            ValueError: shape or type differ, or the tensor cannot be written.
+            ValueError: they are not.
         """
-        array = np.asarray(value)
         self._require_array(what)
         if array.dtype != self.dtype:
             raise ValueError(
                 f"cannot set {what}: expected {np.dtype(self.dtype).name}, got {array.dtype.name}"
             )
+
+    def write(self, array: Array, what: str) -> None:
+        """Copy an array into the tensor.
+
+        Raises:
+            ValueError: shape or type differ, or the tensor cannot be written.
+        """
+        self.require_type(array, what)
         if array.shape != self.shape:
             raise ValueError(
                 f"cannot set {what}: expected shape {list(self.shape)}, got {list(array.shape)}"

@@ -48,13 +48,13 @@ class EngineProcess(ChildProcess):
             answer = self._ask(
                 max(timeout, START_SECONDS), "load", model=str(model), engine=engine.to_dict()
             )
+            self.inputs = _bounded(self.model, [signature(item) for item in answer["inputs"]])
+            self.outputs = tuple(signature(item) for item in answer["outputs"])
+            self.versions = {engine.interpreter: answer["version"], "numpy": answer["numpy"]}
+            self.memory_before = int(answer["before"]["now"])
         except BaseException:
             self.close()
             raise
-        self.inputs = _bounded(self.model, [signature(item) for item in answer["inputs"]])
-        self.outputs = tuple(signature(item) for item in answer["outputs"])
-        self.versions = {engine.interpreter: answer["version"], "numpy": answer["numpy"]}
-        self.memory_before = int(answer["before"]["now"])
 
     def _on(self) -> str:
         return f" on {self.model}"
