@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
+from tflite_graph import Graph, options
 
 import nmpack.torch
 from nmpack.convert import torch_to_tflite
@@ -133,6 +137,40 @@ def test_a_hanging_child_is_one_error(models: Models) -> None:
         os.kill(child._child.pid, signal.SIGSTOP)
         with pytest.raises(InterpreterError, match=r"did not answer within 0\.5 s"):
             child.time(1)
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_an_input_of_a_type_that_numpy_has_not_is_one_error(tmp_path: Path) -> None:
+    """In a process of its own: where ml_dtypes is imported, numpy has that type."""
+    graph = Graph()
+    image = graph.tensor((1, 4))
+    graph.tensors[image].type = schema.TensorType.BFLOAT16
+    types = options("CastOptions", inDataType=schema.TensorType.BFLOAT16, outDataType=0)
+    output = graph.add("CAST", [image], graph.tensor((1, 4)), types)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(graph.model([image], [output]))
+    code = """if True:
+        import os, sys
+        from nmpack.errors import InterpreterError
+        from nmpack.runtime.interpreter import Engine
+        from nmpack.runtime.process import EngineProcess
+        pids = []
+        class Watched(EngineProcess):
+            def _ask(self, *arguments, **values):
+                pids.append(self._child.pid)
+                return super()._ask(*arguments, **values)
+        try:
+            Watched(sys.argv[1], Engine("built-in", "tensorflow"))
+        except InterpreterError as error:
+            print(error, [os.path.exists(f"/proc/{pid}") for pid in pids])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    expected = f"{path}: input 't0' is of bfloat16, a type that numpy has not [False]\n"
+    assert done.stdout.endswith(expected), done.stdout + done.stderr
 
 
 def test_compare_and_require_close() -> None:

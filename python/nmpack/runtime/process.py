@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nmpack.errors import MissingError, ModelError
+from nmpack.errors import InterpreterError, MissingError, ModelError
 from nmpack.locations import ROOT, named
 from nmpack.runtime.child import START_SECONDS, ChildProcess, Signature, signature
 from nmpack.runtime.interpreter import Engine
@@ -101,7 +101,18 @@ class EngineProcess(ChildProcess):
 
 
 def _bounded(model: Path, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
-    """Return the inputs with what the file says of the tables in which they are looked up."""
+    """Return the inputs with what the file says of the tables in which they are looked up.
+
+    Raises:
+        InterpreterError: an input has a type that numpy has not.
+    """
+    for item in inputs:
+        try:
+            np.dtype(item.dtype)
+        except TypeError:
+            raise InterpreterError(
+                f"{model}: input {item.name!r} is of {item.dtype}, a type that numpy has not"
+            ) from None
     if all(np.dtype(item.dtype).kind not in "iu" for item in inputs):
         return tuple(inputs)
     try:
