@@ -76,6 +76,9 @@ class PlainProgress:
     def update(self, _task: object, **_state: Any) -> None:
         """Take note of nothing."""
 
+    def advance(self, _task: object, _by: float = 1) -> None:
+        """Take note of nothing."""
+
 
 if TYPE_CHECKING:
     from rich.console import Console as Console

@@ -46,7 +46,7 @@ def create(library: ctypes.CDLL, *pairs: tuple[str | None, str | None]) -> tuple
     return delegate, "".join(said)
 
 
-def test_exports_exactly_two_functions() -> None:
+def test_exports_exactly_three_functions() -> None:
     listed = subprocess.run(
         ["nm", "-D", "--defined-only", str(find_delegate())],
         capture_output=True,
@@ -54,6 +54,7 @@ def test_exports_exactly_two_functions() -> None:
         check=True,
     )
     assert [line.split()[1:] for line in sorted(listed.stdout.splitlines())] == [
+        ["T", "nmpack_version"],
         ["T", "tflite_plugin_create_delegate"],
         ["T", "tflite_plugin_destroy_delegate"],
     ]

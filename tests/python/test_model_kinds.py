@@ -257,7 +257,7 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], Samples, str]] = {
     ),
     "DataParallel": (lambda: nn.DataParallel(body()), (image(),), "2 4"),
     "averaged": (lambda: AveragedModel(body()), (image(),), "2 4"),
-    "compiled": (lambda: torch.compile(body()), (image(),), "2 4"),
+    "compiled": (lambda: torch.compile(body(), backend="eager"), (image(),), "2 4"),
     "traced by fx": (lambda: torch.fx.symbolic_trace(body()), (image(),), "2 4"),
     "frozen": (frozen, (image(),), "2 4"),
     "inference mode": (in_inference_mode, (image(),), "2 4"),
