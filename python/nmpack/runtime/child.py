@@ -53,6 +53,14 @@ class Signature:
     rows: int = 0
 
 
+#: Runs a module without importing from the current directory, which may be a stranger's and comes
+#: first. (As -P does, which Python 3.10 does not know.)
+_START = (
+    "import runpy, sys; sys.path[0] or sys.path.pop(0); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+
+
 class ChildProcess(Ended):
     """A worker module in a process of its own, with the verbs that every worker has.
 
@@ -95,8 +103,7 @@ class ChildProcess(Ended):
         self._log = (Path(self._folder.name) / "log").open("w+", encoding="utf-8", errors="replace")
         with theirs:
             self._child = subprocess.Popen(
-                # -P: the current directory may be a stranger's; Python would import from it first.
-                [python, "-P", "-m", module, str(theirs.fileno())],
+                [python, "-c", _START, module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
