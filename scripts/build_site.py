@@ -17,14 +17,13 @@ environment:
 from __future__ import annotations
 
 import argparse
-import hashlib
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from nmpack_tools.console import ToolError, exclusive, run_main, say
+from nmpack_tools.environment import make_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements/site.lock"
@@ -34,7 +33,6 @@ BUILD = ROOT / "build"
 SOURCE, SITE, LINKS, GALLERY = (
     BUILD / name for name in ("site-source", "site", "site-links.txt", "gallery")
 )
-VERSION = "3.11"
 
 
 def main() -> int:
@@ -52,7 +50,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     with exclusive(BUILD / "site.lock", "build_site.py"):
-        python = make_environment()
+        python = str(make_environment(VENV, LOCK, run))
         if arguments.gallery:
             measure_gallery()
         say("  writing the pages")
@@ -69,28 +67,6 @@ def main() -> int:
     outside = len(LINKS.read_text(encoding="utf-8").splitlines())
     say(f"the site: {SITE}/index.html; {outside} links leave it, see {LINKS}")
     return 0
-
-
-def make_environment() -> str:
-    """Installs the lock file into .venv-site, unless it has been; returns its Python."""
-    python = os.environ.get("NMPACK_PYTHON", sys.executable)
-    version = run([python, "-c", "import sys; print(sys.base_prefix, sys.version)"], "Python")
-    if f" {VERSION}." not in version:
-        raise ToolError(
-            f"expected Python {VERSION}, which {LOCK.relative_to(ROOT)} is for, "
-            f"got {version.strip()}; name one with NMPACK_PYTHON"
-        )
-    lines = [line for line in LOCK.read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
-    key = hashlib.sha256("\n".join([str(VENV), version, *lines]).encode()).hexdigest()
-    stamp, inner = VENV / "nmpack-lock.sha256", VENV / "bin/python"
-    if not (stamp.is_file() and stamp.read_text() == key and inner.exists()):
-        say(f"  installing {LOCK.relative_to(ROOT)} into {VENV.name}")
-        shutil.rmtree(VENV, ignore_errors=True)
-        run([python, "-m", "venv", str(VENV)], f"making {VENV.name}")
-        pip = "-m pip --disable-pip-version-check --no-input install -q --progress-bar off"
-        run([str(inner), *pip.split(), "--no-deps", "-r", str(LOCK)], "pip")
-        stamp.write_text(key)
-    return str(inner)
 
 
 def measure_gallery() -> None:

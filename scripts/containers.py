@@ -41,8 +41,7 @@ from nmpack_tools.console import ToolError, exclusive, run_main, say
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = cache_folder() / "containers"
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
-OWN = MACHINES.get(platform.machine(), platform.machine())
+OWN = distribution.ARCHITECTURES.get(platform.machine(), platform.machine())
 VLENS = (128, 256)
 TREE = "tree-"
 

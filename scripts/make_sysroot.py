@@ -45,7 +45,6 @@ ROOT = Path(__file__).resolve().parent.parent
 STAMP = "nmpack-sysroot.json"
 WHATS = ("sysroot", "llvm", "sshd", "qemu", "glibc")
 ARCHES = ("riscv64", "amd64", "arm64")
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
 KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
 
 
@@ -246,7 +245,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     what, pins = arguments.what, f"{arguments.what}.toml"
-    own = MACHINES.get(platform.machine(), platform.machine())
+    own = distribution.ARCHITECTURES.get(platform.machine(), platform.machine())
     arch = arguments.arch or ("riscv64" if what == "sysroot" else own)
     wanted = tomllib.loads((ROOT / "third_party" / pins).read_text(encoding="utf-8"))
     folder = cache / what / arch

@@ -24,19 +24,18 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from nmpack_tools.cache import cache_folder
 from nmpack_tools.console import ToolError, exclusive, run_main, say
+from nmpack_tools.environment import make_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements/mcu.lock"
 VENV = ROOT / ".venv-mcu"
 RTL = ROOT / "mcu/rtl"
 POINTER = ROOT / "build/mcu.json"
-VERSION = (3, 11)
 CORES = ("plain", "extended")
 TESTBENCHES = ("testbench", "testbench_cluster")
 TOP = "cv32e40p_top"
@@ -56,36 +55,13 @@ def main() -> int:
     )
     parser.parse_args()
     with exclusive(cache_folder() / "mcu/setup.lock", "setup_mcu.py"):
-        make_environment()
+        make_environment(VENV, LOCK, run, ["--require-hashes"])
         folder = make_simulators()
         POINTER.parent.mkdir(exist_ok=True)
         pointer = {"simulators": str(folder), "inputs": _hashes(_inputs())}
         POINTER.write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
     say(f"simulators of CV32E40P: {folder}")
     return 0
-
-
-def make_environment() -> None:
-    """Installs the lock file into .venv-mcu, unless it has been."""
-    python = os.environ.get("NMPACK_PYTHON", sys.executable)
-    version = run([python, "-c", "import sys; print(sys.base_prefix, sys.version)"], "Python")
-    if f" {VERSION[0]}.{VERSION[1]}." not in version:
-        raise ToolError(
-            f"expected Python {VERSION[0]}.{VERSION[1]}, which {LOCK.relative_to(ROOT)} is for, "
-            f"got {version.strip()}; name one with NMPACK_PYTHON"
-        )
-    lines = LOCK.read_text(encoding="utf-8").splitlines()
-    key = _digest([str(VENV), version, *(line for line in lines if line[:1] != "#")])
-    stamp = VENV / "nmpack-lock.sha256"
-    if stamp.is_file() and stamp.read_text() == key and (VENV / "bin/python").exists():
-        return
-    say(f"  installing {LOCK.relative_to(ROOT)} into {VENV.name}")
-    shutil.rmtree(VENV, ignore_errors=True)
-    run([python, "-m", "venv", str(VENV)], f"making {VENV.name}")
-    pip = "-m pip --disable-pip-version-check --no-input install -q --progress-bar off --no-compile"
-    options = ["--no-deps", "--require-hashes", "-r", str(LOCK)]
-    run([str(VENV / "bin/python"), *pip.split(), *options], "pip")
-    stamp.write_text(key)
 
 
 def make_simulators() -> Path:

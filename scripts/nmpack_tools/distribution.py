@@ -21,6 +21,8 @@ from .console import ToolError, say
 from .download import AbsentError, UnreachableError, download
 from .pins import Distribution
 
+#: Architectures by what uname calls the machine.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
 _MOVING_SUITES = {"oldstable", "stable", "testing", "unstable", "sid"}
 
 
