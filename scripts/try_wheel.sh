@@ -79,7 +79,8 @@ case ,$extras, in
     # PyPI's own build carries several GB for other processors than this. A mirror may hold PyTorch's.
     torch=$(sed -n 's/^torch==//p' "$here/requirements/main.lock")
     python -m pip install -q "torch==$torch+cpu" ||
-      python -m pip install -q --index-url https://download.pytorch.org/whl/cpu "torch==$torch"
+      python -m pip install -q --retries 1 --index-url https://download.pytorch.org/whl/cpu "torch==$torch" ||
+      echo "try_wheel.sh: no torch $torch for the processor alone: PyPI's follows, which is large"
     ;;
 esac
 say python -m pip --disable-pip-version-check install -q "$wheel${extras:+[$extras]}"
