@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import decode_programs
@@ -13,7 +12,7 @@ import random_programs
 
 from nmpack.mcu import rtl, spike, toolchain
 
-SEED = int(os.environ.get("NMPACK_TEST_SEED", "0")) or int(time.time()) % 2**31
+SEED = int(os.environ["NMPACK_TEST_SEED"])
 #: Random programs for each of the two cores, and the least that each holds.
 PROGRAMS = int(os.environ.get("NMPACK_MCU_PROGRAMS", "30"))
 INSTRUCTIONS = 200

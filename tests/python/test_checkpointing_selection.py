@@ -25,7 +25,7 @@ from nmpack.checkpointing.selection import (
     static_cubic,
 )
 
-SEED = int(os.environ.get("NMPACK_TEST_SEED", random.SystemRandom().randrange(2**32)))
+SEED = int(os.environ["NMPACK_TEST_SEED"])
 KINDS = ("equal", "zeros", "giant", "rising", "falling", "huge", "small", "any")
 
 
