@@ -8,6 +8,7 @@ names a relative path leads there.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,21 @@ def named(variable: str) -> Path | None:
     """
     value = os.environ.get(variable)
     return Path(value).absolute() if value else None
+
+
+def own_python() -> str:
+    """Return the Python that runs this program, for a process beside it.
+
+    Raises:
+        MissingError: the program is frozen (PyInstaller): what stands for its Python is itself.
+    """
+    if getattr(sys, "frozen", False) or not sys.executable:
+        raise MissingError(
+            "expected a Python to run the interpreter in a process of its own, got a program that "
+            f"embeds one, {sys.executable or 'with no file'}; use nmpack.Interpreter in it, which "
+            "needs no process"
+        )
+    return sys.executable
 
 
 def cache_folder() -> Path:

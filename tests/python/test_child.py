@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from nmpack.errors import InterpreterError, NmpackError
+from nmpack.errors import InterpreterError, MissingError, NmpackError
 from nmpack.measure.rounds import interleave
 from nmpack.runtime.child import ChildProcess, child_environment
+from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.process import EngineProcess
 
 Start = Callable[..., ChildProcess]
 #: A worker whose every run takes no time; it ends after as many as its first line says.
@@ -127,3 +129,17 @@ def test_rounds_go_on_without_who_is_lost(start: Start) -> None:
 def test_without_a_list_of_the_lost_the_first_failure_is_raised(start: Start) -> None:
     with start(WORKER.format(runs=1)) as child, pytest.raises(InterpreterError, match="status 3"):
         interleave([child], rounds=3, repeat=2, warmup=1)
+
+
+@pytest.mark.parametrize(("frozen", "executable"), [(True, "/opt/app"), (False, "")])
+def test_a_program_that_embeds_python_does_not_start_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frozen: bool, executable: str
+) -> None:
+    """It would run from its beginning, again and again; PyInstaller sets these."""
+    model = tmp_path / "any.tflite"
+    model.write_bytes(b"any")
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("it was started"))
+    with pytest.raises(MissingError, match="got a program that embeds one"):
+        EngineProcess(model, Engine("nmpack"))

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
-from nmpack.locations import cache_folder
+from nmpack.locations import cache_folder, own_python
 from nmpack.peers.contenders import Contender
 from nmpack.runtime.child import ChildProcess, child_environment
 from nmpack.runtime.process import environment_python
@@ -37,7 +36,7 @@ class PeerProcess(ChildProcess):
         Raises:
             MissingError: ``NMPACK_PEERS_PYTHON`` names no file.
         """
-        python = sys.executable if ours else peers_python()
+        python = own_python() if ours else peers_python()
         super().__init__(
             python, _WORKER, label, timeout=_TIMEOUT, environment=peer_environment(threads)
         )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nmpack.errors import InterpreterError, MissingError, ModelError
-from nmpack.locations import ROOT, named
+from nmpack.locations import ROOT, named, own_python
 from nmpack.runtime.child import START_SECONDS, ChildProcess, Signature, signature
 from nmpack.runtime.interpreter import Engine
 from nmpack.tflite.file import TFLiteFile
@@ -125,7 +124,7 @@ def _bounded(model: Path, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
 def _python(interpreter: str) -> str:
     """Return the Python that has the interpreter: this one, or tflite-runtime's environment."""
     if interpreter != "tflite-runtime":
-        return sys.executable
+        return own_python()
     return environment_python("NMPACK_TFLITE_RUNTIME_PYTHON", ".venv-tflite-runtime")
 
 
@@ -144,4 +143,4 @@ def environment_python(variable: str, folder: str) -> str:
             raise MissingError(f"{variable} names {given}, which is not a file")
         return str(given)
     beside = ROOT / folder / "bin" / "python"
-    return str(beside) if beside.is_file() else sys.executable
+    return str(beside) if beside.is_file() else own_python()
