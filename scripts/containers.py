@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -34,14 +33,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmpack_tools import distribution
+from nmpack_tools import debian_root, distribution
 from nmpack_tools.buildah import Buildah
 from nmpack_tools.cache import cache_folder
 from nmpack_tools.console import ToolError, exclusive, run_main, say
+from nmpack_tools.distribution import OWN
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = cache_folder() / "containers"
-OWN = distribution.ARCHITECTURES.get(platform.machine(), platform.machine())
 VLENS = (128, 256)
 TREE = "tree-"
 
@@ -75,25 +74,6 @@ CONTAINERS = {
 }
 
 
-def require(container: Container | None, programs: Sequence[str]) -> None:
-    """Raise ToolError unless this machine can make and run the container with ``programs``."""
-    if os.geteuid() != 0:
-        raise ToolError("expected root, which makes bases and changes roots, got a user; use sudo")
-    for program in programs:
-        if shutil.which(program) is None:
-            raise ToolError(
-                f"expected the program {program}, found none; run: apt-get install {program}"
-            )
-    if container is not None and container.arch != OWN:
-        name = f"qemu-{container.arch}"
-        if not Path(f"/proc/sys/fs/binfmt_misc/{name}").exists():
-            raise ToolError(
-                f"expected binfmt to start programs of {container.arch} in {name}, found no such "
-                "entry in /proc/sys/fs/binfmt_misc; run: apt-get install qemu-user-static "
-                f"binfmt-support && update-binfmts --enable {name}"
-            )
-
-
 def make_base(buildah: Buildah, container: Container, mirror: str | None) -> None:
     """Make the image that the Containerfile starts from, unless today's is there."""
     day = time.strftime("%Y%m%d", time.gmtime())
@@ -101,21 +81,12 @@ def make_base(buildah: Buildah, container: Container, mirror: str | None) -> Non
     if archive.exists() and buildah.has(container.base):
         return
     if not archive.exists():
-        found = [one for one in distribution.mirrors((container.suite,)) if one.startswith("http")]
-        source = mirror or next(iter(found), None)
-        if source is None:
-            raise ToolError(
-                "this machine's apt sources name no mirror over HTTP; name one with --mirror URL"
-            )
+        mirror = distribution.mirror_of(container.suite, mirror)
         say(f"  making a minimal {container.suite} for {container.arch}")
         for old in CACHE.glob(f"{container.suite}-{container.arch}-*.tar"):
             old.unlink()
         part = archive.with_suffix(".part.tar")
-        command = ["mmdebstrap", "--quiet", "--variant=minbase"]
-        command += [f"--architectures={container.arch}", container.suite, str(part), source]
-        if subprocess.run(command, check=False).returncode != 0:
-            part.unlink(missing_ok=True)
-            raise ToolError(f"mmdebstrap could not make {container.suite}; its message is above")
+        debian_root.make_root(part, container.suite, container.arch, mirror)
         part.rename(archive)
     # Images on yesterday's base, and what was kept of their making.
     for image in filter(buildah.has, (container.tag, container.base)):
@@ -125,18 +96,6 @@ def make_base(buildah: Buildah, container: Container, mirror: str | None) -> Non
         buildah("add", "--quiet", name, str(archive), "/")
         buildah("config", "--arch", container.arch, "--os", "linux", "--cmd", "bash", name)
         buildah("commit", "--quiet", name, container.base)
-
-
-def apt_options(container: Container) -> list[str]:
-    """Words that hand on whether apt takes an index that has expired, as a frozen mirror's has."""
-    key = "Acquire::Check-Valid-Until"
-    if container.arch != "riscv64" or shutil.which("apt-config") is None:
-        return []
-    done = subprocess.run(
-        ["apt-config", "shell", "VALUE", key], capture_output=True, text=True, check=False
-    )
-    value = done.stdout.strip().removeprefix("VALUE=").strip("'\"")
-    return ["--build-arg", f"APT_OPTIONS=-o {key}={value}"] if value else []
 
 
 def build(buildah: Buildah, container: Container, arguments: argparse.Namespace) -> None:
@@ -151,8 +110,7 @@ def build(buildah: Buildah, container: Container, arguments: argparse.Namespace)
         make_base(buildah, container, arguments.mirror)
     say(f"  building {container.tag} from {container.file}")
     status = buildah.show(
-        "bud", pull, "--layers", *apt_options(container), "--network", "host",
-        "--platform", f"linux/{container.arch}",
+        "bud", pull, "--layers", "--network", "host", "--platform", f"linux/{container.arch}",
         "--tag", container.tag, "--file", str(ROOT / container.file), str(ROOT),
     )  # fmt: skip
     if status != 0:
@@ -249,7 +207,8 @@ def main() -> int:
         parser.error(f"expected build or run with one of {', '.join(CONTAINERS)}, or clean alone")
     container = CONTAINERS[arguments.name] if arguments.name else None
     makes_base = arguments.verb == "build" and not arguments.registry
-    require(container, ("buildah", "mmdebstrap") if makes_base else ("buildah",))
+    programs = ("buildah", "mmdebstrap") if makes_base else ("buildah",)
+    debian_root.require(programs, container.arch if container else OWN)
     with exclusive(CACHE / ".lock", "containers.py"):
         buildah = Buildah(CACHE)
         # What an interruption may have left behind.

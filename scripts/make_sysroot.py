@@ -28,7 +28,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -63,7 +62,16 @@ class PrivateApt:
         source = f"deb [arch={self._arch} signed-by={_keyring()}] {mirror} {suite} main\n"
         (self._folder / "sources.list").write_text(source, encoding="utf-8")
         say(f"  reading the package index of {suite} for {self._arch}")
-        self._run(["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"])
+        try:
+            self._run(["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"])
+        except ToolError as error:
+            # What apt says of a folder that answers and has no such suite.
+            if "does not have a Release file" not in str(error):
+                raise
+            raise ToolError(
+                f"{error} Mirrors drop old releases: name one that has {suite}, such as the "
+                "distribution's archive of old releases, with --mirror URL"
+            ) from None
 
     def candidate(self, package: str) -> str | None:
         for line in self._run(["apt-cache", "policy", package]).splitlines():
@@ -133,18 +141,6 @@ def _keyring() -> Path:
     )
 
 
-def _mirror(given: str | None, suite: str) -> str:
-    if given is not None:
-        return given
-    found = [base for base in distribution.mirrors((suite,)) if base.startswith("http")]
-    if not found:
-        raise ToolError(
-            "this machine's apt sources name no mirror over HTTP; name one that has Debian "
-            f"{suite} with --mirror URL"
-        )
-    return found[0]
-
-
 def unpack(packages: list[Path], target: Path) -> None:
     """Unpacks into ``target``, where /lib is /usr/lib as on an installed system."""
     (target / "usr/lib").mkdir(parents=True)
@@ -196,7 +192,7 @@ def make(sysroot: Path, wanted: dict[str, Any], arch: str, mirror: str | None) -
         if shutil.which(tool) is None:
             raise ToolError(f"expected the program {tool}, found none; this needs a Debian system")
     apt = PrivateApt(sysroot.parent / f".apt-{arch}", arch)
-    apt.update(_mirror(mirror, wanted["suite"]), wanted["suite"])
+    apt.update(distribution.mirror_of(wanted["suite"], mirror), wanted["suite"])
     version = apt.candidate(wanted["package"])
     if version is None:
         raise ToolError(
@@ -245,8 +241,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     what, pins = arguments.what, f"{arguments.what}.toml"
-    own = distribution.ARCHITECTURES.get(platform.machine(), platform.machine())
-    arch = arguments.arch or ("riscv64" if what == "sysroot" else own)
+    arch = arguments.arch or ("riscv64" if what == "sysroot" else distribution.OWN)
     wanted = tomllib.loads((ROOT / "third_party" / pins).read_text(encoding="utf-8"))
     folder = cache / what / arch
     again = "scripts/make_sysroot.py" + ("" if what == "sysroot" else f" {what}")

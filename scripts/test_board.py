@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Installs nmpack in a riscv64 Debian as on a board, and runs a pruned model there under QEMU.
+"""Installs nmpack in a Debian as on a board, and runs a pruned model there under QEMU.
 
   test_board.py                          the system, the riscv64 wheel in dist/, all checks
+  test_board.py --arch aarch64           that of aarch64, with ai-edge-litert, which pip brings
   test_board.py --wheel FILE.whl         that wheel instead
   test_board.py --transcript FILE        also write what was typed and printed there
 
 The system is Debian trixie with its own Python and numpy, and sid's libtensorflow-lite, which
 trixie does not have, pinned below everything else. It is made once, in 3 to 9 minutes, in
-$XDG_CACHE_HOME/nmpack/board/riscv64 (~/.cache when unset), or in --root FOLDER; delete the folder
-to make it anew.
+$XDG_CACHE_HOME/nmpack/board/ARCH (~/.cache when unset), or in --root FOLDER; delete the folder
+to make it anew. What pip brings is downloaded here, as this machine's pip is set up.
 
 This needs root, mmdebstrap, qemu-user-static and binfmt-support (all in Debian), and what
 scripts/setup.sh builds. Nothing of this machine is changed but that folder.
@@ -23,54 +24,89 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from nmpack_tools import distribution
+from nmpack_tools import debian_root, distribution
 from nmpack_tools.cache import cache_folder
 from nmpack_tools.console import ToolError, exclusive, run_main, say
+from nmpack_tools.tomlfile import read_toml
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv/bin/python"
-SUITE, LATER = "trixie", "sid"
-PACKAGE = "libtensorflow-lite2.14.1"
+SUITE = "trixie"
+#: The interpreter, and the suite that has it.
+WANTED = read_toml(ROOT / "third_party/sysroot.toml", "sysroot.toml", "it names the interpreter")
+PACKAGE, LATER = WANTED["package"], WANTED["suite"]
 INCLUDED = ("ca-certificates", "python3-numpy", "python3-pip", "python3-pytest", "python3-venv")
 STAMP = "etc/nmpack-board"
-BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-riscv64")
-#: Mounts of the new system are of this command alone.
-ENTER = (
-    "unshare", "--mount", "--fork", "sh", "-c",
-    'mount --rbind /proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"',
-)  # fmt: skip
-MODEL = "pruned.tflite"
+#: Newest glibc of SUITE, as manylinux tags count.
+GLIBC_MINOR = 41
+MODEL, DOWNLOADS = "pruned.tflite", "wheels"
 #: Of tests/board: what pytest runs in the system.
 CHECKS = ("interpreter_checks.py", "interpreter_lifetimes.py")
+#: An environment with the system's numpy: no package index is asked.
+PLAIN = (
+    "python3 -m venv --system-site-packages {name}",
+    "{name}/bin/pip install --no-index --no-deps {wheel}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a board of a processor is, which uname and wheels call ``machine``.
+
+    Attributes:
+        processor: QEMU's name of it.
+        install: what makes the environment ``nm``.
+        interpreters: what a model runs in there, the default first.
+        checked: the environment in which CHECKS run.
+    """
+
+    machine: str
+    processor: str
+    install: tuple[str, ...]
+    interpreters: tuple[str, ...]
+    checked: str
+
+
+KINDS = {
+    "riscv64": Kind(
+        "riscv64", "rv64,v=true,vext_spec=v1.0,vlen={vlen},elen=64", PLAIN,
+        ("libtensorflow-lite",), "nm",
+    ),
+    "aarch64": Kind(
+        "aarch64", "cortex-a76",
+        (
+            "python3 -m venv {name}",
+            "{name}/bin/pip install --no-index --find-links " + DOWNLOADS
+            + " '{wheel}[interpreter]'",
+        ),
+        ("ai-edge-litert", "libtensorflow-lite"), "plain",
+    ),
+}  # fmt: skip
 
 
 class Board:
     """The system in ``root``; what runs there may be written to a transcript."""
 
-    def __init__(self, root: Path, vlen: int) -> None:
-        self._root = root
-        self._environment = {
-            "HOME": "/root",
-            "LC_ALL": "C.UTF-8",
-            "PATH": "/root/nm/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "QEMU_CPU": f"rv64,v=true,vext_spec=v1.0,vlen={vlen},elen=64",
-        }
+    def __init__(self, root: Path, processor: str) -> None:
+        self._root = debian_root.Root(
+            root,
+            {
+                "HOME": "/root",
+                "LC_ALL": "C.UTF-8",
+                "PATH": "/root/nm/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "QEMU_CPU": processor,
+            },
+        )
         self.transcript: list[str] = []
 
     def run(
         self, command: str, *, shown: bool = False, timeout: int = 1800, **variables: str
     ) -> str:
         """Run a command line in the home folder there; its output, or a ToolError with it."""
-        try:
-            done = subprocess.run(
-                [*ENTER, str(self._root), "/bin/sh", "-c", f"cd /root && {command}"],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-                env=self._environment | variables, timeout=timeout,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise ToolError(f"'{command}' did not end within {timeout} s in the board") from None
+        done = self._root.run(command, timeout, **variables)
         if shown:
             say(f"$ {command}\n{done.stdout}")
             self.transcript.append(f"$ {command}\n{done.stdout}")
@@ -79,58 +115,44 @@ class Board:
             raise ToolError(f"'{command}' ended with status {done.returncode} there{tail}")
         return done.stdout
 
-    def take(self, path: Path, name: str = "") -> None:
+    def take(self, path: Path) -> None:
         """Copy a file or folder into the home folder there."""
-        target = self._root / "root" / (name or path.name)
         if path.is_dir():
-            shutil.copytree(path, target, dirs_exist_ok=True)
+            shutil.rmtree(self.file(path.name), ignore_errors=True)
+            shutil.copytree(path, self.file(path.name))
         else:
-            shutil.copyfile(path, target)
+            shutil.copyfile(path, self.file(path.name))
 
     def file(self, name: str) -> Path:
         """A file of the home folder there."""
-        return self._root / "root" / name
+        return self._root.home(name)
 
 
-def make_system(root: Path, mirror: str | None) -> None:
+def make_system(root: Path, kind: Kind, mirror: str | None) -> None:
     """Make the system, unless it is whole already."""
-    if (root / STAMP).is_file():
+    stamp = f"{SUITE} {LATER} {PACKAGE}\n"
+    if (root / STAMP).is_file() and (root / STAMP).read_text(encoding="utf-8") == stamp:
         return
-    for tool in ("mmdebstrap", "unshare", "chroot"):
-        if shutil.which(tool) is None:
-            raise ToolError(f"expected the program {tool}, found none; apt-get install {tool}")
     if root.exists() and any(root.iterdir()):
-        raise ToolError(f"{root} is there and no whole system of this script's: delete it")
-    found = distribution.mirrors((SUITE,))
-    base = mirror or next((item for item in found if item.startswith("http")), None)
-    if base is None:
-        raise ToolError("this machine's apt sources name no mirror over HTTP; name one: --mirror")
-    say(f"making a riscv64 Debian {SUITE} in {root}")
-    root.mkdir(parents=True, exist_ok=True)
-    # Where this machine accepts a mirror of an older day, so does that one.
-    dumped = subprocess.run(["apt-config", "dump", "Acquire::Check-Valid-Until"],
-                            capture_output=True, text=True, check=False).stdout  # fmt: skip
-    settings = [line.rstrip(";") for line in dumped.splitlines() if "Valid-Until" in line]
-    command = [
-        "mmdebstrap", "--architectures=riscv64", "--variant=minbase", "--quiet",
-        f"--include={','.join(INCLUDED)}", *(f"--aptopt={line}" for line in settings),
-        SUITE, str(root), base,
-    ]  # fmt: skip
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        shutil.rmtree(root, ignore_errors=True)
-        raise ToolError(f"mmdebstrap failed: {' '.join(done.stderr.splitlines()[-3:])}")
-    apt = root / "etc/apt"
-    (apt / f"sources.list.d/{LATER}.list").write_text(f"deb {base} {LATER} main\n")
+        raise ToolError(f"{root} is there and no whole system with {PACKAGE}: delete it")
+    debian_root.require(("mmdebstrap",))
+    mirror = distribution.mirror_of(SUITE, mirror)
+    say(f"making a Debian {SUITE} for {kind.machine} in {root}")
+    part = root.with_name(f"{root.name}.part")
+    arch = distribution.ARCHITECTURES[kind.machine]
+    debian_root.make_root(part, SUITE, arch, mirror, INCLUDED)
+    apt = part / "etc/apt"
+    (apt / f"sources.list.d/{LATER}.list").write_text(f"deb {mirror} {LATER} main\n")
     pin = f"Package: *\nPin: release n={LATER}\nPin-Priority: 100\n"
     (apt / f"preferences.d/{LATER}").write_text(pin)
-    shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
-    board = Board(root, 256)
+    shutil.copyfile("/etc/resolv.conf", part / "etc/resolv.conf")
     say(f"installing {PACKAGE} of {LATER}")
+    board = Board(part, kind.processor.format(vlen=256))
     board.run("apt-get update -q")
     install = f"apt-get install -y -q --no-install-recommends {PACKAGE}"
     board.run(install, DEBIAN_FRONTEND="noninteractive")
-    (root / STAMP).write_text(f"{SUITE} {LATER} {PACKAGE}\n")
+    (part / STAMP).write_text(stamp, encoding="utf-8")
+    part.rename(root)
 
 
 def on_host(*arguments: str | Path) -> None:
@@ -147,7 +169,18 @@ def on_host(*arguments: str | Path) -> None:
         raise ToolError(f"'{words}' failed here: {' '.join(done.stderr.splitlines()[-3:])}")
 
 
-def check(board: Board, folder: Path, wheel: Path) -> None:
+def download(board: Board, kind: Kind, wheel: Path, folder: Path) -> None:
+    """Bring what the wheel needs there with ai-edge-litert."""
+    version = board.run("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'").strip()
+    say(f"downloading ai-edge-litert and numpy for Python {version} on {kind.machine}")
+    tags = [f"manylinux_2_{minor}_{kind.machine}" for minor in range(17, GLIBC_MINOR + 1)]
+    platforms = [word for tag in tags for word in ("--platform", tag)]
+    on_host("-m", "pip", "download", "-q", "--only-binary=:all:", *platforms, "--python-version",
+            version, "--dest", folder / DOWNLOADS, f"{wheel}[interpreter]")  # fmt: skip
+    board.take(folder / DOWNLOADS)
+
+
+def check(board: Board, kind: Kind, folder: Path, wheel: Path) -> None:
     """Install the wheel and run everything."""
     say("making models, and what this machine computes with them")
     on_host(ROOT / "tests/board/check_models.py", folder / "models")
@@ -156,15 +189,17 @@ def check(board: Board, folder: Path, wheel: Path) -> None:
             "-o", folder / "pruned.pt")  # fmt: skip
     on_host("-m", "nmpack", "convert", folder / "pruned.pt", "-o", model)
     on_host("-m", "nmpack", "run", model, "--output", folder / "host.npy")
-    board.take(folder / "models", "models")
-    board.take(model)
-    board.take(wheel)
-    board.run("rm -rf nm .cache .local pruned.tuning board.npy")
+    for path in (folder / "models", model, wheel):
+        board.take(path)
+    board.run(f"rm -rf nm plain {DOWNLOADS} .cache .local pruned.tuning *.npy")
+    default, *others = kind.interpreters
+    if default == "ai-edge-litert":
+        download(board, kind, wheel, folder)
     for command in (
         "uname -m; python3 --version",
-        "python3 -m venv --system-site-packages nm",
-        f"nm/bin/pip install --no-index --no-deps {wheel.name}",
+        *(line.format(name="nm", wheel=wheel.name) for line in kind.install),
         f"nmpack run {MODEL} --compare --output board.npy",
+        *(f"nmpack run {MODEL} --compare --interpreter {name}" for name in others),
         f"nmpack bench {MODEL} --rounds 3 --repeat 1",
         f"nmpack inspect {MODEL}",
         f"nmpack profile {MODEL} --runs 3 --warmup 1",
@@ -186,50 +221,53 @@ COMPARE = """if True:
 """
 
 
+def run_checks(board: Board, kind: Kind, wheel: Path) -> None:
+    """Run CHECKS there."""
+    say(f"running {' and '.join(CHECKS)} of tests/board there")
+    for name in (*CHECKS, "interpreter_details.py"):
+        board.take(ROOT / "tests/board" / name)
+    if kind.checked != "nm":
+        for line in PLAIN:
+            board.run(line.format(name=kind.checked, wheel=wheel.name))
+    options = "-c /dev/null --noconftest -p no:cacheprovider -q"
+    tested = board.run(
+        f"{kind.checked}/bin/python -m pytest {options} {' '.join(CHECKS)}",
+        NMPACK_CHECK_MODELS="/root/models", timeout=3600,
+    )  # fmt: skip
+    say(tested.splitlines()[-1])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--arch", default="riscv64", choices=tuple(KINDS))
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="the system's folder")
-    parser.add_argument("--wheel", type=Path, metavar="FILE", help="of nmpack for riscv64")
-    parser.add_argument("--mirror", metavar="URL", help="of Debian, with trixie and sid")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="of nmpack for ARCH")
+    parser.add_argument("--mirror", metavar="URL", help=f"of Debian, with {SUITE} and {LATER}")
     parser.add_argument("--vlen", type=int, default=256, choices=(128, 256, 512, 1024))
     parser.add_argument("--transcript", type=Path, metavar="FILE", help="written at the end")
     parser.add_argument("--no-checks", action="store_true", help="without tests/board there")
     arguments = parser.parse_args()
-    if os.geteuid() != 0:
-        raise ToolError("expected root, who may make a system and enter it; run it with sudo")
-    if os.uname().machine != "riscv64" and not BINFMT.exists():
-        raise ToolError(
-            f"expected {BINFMT}, found none: apt-get install qemu-user-static binfmt-support, and "
-            "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc where it is not mounted"
-        )
-    found = sorted((ROOT / "dist").glob("nmpack-*_riscv64.whl"))
-    wheel = arguments.wheel or (found[-1] if found else ROOT / "dist/nmpack-*_riscv64.whl")
+    kind = KINDS[arguments.arch]
+    debian_root.require((), distribution.ARCHITECTURES[kind.machine])
+    found = sorted((ROOT / "dist").glob(f"nmpack-*_{kind.machine}.whl"))
+    wheel = arguments.wheel or (found[-1] if found else ROOT / f"dist/nmpack-*_{kind.machine}.whl")
     if not wheel.is_file():
-        raise ToolError(f"expected {wheel}, found none; run scripts/build_wheels.py riscv64")
-    root = arguments.root or cache_folder() / "board/riscv64"
-    with exclusive(root.parent / ".board.lock", "run of test_board.py"):
-        make_system(root.resolve(), arguments.mirror)
-        board = Board(root.resolve(), arguments.vlen)
+        raise ToolError(f"expected {wheel}, found none; run scripts/build_wheels.py {kind.machine}")
+    root = (arguments.root or cache_folder() / "board" / kind.machine).resolve()
+    with exclusive(root.parent / f".{root.name}.lock", "run of test_board.py"):
+        make_system(root, kind, arguments.mirror)
+        board = Board(root, kind.processor.format(vlen=arguments.vlen))
         with tempfile.TemporaryDirectory(prefix="nmpack-board-") as name:
-            folder = Path(name)
             try:
-                check(board, folder, wheel)
+                check(board, kind, Path(name), wheel)
             finally:
                 if arguments.transcript:
                     text = "\n".join(board.transcript)
                     arguments.transcript.write_text(text, encoding="utf-8")
         if not arguments.no_checks:
-            say(f"running {' and '.join(CHECKS)} of tests/board there")
-            for name in (*CHECKS, "interpreter_details.py"):
-                board.take(ROOT / "tests/board" / name)
-            options = "-c /dev/null --noconftest -p no:cacheprovider -q"
-            tested = board.run(
-                f"nm/bin/python -m pytest {options} {' '.join(CHECKS)}",
-                NMPACK_CHECK_MODELS="/root/models", timeout=3600,
-            )  # fmt: skip
-            say(tested.splitlines()[-1])
+            run_checks(board, kind, wheel)
     return 0
 
 

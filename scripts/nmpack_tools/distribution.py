@@ -23,6 +23,8 @@ from .pins import Distribution
 
 #: Architectures by what uname calls the machine.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
+#: The architecture of this machine, as the distribution calls it.
+OWN = ARCHITECTURES.get(platform.machine(), platform.machine())
 _MOVING_SUITES = {"oldstable", "stable", "testing", "unstable", "sid"}
 
 
@@ -47,6 +49,19 @@ def mirrors(extra_suites: tuple[str, ...] = ()) -> list[str]:
         if "main" in entry.components and any(s.split("-")[0] in suites for s in plain):
             found[entry.uri.rstrip("/")] = None
     return list(found)
+
+
+def mirror_of(suite: str, given: str | None) -> str:
+    """The address ``given``, or that of the first mirror over HTTP that may have the suite."""
+    if given is not None:
+        return given
+    found = [base for base in mirrors((suite,)) if base.startswith("http")]
+    if not found:
+        raise ToolError(
+            "this machine's apt sources name no mirror over HTTP; name one that has Debian "
+            f"{suite} with --mirror URL"
+        )
+    return found[0]
 
 
 def fetch(pin: Distribution, target: Path) -> str:

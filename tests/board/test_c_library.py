@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import check_models
@@ -20,13 +21,20 @@ import pytest
 
 import nmpack
 from nmpack.locations import cache_folder
-from nmpack.runtime.c_library import NAMES
+from nmpack.runtime.c_library import NAMES, PACKAGE
 from nmpack.runtime.interpreter import find_delegate
 
 pytestmark = pytest.mark.delegate
-PACKAGE = Path(nmpack.__file__).resolve().parent
+FOLDER = Path(nmpack.__file__).resolve().parent
 SYSROOT = cache_folder() / "sysroot/amd64"
 CHECKS = [Path(__file__).with_name(f"interpreter_{name}.py") for name in ("checks", "lifetimes")]
+
+
+def test_the_package_is_that_of_the_sysroot() -> None:
+    path = Path(__file__).parents[2] / "third_party/sysroot.toml"
+    wanted = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert wanted["package"] == PACKAGE
+    assert Path(wanted["file"]).name == NAMES[0]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +68,7 @@ def call(
     return subprocess.run(
         [str(python), *map(str, arguments)], capture_output=True, text=True, check=False,
         timeout=600, cwd=path,
-        env=os.environ | {"PYTHONPATH": f"{PACKAGE.parent}:{path}"} | variables,
+        env=os.environ | {"PYTHONPATH": f"{FOLDER.parent}:{path}"} | variables,
     )  # fmt: skip
 
 
@@ -108,7 +116,7 @@ def test_without_a_library_the_error_says_what_to_install(bare: Path, folder: Pa
     own = Path(sys.executable)
     arguments = ("-m", "nmpack", "run", model, "--interpreter", "libtensorflow-lite")
     for environment, message in (
-        ({}, "apt-get install libtensorflow-lite2.14.1"),
+        ({}, f"apt-get install {PACKAGE}"),
         ({"NMPACK_TFLITE_LIBRARY": "/absent.so"}, "names /absent.so, which is not a file"),
         ({"NMPACK_TFLITE_LIBRARY": str(model)}, "cannot be loaded"),
         ({"NMPACK_TFLITE_LIBRARY": str(find_delegate())}, "found no function TfLiteVersion"),

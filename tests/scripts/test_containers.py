@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import containers as script
 import pytest
-from nmpack_tools.console import ToolError
 from nmpack_tools.tomlfile import read_toml
 from script_process import ROOT, Result
 
@@ -37,19 +35,6 @@ def test_wrong_words_are_refused(run: Run, words: tuple[str, ...], says: str) ->
     done = run("containers.py", *words)
     assert done.status == 2
     assert says in done.err
-
-
-def test_what_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(ToolError, match=r"expected root.*; use sudo"):
-        script.require(None, ("buildah",))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolError, match="expected the program mmdebstrap, found none"):
-        script.require(None, ("mmdebstrap",))
-    strange = script.Container("a", "b", "c", "d", "vax")
-    with pytest.raises(ToolError, match="expected binfmt to start programs of vax in qemu-vax"):
-        script.require(strange, ())
 
 
 def test_the_copy_of_the_tree_has_its_files_and_goes_again(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import make_sysroot as script
 import pytest
+from fetching import Server
 from script_process import Result
 
 Run = Callable[..., Result]
@@ -53,6 +54,12 @@ def test_unknown_architecture(run: Run) -> None:
 def test_unreachable_mirror_is_one_sentence(run: Run) -> None:
     message = run("make_sysroot.py", "--mirror", "http://127.0.0.1:9/debian").error()
     assert "apt-get update failed" in message
+
+
+def test_a_mirror_that_has_dropped_the_release_is_one_sentence(run: Run, server: Server) -> None:
+    message = run("make_sysroot.py", "glibc", "--mirror", f"{server.url}/debian").error()
+    assert "Mirrors drop old releases: name one that has bullseye" in message
+    assert message.endswith("with --mirror URL\n")
 
 
 def test_whole_sysroot_is_recognised(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from nmpack.errors import MissingError
 from nmpack.locations import named
 from nmpack.refusals import one_line
 
+#: Debian's package of it, of the suite and version in ``third_party/sysroot.toml``.
+PACKAGE = "libtensorflow-lite2.14.1"
 #: Names that the loader is asked for, in this order.
 NAMES = ("libtensorflow-lite.so.2.14.1", "libtensorflowlite_c.so")
 #: And those that ``find_library`` looks for, of any version.
@@ -146,7 +148,7 @@ def _open() -> tuple[Any, str]:
     raise MissingError(
         "found no TFLite interpreter: neither the Python package ai-edge-litert (pip install "
         f"'nmpack[interpreter]') nor the library {NAMES[0]}, which Debian has (apt-get install "
-        f"libtensorflow-lite2.14.1); {VARIABLE} may name its file"
+        f"{PACKAGE}); {VARIABLE} may name its file"
     )
 
 
