@@ -19,9 +19,10 @@ from .distribution import ARCHITECTURES, OWN
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _VALID_UNTIL = "Acquire::Check-Valid-Until"
-#: Mounts and processes of the system are of one command alone, and end with it.
+#: Mounts and processes are of one command alone, and end with it, also when it is killed.
+_ALONE = ("unshare", "--mount-proc", "--pid", "--fork", "--kill-child")
 _ENTER = (
-    "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
+    *_ALONE, "sh", "-c",
     'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && chroot "$0" "$@"; exit $?',
 )  # fmt: skip
 
@@ -46,7 +47,12 @@ def require(programs: Sequence[str], arch: str = OWN) -> None:
 
 
 def make_root(
-    target: Path, suite: str, arch: str, mirror: str, include: Sequence[str] = ()
+    target: Path,
+    suite: str,
+    arch: str,
+    mirror: str,
+    include: Sequence[str] = (),
+    processor: str | None = None,
 ) -> None:
     """Make a system of a suite with the packages ``include``; raise ToolError with apt's reason.
 
@@ -54,17 +60,20 @@ def make_root(
         target: a folder, or a file that ends in .tar; what is there is removed.
         arch: Debian's name of the architecture.
         mirror: address of the archive, which the system's own sources name, too.
+        processor: QEMU's name of the one to emulate, where that is not its default.
     """
     remove(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    command = ["mmdebstrap", f"--architectures={arch}", "--variant=minbase"]
+    command = [*_ALONE, "mmdebstrap", f"--architectures={arch}", "--variant=minbase"]
     command += [f"--include={','.join(include)}"] if include else []
     command += [f"--aptopt={line}" for line in valid_until()]
+    emulated = {} if processor is None else {"QEMU_CPU": processor}
     whole = False
     try:
         done = subprocess.run(
             [*command, suite, str(target), mirror], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            env=os.environ | emulated,
         )  # fmt: skip
         whole = done.returncode == 0
     finally:

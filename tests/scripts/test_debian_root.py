@@ -73,6 +73,7 @@ def test_only_a_setting_for_old_indices_is_handed_on(bin_folder: Path) -> None:
 def test_a_system_that_fails_leaves_nothing_and_says_why(
     bin_folder: Path, tmp_path: Path, name: str
 ) -> None:
+    program(bin_folder, "unshare", 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"')
     make = ": >" if name.endswith(".tar") else "/bin/mkdir"
     lines = "echo I: running; echo E: no such suite >&2; echo E: mmdebstrap failed >&2; exit 3"
     program(bin_folder, "mmdebstrap", f'echo "$@" >{tmp_path}/words; {make} "$5"; {lines}')
