@@ -19,11 +19,18 @@ from .distribution import ARCHITECTURES, OWN
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _VALID_UNTIL = "Acquire::Check-Valid-Until"
-#: Mounts and processes are of one command alone, and end with it, also when it is killed.
+#: What /proc/cpuinfo says in a system, where there is such a file in it: an emulator may show it
+#: this machine's, of another architecture.
+CPUINFO = "etc/cpuinfo"
+#: Mounts and processes are of one command alone, and end with it, also when it is killed. /sys is
+#: what aarch64's libraries count cores by.
 _ALONE = ("unshare", "--mount-proc", "--pid", "--fork", "--kill-child")
 _ENTER = (
     *_ALONE, "sh", "-c",
-    'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && chroot "$0" "$@"; exit $?',
+    'set -e; mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; '
+    'mount --rbind /sys "$0/sys"; '
+    f'[ ! -e "$0/{CPUINFO}" ] || mount --bind "$0/{CPUINFO}" "$0/proc/cpuinfo"; '
+    'chroot "$0" "$@"; exit $?',
 )  # fmt: skip
 
 
