@@ -72,6 +72,21 @@ def test_a_child_that_ends_says_how(start: Start) -> None:
         assert "no such library" in child.log()
 
 
+@pytest.mark.parametrize(("seconds", "written"), [(0.05, False), (60.0, True)])
+def test_what_a_child_does_at_its_end_is_waited_for(
+    start: Start, tmp_path: Path, seconds: float, written: bool
+) -> None:
+    text = f"""
+    import atexit, os, sys, time
+    from pathlib import Path
+    atexit.register(lambda: (time.sleep(1.0), Path({str(tmp_path / "end")!r}).touch()))
+    os.fdopen(int(sys.argv[1]), "rb").read()
+    """
+    with start(text) as child:
+        child.seconds_to_end = seconds
+    assert (tmp_path / "end").exists() == written
+
+
 def _state(pid: int) -> str:
     text = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace")
     return text.rpartition(")")[2].split()[0]

@@ -21,6 +21,7 @@ from nmpack.measure.profile import profile
 from nmpack.measure.profile_report import ProfileReport, by_operator
 from nmpack.runtime.delegate_profile import read_profile
 from nmpack.runtime.interpreter import Engine, nmpack_engine
+from nmpack.runtime.process import EngineProcess
 
 pytestmark = [pytest.mark.delegate, pytest.mark.usefixtures("delegate")]
 Models = Callable[[str], Path]
@@ -176,6 +177,14 @@ PARTITION = {
     "subgraph": 0, "nodes": [0], "inputs": [[1, 2]], "threads": 1, "runs": 2,
     "nanoseconds": [3, 4], "operators": [OPERATOR],
 }  # fmt: skip
+
+
+@pytest.mark.torch
+def test_the_end_of_who_writes_a_profile_is_waited_for(models: Models, tmp_path: Path) -> None:
+    for options, seconds in ({}, 5.0), ({"profile": str(tmp_path / "profile.json")}, 77.0):
+        engine = replace(nmpack_engine(), options=options)
+        with EngineProcess(models("pruned"), engine, timeout=77.0) as child:
+            assert child.seconds_to_end == seconds
 
 
 def written(folder: Path, value: Any) -> Path:

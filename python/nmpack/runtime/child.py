@@ -74,6 +74,8 @@ class ChildProcess(Ended):
     memory_before: int
     #: What dies when the child does, for messages.
     what = "runtime"
+    #: Seconds that it may take to end when it is closed.
+    seconds_to_end = 5.0
 
     def __init__(
         self,
@@ -221,13 +223,13 @@ class ChildProcess(Ended):
         return f"{how}{': ' + one_line(tail[0]) if tail else ''}"
 
     def close(self) -> None:
-        """End the child."""
+        """End the child, by force where it takes longer than ``seconds_to_end``."""
         self.resume()
         with suppress(OSError, ValueError):
             self._stream.close()
         self._link.close()
         try:
-            self._child.wait(5)
+            self._child.wait(self.seconds_to_end)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()

@@ -43,6 +43,9 @@ class EngineProcess(ChildProcess):
         self.engine = engine
         self.model = Path(model)
         super().__init__(_python(engine.interpreter), _WORKER, engine.name, timeout=timeout)
+        if "profile" in engine.options:
+            # The delegate measures at its end what the processor can, then writes.
+            self.seconds_to_end = timeout
         try:
             answer = self._ask(
                 max(timeout, START_SECONDS), "load", model=str(model), engine=engine.to_dict()
