@@ -35,13 +35,17 @@ static enum xnn_status compute_offsets(
   size_t pixel_stride)
 {
   const size_t num_runs = op->num_nonzero_blocks;
-  int32_t* offsets = xnn_reallocate_memory((void*) op->indirection_buffer, max(num_runs, 1) * sizeof(int32_t));
+  int32_t* offsets = (int32_t*) op->indirection_buffer;
+  // Once, since their number stays: there are allocators that cannot reallocate, and users who reshape for each run.
   if (offsets == NULL) {
-    xnn_log_error("failed to allocate %zu bytes for %s operator offsets",
-      num_runs * sizeof(int32_t), xnn_operator_type_to_string(op->type));
-    return xnn_status_out_of_memory;
+    offsets = xnn_allocate_memory(max(num_runs, 1) * sizeof(int32_t));
+    if (offsets == NULL) {
+      xnn_log_error("failed to allocate %zu bytes for %s operator offsets",
+        num_runs * sizeof(int32_t), xnn_operator_type_to_string(op->type));
+      return xnn_status_out_of_memory;
+    }
+    op->indirection_buffer = (const void**) offsets;
   }
-  op->indirection_buffer = (const void**) offsets;
 
   const struct xnn_nmconv_filter filter = xnn_get_nmconv_filter(op, packed_weights(op));
   const size_t row_columns = op->kernel_width * op->group_input_channels;
