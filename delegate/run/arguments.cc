@@ -20,6 +20,8 @@ const char kHelp[] =
   --no-delegate            says that no delegate is wanted, as is the default
   --input FILE             raw little-endian values of an input tensor; once for each, in the model's
                            order. None at all: every input is zero
+  --shape [NAME=]SIZES     shape of an input whose sizes the model leaves open, as 1x224x224x3; with the name of
+                           the input where there are several
   --output-dir DIR         where to write the outputs, output-0.bin and so on, and outputs.json, which
                            has their names, types and shapes and is there only if all of them are
   --num-threads N          threads of the interpreter, and of the delegate unless its options say
@@ -46,6 +48,20 @@ int Count(const std::string& option, const std::string& text, int min, int max) 
                   ", got '" + text + "'");
   }
   return value;
+}
+
+InputShape Shape(const std::string& text) {
+  InputShape result;
+  const size_t equals = text.rfind('=');
+  result.named = equals != std::string::npos;
+  if (result.named) result.name = text.substr(0, equals);
+  const std::string sizes = result.named ? text.substr(equals + 1) : text;
+  for (size_t begin = 0; begin <= sizes.size();) {
+    const size_t end = std::min(sizes.find('x', begin), sizes.size());
+    result.sizes.push_back(Count("--shape", sizes.substr(begin, end - begin), 1, 999999999));
+    begin = end + 1;
+  }
+  return result;
 }
 
 std::vector<std::pair<std::string, std::string>> Pairs(const std::string& text) {
@@ -108,6 +124,8 @@ Arguments ParseArguments(int argc, char** argv) {
       no_delegate = flag();
     } else if (option == "--input") {
       result.inputs.push_back(value());
+    } else if (option == "--shape") {
+      result.shapes.push_back(Shape(value()));
     } else if (option == "--output-dir") {
       result.output_dir = value();
     } else if (option == "--num-threads") {

@@ -8,6 +8,13 @@
 
 namespace nmpack {
 
+// The shape of an input; `name` counts where `named`.
+struct InputShape {
+  bool named = false;
+  std::string name;
+  std::vector<int> sizes;
+};
+
 struct Arguments {
   bool help = false;
   std::string graph;
@@ -16,6 +23,7 @@ struct Arguments {
   std::vector<std::pair<std::string, std::string>> delegate_options;
   std::string profile;
   std::vector<std::string> inputs;
+  std::vector<InputShape> shapes;
   std::string output_dir;
   int num_threads = 1;
   int warmup_runs = 0;

@@ -12,6 +12,7 @@
 #include "files.h"
 #include "region.h"
 #include "runtime.h"
+#include "shapes.h"
 #include "times.h"
 
 namespace nmpack {
@@ -87,6 +88,7 @@ void Run(const Arguments& arguments) {
   if (interpreter == nullptr) {
     throw Said("the interpreter cannot be created for '" + arguments.graph + "'");
   }
+  Resize(tflite, interpreter, file, arguments.shapes);
   Check(tflite.TfLiteInterpreterAllocateTensors(interpreter), "allocate the model's tensors");
   const double load = Microseconds() - start;
   ReadInputs(tflite, interpreter, arguments.inputs);

@@ -25,6 +25,7 @@ namespace nmpack {
   X(TfLiteInterpreterOptionsDelete)          \
   X(TfLiteInterpreterOptionsSetErrorReporter) \
   X(TfLiteInterpreterOptionsSetNumThreads)   \
+  X(TfLiteInterpreterResizeInputTensor)      \
   X(TfLiteModelCreate)                       \
   X(TfLiteModelDelete)                       \
   X(TfLiteTensorByteSize)                    \

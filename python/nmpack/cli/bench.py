@@ -5,7 +5,16 @@ from __future__ import annotations
 
 import argparse
 
-from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
+from nmpack.cli.common import (
+    Subparsers,
+    add_engine,
+    add_shape,
+    add_verb,
+    options,
+    positive,
+    shapes,
+    tell_sizes,
+)
 from nmpack.cli.progress import console, counter
 from nmpack.cli.tables import bench_table, peer_table
 from nmpack.errors import MissingError, NmpackError
@@ -34,6 +43,7 @@ def add(verbs: Subparsers) -> None:
         nmpack bench r50.tflite
         nmpack bench r50-dense.tflite r50-50.tflite r50-75.tflite --rounds 20 --json bench.json
         nmpack bench r50.tflite --threads 2 --extra unpatched=build/unpatched/delegate/libnmpack_delegate.so
+        nmpack bench segment.tflite --shape 1x480x640x3
         nmpack bench r50.pt --peers
         nmpack bench r50.pt --peers onnxruntime,openvino --threads 2 --json peers.json
         nmpack bench r50.pt --peers --without-amx
@@ -47,6 +57,7 @@ def add(verbs: Subparsers) -> None:
         help="a .tflite file; with --peers also a zoo name or a .pt or .keras file",
     )
     add_engine(parser)
+    add_shape(parser)
     parser.add_argument(
         "--extra",
         action="append",
@@ -113,9 +124,11 @@ def _execute_engines(arguments: argparse.Namespace) -> None:
             warmup=arguments.warmup,
             seed=arguments.seed,
             tolerance=arguments.tolerance,
+            shapes=shapes(arguments.shape),
             progress=progress,
         )
     console().print(bench_table(report))
+    tell_sizes(item for inputs in report.inputs.values() for item in inputs)
     if arguments.json:
         write_json(arguments.json, report.to_dict())
 
@@ -123,6 +136,10 @@ def _execute_engines(arguments: argparse.Namespace) -> None:
 def _execute_peers(arguments: argparse.Namespace) -> None:
     if len(arguments.models) != 1:
         raise NmpackError(f"--peers takes one model, got {len(arguments.models)}")
+    if arguments.shape:
+        raise NmpackError(
+            "--peers and --shape do not go together: convert the network with those sizes"
+        )
     if arguments.extra:
         raise NmpackError("--peers and --extra do not go together: time delegates without peers")
     if arguments.interpreter != DEFAULT_INTERPRETER:

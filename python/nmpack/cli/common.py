@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from nmpack.cli.progress import console
 from nmpack.errors import NmpackError, PatternError
 from nmpack.plans import load_plan
+from nmpack.runtime.child import Signature
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, INTERPRETERS
+from nmpack.runtime.sizes import Shapes, assumed_sizes
 from nmpack.sources import Source, load_source
 from nmpack.sparsity.selection import Patterns
+from nmpack.tflite.names import printable
 
 Subparsers = Any
 
@@ -106,6 +111,57 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="delegate option, such as nm=off, nm=force or verbose=1; repeatable",
     )
+
+
+def add_shape(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of :func:`shapes`."""
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=_shape,
+        metavar="[NAME=]SIZES",
+        help="shape of an input whose sizes the file leaves open, as 1x224x224x3, or "
+        "image=1x224x224x3 where there are several; repeatable",
+    )
+
+
+def _shape(text: str) -> tuple[str | None, tuple[int, ...]]:
+    """Read ``1x224x224x3``, or the same with a name: ``image=1x224x224x3``."""
+    name, equals, sizes = text.rpartition("=")
+    words = sizes.split("x")
+    if not all(re.fullmatch(r"-?[0-9]{1,19}", word) for word in words):
+        raise argparse.ArgumentTypeError(f"expected a shape as 1x224x224x3, got {sizes!r:.80}")
+    return name if equals else None, tuple(map(int, words))
+
+
+def shapes(given: Sequence[tuple[str | None, tuple[int, ...]]]) -> Shapes | None:
+    """Return what ``--shape`` says: None, a shape alone, or shapes by name.
+
+    Raises:
+        NmpackError: an input has two, or one of several has no name.
+    """
+    if not given:
+        return None
+    found: dict[str, tuple[int, ...]] = {}
+    for name, sizes in given:
+        if name is None and len(given) == 1:
+            return sizes
+        if name is None:
+            raise NmpackError(
+                f"--shape: expected NAME=SIZES where there are several, got "
+                f"{'x'.join(map(str, sizes))} alone"
+            )
+        if name in found:
+            raise NmpackError(f"--shape of {name} is given twice")
+        found[name] = sizes
+    return found
+
+
+def tell_sizes(inputs: Iterable[Signature]) -> None:
+    """Print what open sizes were taken as where ``--shape`` said nothing of them."""
+    for sentence in dict.fromkeys(assumed_sizes(list(inputs))):
+        console().print(printable(f"{sentence}; --shape takes another"))
 
 
 def options(pairs: Sequence[str]) -> dict[str, str]:

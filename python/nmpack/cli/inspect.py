@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import argparse
 
-from nmpack.cli.common import Subparsers, add_engine, add_verb, options
+from nmpack.cli.common import (
+    Subparsers,
+    add_engine,
+    add_shape,
+    add_verb,
+    options,
+    shapes,
+    tell_sizes,
+)
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tables import inspect_table
 from nmpack.files import write_json
@@ -25,6 +33,7 @@ def add(verbs: Subparsers) -> None:
         """
         nmpack inspect r50.tflite
         nmpack inspect r50.tflite --json report.json --option nm=force
+        nmpack inspect segment.tflite --shape 1x480x640x3
         nmpack inspect r50.tflite --no-delegate     # the file alone, nothing is executed
         """,
         execute,
@@ -33,6 +42,7 @@ def add(verbs: Subparsers) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the report there")
     parser.add_argument("--no-delegate", action="store_true", help="read the file only")
     add_engine(parser)
+    add_shape(parser)
 
 
 def execute(arguments: argparse.Namespace) -> None:
@@ -47,7 +57,13 @@ def execute(arguments: argparse.Namespace) -> None:
             alone=True,
         )
     with progress(f"inspecting {arguments.model}"):
-        report = inspect(arguments.model, delegate=not arguments.no_delegate, engine=engine)
+        report = inspect(
+            arguments.model,
+            delegate=not arguments.no_delegate,
+            engine=engine,
+            shapes=shapes(arguments.shape),
+        )
     console().print(inspect_table(report))
+    tell_sizes(report.inputs or ())
     if arguments.json:
         write_json(arguments.json, report.to_dict())

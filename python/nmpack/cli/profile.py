@@ -6,7 +6,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
+from nmpack.cli.common import (
+    Subparsers,
+    add_engine,
+    add_shape,
+    add_verb,
+    options,
+    positive,
+    shapes,
+    tell_sizes,
+)
 from nmpack.cli.profile_tables import counted_tables, profile_tables
 from nmpack.cli.progress import console, counter, progress
 from nmpack.errors import MissingError, NmpackError
@@ -33,12 +42,14 @@ def add(verbs: Subparsers) -> None:
         nmpack profile r50.tflite
         nmpack profile r50.tflite --threads 2 --runs 200 --by-time --json profile.json
         nmpack profile r50.tflite --option layout=nhwc
+        nmpack profile segment.tflite --shape 1x480x640x3
         nmpack profile r50.tflite --target riscv64 --vlen 512
         """,
         execute,
     )
     parser.add_argument("model", metavar="MODEL.tflite")
     add_engine(parser)
+    add_shape(parser)
     parser.add_argument(
         "--runs", type=positive, default=50, metavar="N", help="inferences that count (default 50)"
     )
@@ -78,10 +89,12 @@ def execute(arguments: argparse.Namespace) -> None:
             runs=arguments.runs,
             warmup=arguments.warmup,
             seed=arguments.seed,
+            shapes=shapes(arguments.shape),
             progress=shown,
         )
     for table in profile_tables(report, by_time=arguments.by_time):
         console().print(table)
+    tell_sizes(report.inputs)
     if arguments.json:
         write_json(arguments.json, report.to_dict())
 

@@ -7,14 +7,26 @@ import argparse
 
 import numpy as np
 
-from nmpack.cli.common import Subparsers, add_engine, add_verb, options
+from nmpack.cli.common import (
+    Subparsers,
+    add_engine,
+    add_shape,
+    add_verb,
+    options,
+    shapes,
+    tell_sizes,
+)
 from nmpack.cli.progress import console, progress
 from nmpack.errors import NmpackError
+from nmpack.runtime.emulated import run_samples_emulated
+from nmpack.runtime.inputs import Inputs
 from nmpack.runtime.interpreter import Engine, nmpack_engine
-from nmpack.runtime.qemu import VLENS
-from nmpack.runtime.riscv64 import run_samples_riscv64
-from nmpack.runtime.runner import Inputs, Result, load_inputs, require_stock, run, save_outputs
+from nmpack.runtime.qemu import ARM_PROCESSORS, VLENS, cpu, find_target
+from nmpack.runtime.runner import Result, load_inputs, require_stock, run, save_outputs
+from nmpack.runtime.sizes import Shapes
 from nmpack.terminal import Table
+
+_VLEN, _CPU = 256, "max"
 
 
 def add(verbs: Subparsers) -> None:
@@ -23,13 +35,18 @@ def add(verbs: Subparsers) -> None:
         verbs,
         "run",
         "Run a .tflite model through the delegate, in a process of its own. Inputs may hold many\n"
-        "samples along the first axis. --compare runs the stock interpreter as well and fails\n"
-        "when the outputs disagree.",
+        "samples along the first axis. Where the file leaves sizes open, they are those of the\n"
+        "inputs, or what --shape says. --compare runs the stock interpreter as well and fails\n"
+        "when the outputs disagree.\n\n"
+        "--target runs nmpack-run for another processor under QEMU. ./scripts/setup.sh builds it\n"
+        "for riscv64, ./scripts/test_aarch64.sh for aarch64.",
         """
         nmpack run r50.tflite --compare
         nmpack run r50.tflite --input images.npy --output logits.npz --threads 2
         nmpack run r50.tflite --interpreter tflite-runtime --option nm=force --option verbose=1
+        nmpack run segment.tflite --shape 1x480x640x3 --compare
         nmpack run r50.tflite --target riscv64 --vlen 256 --compare
+        nmpack run r50.tflite --target aarch64 --cpu cortex-a76 --compare
         """,
         execute,
     )
@@ -38,6 +55,7 @@ def add(verbs: Subparsers) -> None:
         "--input", default="random:0", metavar="FILE", help=".npy, .npz or random:SEED (default)"
     )
     parser.add_argument("--output", metavar="FILE", help="write the outputs as .npy or .npz")
+    add_shape(parser)
     add_engine(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -56,13 +74,17 @@ def add(verbs: Subparsers) -> None:
         metavar="X",
         help="largest difference over the largest output that still agrees (default 1e-4)",
     )
-    parser.add_argument("--target", choices=("host", "riscv64"), default="host")
+    parser.add_argument("--target", choices=("host", "riscv64", "aarch64"), default="host")
     parser.add_argument(
         "--vlen",
         type=int,
-        default=256,
         choices=(0, *VLENS),
-        help="riscv64 vector bits (default 256), 0 for none",
+        help=f"riscv64 vector bits (default {_VLEN}), 0 for none",
+    )
+    parser.add_argument(
+        "--cpu",
+        choices=ARM_PROCESSORS,
+        help=f"aarch64 processor (default {_CPU}, all that QEMU has)",
     )
     parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="S", help="seconds (default 600)"
@@ -71,9 +93,14 @@ def add(verbs: Subparsers) -> None:
 
 def execute(arguments: argparse.Namespace) -> None:
     """Run, save, compare."""
-    inputs = load_inputs(arguments.input)
+    for option, target in (("vlen", "riscv64"), ("cpu", "aarch64")):
+        if getattr(arguments, option) is not None and arguments.target != target:
+            raise NmpackError(
+                f"--{option} is for --target {target}, got --target {arguments.target}"
+            )
+    inputs, sizes = load_inputs(arguments.input), shapes(arguments.shape)
     with progress(f"running {arguments.model} on {arguments.target}"):
-        result = _run(arguments, inputs)
+        result = _run(arguments, inputs, sizes)
     if arguments.output:
         save_outputs(arguments.output, result.outputs)
     table = Table("output", "shape", "type", "smallest", "largest", "first row's top",
@@ -87,22 +114,34 @@ def execute(arguments: argparse.Namespace) -> None:
         each = 1e3 * result.seconds / result.samples
         table.caption = f"{result.samples} sample(s), {each:.3f} ms each (use bench to measure)"
     console().print(table)
+    tell_sizes(result.inputs)
     if arguments.compare:
-        _compare(arguments, inputs, result)
+        _compare(arguments, inputs, sizes, result)
 
 
-def _run(arguments: argparse.Namespace, inputs: Inputs) -> Result:
+def _run(arguments: argparse.Namespace, inputs: Inputs, sizes: Shapes | None) -> Result:
     if arguments.target == "host":
-        engine = _engine(arguments)
-        return run(arguments.model, inputs, engine=engine, timeout=arguments.timeout)
-    return run_samples_riscv64(
+        return run(
+            arguments.model,
+            inputs,
+            engine=_engine(arguments),
+            shapes=sizes,
+            timeout=arguments.timeout,
+        )
+    if arguments.target == "riscv64":
+        processor = cpu(_VLEN if arguments.vlen is None else arguments.vlen)
+    else:
+        processor = arguments.cpu or _CPU
+    return run_samples_emulated(
+        find_target(arguments.target),
+        processor,
         arguments.model,
         inputs,
         interpreter=arguments.interpreter,
-        vlen=arguments.vlen,
         options=options(arguments.option),
         delegate=not arguments.no_delegate,
         threads=arguments.threads,
+        shapes=sizes,
         timeout=arguments.timeout,
     )
 
@@ -122,7 +161,9 @@ def _engine(arguments: argparse.Namespace) -> Engine:
     )
 
 
-def _compare(arguments: argparse.Namespace, inputs: Inputs, result: Result) -> None:
+def _compare(
+    arguments: argparse.Namespace, inputs: Inputs, sizes: Shapes | None, result: Result
+) -> None:
     with progress("running the stock interpreter"):
         gap = require_stock(
             arguments.model,
@@ -131,6 +172,7 @@ def _compare(arguments: argparse.Namespace, inputs: Inputs, result: Result) -> N
             stock=Engine("built-in", arguments.interpreter, threads=arguments.threads),
             tolerance=arguments.tolerance,
             where=arguments.target,
+            shapes=sizes,
             timeout=arguments.timeout,
         )
     top1 = "" if gap.top1 is None else f", same top-1 in {100.0 * gap.top1:.2f}% of the rows"

@@ -11,7 +11,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from nmpack.cli.common import Subparsers, add_verb, positive
+from nmpack.cli.common import (
+    Subparsers,
+    add_shape,
+    add_verb,
+    positive,
+    shapes,
+    tell_sizes,
+)
 from nmpack.cli.progress import console, progress
 from nmpack.cli.tune_plan import add_plan, execute_plan, refuse_plan_options
 from nmpack.cli.tune_table import tune_table
@@ -19,6 +26,7 @@ from nmpack.errors import MissingError, NmpackError
 from nmpack.files import write_json
 from nmpack.locations import find_measure
 from nmpack.runtime.qemu import VLENS
+from nmpack.runtime.sizes import shapes_of
 from nmpack.tune.embedding import embed
 from nmpack.tune.exchange import export_records, import_records
 from nmpack.tune.layers import ModelLayers, layers_of
@@ -54,6 +62,7 @@ def add(verbs: Subparsers) -> None:
         """
         nmpack tune r50.tflite --output r50.tuning
         nmpack tune r50.tflite --budget 30s --threads 2 --embed
+        nmpack tune segment.tflite --shape 1x480x640x3 --output segment.tuning
         nmpack tune r50.tflite --target ssh:me@board --output board.tuning
         nmpack tune r50.tflite --target ssh:board --board board.toml   # port, user, key, folder, …
         nmpack tune r50.tflite --target qemu --vlen 256 --budget 10m
@@ -64,6 +73,7 @@ def add(verbs: Subparsers) -> None:
         execute,
     )
     parser.add_argument("model", metavar="MODEL", nargs="?", help=".tflite")
+    add_shape(parser)
     parser.add_argument(
         "--target", default="native", metavar="WHERE",
         help="native, qemu or ssh:[USER@]HOST[:PORT] (default native)",
@@ -126,8 +136,8 @@ def execute(arguments: argparse.Namespace) -> None:
     """Tune, print, write; or move records."""
     database = arguments.database or default_database()
     if arguments.export or arguments.source:
-        if arguments.model:
-            raise NmpackError("--export and --import move records: name no model")
+        if arguments.model or arguments.shape:
+            raise NmpackError("--export and --import move records: name no model and no shape")
         _move(arguments, database)
         return
     if not arguments.model:
@@ -140,14 +150,19 @@ def execute(arguments: argparse.Namespace) -> None:
             f"--output: expected a name for {kind}, got a model's, {arguments.output}{more}"
         )
     if arguments.density is not None:
+        if arguments.shape:
+            raise NmpackError("--shape is for a .tflite file; with --density the network has sizes")
         execute_plan(arguments, lambda work: _tune(arguments, work, database))
         return
     refuse_plan_options(arguments)
-    found = layers_of(arguments.model)
+    with progress(f"reading {arguments.model}"):
+        found = layers_of(arguments.model, shapes=shapes(arguments.shape))
     report = _tune(arguments, found, database)
     console().print(tune_table(report, found.skipped))
+    tell_sizes(found.inputs)
     if arguments.json:
-        write_json(arguments.json, report.to_dict() | {"skipped": dict(found.skipped)})
+        model = {"skipped": dict(found.skipped), "inputs": shapes_of(found.inputs)}
+        write_json(arguments.json, report.to_dict() | model)
     if report.error and not any(item.decision for item in report.results):
         raise NmpackError(report.error)
     if arguments.output or arguments.embed:

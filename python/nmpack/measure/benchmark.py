@@ -20,9 +20,12 @@ from nmpack.measure.machine import describe_machine
 from nmpack.measure.rounds import interleave, require_counts
 from nmpack.measure.stats import Summary, milliseconds, paired_ratios, summarise
 from nmpack.progress import Progress, silent
+from nmpack.runtime.child import Signature
+from nmpack.runtime.inputs import prepare_inputs
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
 from nmpack.runtime.process import EngineProcess
-from nmpack.runtime.runner import prepare_inputs, require_close
+from nmpack.runtime.runner import require_close
+from nmpack.runtime.sizes import Shapes, shapes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,18 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """The timings in the order asked for, and each one's speed-up over its baselines."""
+    """The timings in the order asked for, and each one's speed-up over its baselines.
+
+    Attributes:
+        inputs: of each model, by its label, of the sizes that it ran with.
+    """
 
     timings: tuple[Timing, ...]
     ratios: tuple[Ratio, ...]
     threads: int
     versions: dict[str, str]
     machine: dict[str, Any]
+    inputs: dict[str, tuple[Signature, ...]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``schema`` is 1, times are in milliseconds."""
@@ -99,6 +107,7 @@ class BenchReport:
             "versions": self.versions,
             "timings": timings,
             "ratios": ratios,
+            "inputs": {label: shapes_of(inputs) for label, inputs in self.inputs.items()},
         }
 
 
@@ -121,6 +130,7 @@ def bench(
     warmup: int = 3,
     seed: int = 0,
     tolerance: float = 1e-4,
+    shapes: Shapes | None = None,
     progress: Progress = silent,
 ) -> BenchReport:
     """Time every engine on every model in one interleaved run.
@@ -133,9 +143,11 @@ def bench(
         warmup: unmeasured runs of every contender before the first round.
         seed: of the random inputs, the same for every engine.
         tolerance: relative difference of the outputs that still counts as equal.
+        shapes: of inputs whose sizes the files leave open, the same for every model.
         progress: called with (rounds done, rounds).
 
     Raises:
+        NmpackError: a shape does not fit.
         MismatchError: two engines disagree on a model.
         InterpreterError, MissingError: an engine cannot run.
     """
@@ -149,7 +161,10 @@ def bench(
              for engine in engines]  # fmt: skip
     machine = describe_machine()
     with ExitStack() as stack:
-        children = [stack.enter_context(EngineProcess(path, engine)) for _, path, engine in pairs]
+        children = [
+            stack.enter_context(EngineProcess(path, engine, shapes=shapes))
+            for _, path, engine in pairs
+        ]
         gaps = _agree(children, len(engines), labels, seed, tolerance)
         times = interleave(children, rounds=rounds, repeat=repeat, warmup=warmup, progress=progress)
         timings = tuple(
@@ -159,8 +174,9 @@ def bench(
             )
         )
         versions = {key: value for child in children for key, value in child.versions.items()}
+        inputs = {label: child.inputs for (label, _, _), child in zip(pairs, children, strict=True)}
     return BenchReport(
-        timings, _ratios(timings, len(engines)), engines[0].threads, versions, machine
+        timings, _ratios(timings, len(engines)), engines[0].threads, versions, machine, inputs
     )
 
 

@@ -10,19 +10,21 @@ names may repeat.
 from __future__ import annotations
 
 import math
-import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nmpack.errors import ModelError
+from nmpack.errors import ModelError, NmpackError
+from nmpack.measure.asking import ask
 from nmpack.measure.decisions import Decisions, LeftReport
-from nmpack.runtime.delegate_report import DelegateReport, read_report
+from nmpack.runtime.child import Signature
+from nmpack.runtime.delegate_report import DelegateReport
 from nmpack.runtime.interpreter import Engine, nmpack_engine
-from nmpack.runtime.process import EngineProcess
+from nmpack.runtime.sizes import Shapes, shapes_of
 from nmpack.sparsity.detection import FittingPattern, detect_pattern
 from nmpack.tflite.file import TFLiteFile
-from nmpack.tflite.model import LayerInfo, TensorInfo
+from nmpack.tflite.model import LayerInfo, Subgraph, TensorInfo
 from nmpack.tflite.names import short_names
 from nmpack.tflite.weights import nonzero
 
@@ -102,6 +104,7 @@ class ModelReport:
         partitions, delegated: graphs that the delegate runs, and operators in them.
         conversions: images that it brings from one layout to the other, in all partitions.
         left: every operator that is in no partition.
+        inputs: of the first subgraph, of the sizes that the delegate was asked about.
     """
 
     path: str
@@ -112,6 +115,7 @@ class ModelReport:
     delegated: int | None = None
     conversions: int | None = None
     left: tuple[LeftReport, ...] | None = None
+    inputs: tuple[Signature, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``schema`` is 3."""
@@ -119,11 +123,16 @@ class ModelReport:
         for row in self.layers:
             pattern = str(row.fit) if row.fit else None
             rows.append(asdict(row) | {"pattern": pattern})
-        return asdict(self) | {"schema": 3, "layers": rows}
+        inputs = shapes_of(self.inputs) if self.inputs is not None else None
+        return asdict(self) | {"schema": 3, "layers": rows, "inputs": inputs}
 
 
 def inspect(
-    model: str | Path, *, delegate: bool = True, engine: Engine | None = None
+    model: str | Path,
+    *,
+    delegate: bool = True,
+    engine: Engine | None = None,
+    shapes: Shapes | None = None,
 ) -> ModelReport:
     """Explain every convolution and fully connected layer of a ``.tflite`` file, in all subgraphs.
 
@@ -131,19 +140,33 @@ def inspect(
         model: path of the file; untrusted, it may be damaged.
         delegate: ask our delegate which operator it chooses; False reads the file alone.
         engine: the delegate and interpreter to ask, :func:`nmpack_engine` by default.
+        shapes: of inputs of the first subgraph whose sizes the file leaves open.
 
     Raises:
+        NmpackError: a shape does not fit, or nobody is asked about it.
         ModelError: the file is not a usable model.
         MissingError: the delegate is not built or the interpreter not installed.
         InterpreterError: the interpreter or the delegate refuses the model, or crashes on it.
     """
     file = TFLiteFile(model)
-    answer = _ask(file, engine or nmpack_engine(alone=True)) if delegate else None
-    return explain(file, answer)
+    if not delegate:
+        if shapes is not None:
+            raise NmpackError("shapes are for the delegate: expected none where it is not asked")
+        return explain(file, None)
+    asked = ask(file, engine or nmpack_engine(alone=True), shapes)
+    graphs = (file.primary.resized(asked.shapes), *file.subgraphs[1:])
+    return replace(explain(file, asked.report, graphs), inputs=asked.inputs)
 
 
-def explain(file: TFLiteFile, answer: DelegateReport | None) -> ModelReport:
+def explain(
+    file: TFLiteFile, answer: DelegateReport | None, graphs: Sequence[Subgraph] | None = None
+) -> ModelReport:
     """Bring a file and the delegate's report about it together; None if it was not asked.
+
+    Args:
+        file: whose weights are looked at.
+        answer: the report.
+        graphs: the file's subgraphs at other sizes; None takes them as they are stored.
 
     Raises:
         InterpreterError: the report is about another file.
@@ -151,8 +174,8 @@ def explain(file: TFLiteFile, answer: DelegateReport | None) -> ModelReport:
     decided = Decisions(file.subgraphs, answer) if answer is not None else None
     weights = _Weights(file)
     rows: list[LayerRow] = []
-    graphs: list[SubgraphReport] = []
-    for graph in file.subgraphs:
+    found: list[SubgraphReport] = []
+    for graph in graphs or file.subgraphs:
         names = short_names([item.name for item in graph.layers])
         for item, name in zip(graph.layers, names, strict=True):
             rows.append(_row(item, name, weights, decided))
@@ -160,9 +183,9 @@ def explain(file: TFLiteFile, answer: DelegateReport | None) -> ModelReport:
         if decided is not None:
             partitions, delegated = decided.partitions[graph.index], decided.delegated[graph.index]
             row = replace(row, partitions=partitions, delegated=delegated)
-        graphs.append(row)
-    total = sum(graph.operators for graph in graphs)
-    report = ModelReport(str(file.path), total, tuple(graphs), tuple(rows))
+        found.append(row)
+    total = sum(graph.operators for graph in found)
+    report = ModelReport(str(file.path), total, tuple(found), tuple(rows))
     if answer is None or decided is None:
         return report
     return replace(
@@ -248,19 +271,3 @@ def _row(item: LayerInfo, name: str, weights: _Weights, decided: Decisions | Non
         return replace(row, operator="interpreter", reason=left)
     # The delegate says nothing about layers that have no N:M operator.
     return replace(row, operator="dense", reason="depthwise" if item.depthwise else "not N:M")
-
-
-def _ask(file: TFLiteFile, engine: Engine) -> DelegateReport:
-    """Prepare the model, every signature of it, and return the delegate's report."""
-    signed = [
-        (graph.index, graph.signatures[0])
-        for graph in file.subgraphs[1:]
-        if graph.signatures and graph.operators
-    ]
-    with tempfile.TemporaryDirectory(prefix="nmpack-") as folder:
-        path = Path(folder) / "report.json"
-        asking = replace(engine, options=dict(engine.options) | {"report": str(path)})
-        with EngineProcess(file.path, asking, timeout=120.0) as child:
-            if signed:
-                child.prepare(signed)
-        return read_report(path)

@@ -21,15 +21,17 @@ from nmpack.measure.profile_report import ProfileReport
 from nmpack.measure.profile_rows import calls_of, kept_of, rows_of
 from nmpack.measure.stats import summarise
 from nmpack.progress import Progress, silent
+from nmpack.runtime.child import Signature
 from nmpack.runtime.delegate_profile import (
     MOST_RUNS,
     DelegateProfile,
     ProfiledPartition,
     read_profile,
 )
+from nmpack.runtime.inputs import prepare_inputs
 from nmpack.runtime.interpreter import Engine, nmpack_engine
 from nmpack.runtime.process import EngineProcess
-from nmpack.runtime.runner import prepare_inputs
+from nmpack.runtime.sizes import Shapes
 from nmpack.tflite.file import TFLiteFile
 
 _TURNS = 5
@@ -42,6 +44,7 @@ def profile(
     runs: int = 50,
     warmup: int = 5,
     seed: int = 0,
+    shapes: Shapes | None = None,
     progress: Progress = silent,
 ) -> ProfileReport:
     """Time every operator that the delegate runs.
@@ -51,15 +54,19 @@ def profile(
         engine: our delegate and how it runs, :func:`nmpack_engine` by default.
         runs: inferences that count, 1 to 1000 with the ``warmup`` before them, which do not.
         seed: of the random inputs.
+        shapes: of inputs whose sizes the file leaves open.
         progress: called with (done, total).
 
     Raises:
         ModelError: the file is not a usable model.
         MissingError, InterpreterError: see :class:`EngineProcess`; the delegate runs nothing of it.
-        NmpackError: an argument is out of range, or the engine has no delegate.
+        NmpackError: an argument is out of range, a shape does not fit, or the engine has no
+            delegate.
     """
     jobs = [(model, engine or nmpack_engine())]
-    return profile_in_turns(jobs, runs=runs, warmup=warmup, seed=seed, progress=progress)[0]
+    return profile_in_turns(
+        jobs, runs=runs, warmup=warmup, seed=seed, shapes=shapes, progress=progress
+    )[0]
 
 
 def profile_in_turns(
@@ -68,13 +75,14 @@ def profile_in_turns(
     runs: int = 50,
     warmup: int = 5,
     seed: int = 0,
+    shapes: Shapes | None = None,
     progress: Progress = silent,
 ) -> list[ProfileReport]:
     """Time the operators of several models or engines, which take turns, as :func:`profile` does.
 
     Args:
         jobs: a model's path and the engine for it, each.
-        runs, warmup, seed, progress: as for :func:`profile`, of each.
+        runs, warmup, seed, shapes, progress: as for :func:`profile`, of each.
 
     Returns:
         A report for each, in the same order.
@@ -95,15 +103,19 @@ def profile_in_turns(
             for (model, engine), path in zip(jobs, paths, strict=True):
                 asking = replace(engine, options=dict(engine.options) | {"profile": str(path)})
                 children += [
-                    stack.enter_context(EngineProcess(model, each)) for each in (asking, engine)
+                    stack.enter_context(EngineProcess(model, each, shapes=shapes))
+                    for each in (asking, engine)
                 ]
             times = _take_turns(children, runs, warmup, seed, progress)
             versions = [child.versions for child in children]
+            inputs = [child.inputs for child in children[::2]]
         found = [read_profile(path) for path in paths]
     return [
-        _report(file, engine, one, times[place : place + 2], warmup, versions[place], machine)
-        for place, file, (_, engine), one in zip(
-            range(0, len(times), 2), files, jobs, found, strict=True
+        _report(
+            file, engine, one, times[place : place + 2], warmup, versions[place], machine, sizes
+        )
+        for place, file, (_, engine), one, sizes in zip(
+            range(0, len(times), 2), files, jobs, found, inputs, strict=True
         )
     ]
 
@@ -116,6 +128,7 @@ def _report(
     warmup: int,
     versions: dict[str, str],
     machine: dict[str, Any],
+    inputs: tuple[Signature, ...],
 ) -> ProfileReport:
     """Bring together what the delegate wrote and what the profiled and the plain child took."""
     if not found.partitions:
@@ -139,6 +152,7 @@ def _report(
         threads,
         versions,
         machine,
+        inputs,
     )
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from nmpack.element_types import F32
 from nmpack.measure.stats import Summary
+from nmpack.runtime.child import Signature
 from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.sizes import shapes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class ProfileReport:
         peaks: billions of operations a second that the threads can do at most, measured, by
             element type; without those where it was not.
         threads: that ran.
+        inputs: of the sizes that it ran with.
     """
 
     model: str
@@ -98,6 +101,7 @@ class ProfileReport:
     threads: int
     versions: dict[str, str]
     machine: dict[str, Any]
+    inputs: tuple[Signature, ...]
 
     @property
     def total(self) -> float:
@@ -141,6 +145,7 @@ class ProfileReport:
             "operators": rows,
             "versions": self.versions,
             "machine": self.machine,
+            "inputs": shapes_of(self.inputs),
         }
 
 

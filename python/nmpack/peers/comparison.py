@@ -22,9 +22,10 @@ from nmpack.peers.report import PeerReport, PeerTiming
 from nmpack.progress import Progress, silent
 from nmpack.refusals import one_line
 from nmpack.runtime.child import ChildProcess, Signature
+from nmpack.runtime.inputs import Array, prepare_inputs
 from nmpack.runtime.interpreter import Engine, nmpack_engine
 from nmpack.runtime.process import EngineProcess
-from nmpack.runtime.runner import Array, compare, prepare_inputs, require_close
+from nmpack.runtime.runner import compare, require_close
 
 
 def compare_peers(

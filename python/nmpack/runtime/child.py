@@ -45,12 +45,21 @@ class Signature:
         shape: of its values.
         dtype: numpy's name of their type.
         rows: of the table in which an input's whole numbers are looked up; 0 where they are not.
+        stated: the shape with -1 for those sizes that the file leaves open.
+        assumed: whether open sizes have their placeholders, because nobody said what they are.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     rows: int = 0
+    stated: tuple[int, ...] = ()
+    assumed: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file leaves a size open."""
+        return -1 in self.stated
 
 
 #: Runs a module without importing from the current directory, which may be a stranger's and comes
@@ -249,7 +258,8 @@ def child_environment() -> dict[str, str]:
 
 def signature(item: Mapping[str, Any]) -> Signature:
     """Read what a worker says of an input or output."""
-    return Signature(item["name"], tuple(item["shape"]), item["dtype"])
+    shape = tuple(item["shape"])
+    return Signature(item["name"], shape, item["dtype"], stated=tuple(item.get("stated", shape)))
 
 
 def _read(line: str) -> dict[str, Any] | None:

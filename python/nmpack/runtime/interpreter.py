@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
@@ -37,6 +37,8 @@ DEFAULT_INTERPRETER = _default_interpreter()
 #: What :func:`package_version` says of those that are absent.
 NOT_INSTALLED = "not installed"
 RESOLVERS = ("auto", "plain", "reference")
+#: What the interpreters raise when they do not take a model.
+_REFUSALS = (ValueError, RuntimeError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ def load_delegate(
 
 
 def open_interpreter(model: str | Path, engine: Engine) -> tuple[Any, Any]:
-    """Build an interpreter with its tensors allocated.
+    """Build an interpreter; :func:`allocate` its tensors next.
 
     Returns:
         ``(interpreter, delegate)``; keep both, the delegate may be None.
@@ -231,12 +233,38 @@ def open_interpreter(model: str | Path, engine: Engine) -> tuple[Any, Any]:
             experimental_delegates=[delegate] if delegate is not None else None,
             experimental_op_resolver_type=resolver,
         )
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError, TypeError, MemoryError) as error:
-        raise InterpreterError(
-            f"{engine.interpreter} refuses {model}: {one_line(error)}"
-        ) from error
+    except _REFUSALS as error:
+        raise _refused(model, engine, error) from error
     return interpreter, delegate
+
+
+def allocate(
+    interpreter: Any,
+    model: str | Path,
+    engine: Engine,
+    shapes: Sequence[Sequence[int]] | None = None,
+) -> None:
+    """Resize the inputs of an interpreter, then allocate its tensors.
+
+    Args:
+        interpreter, model, engine: what was opened, and how.
+        shapes: of all inputs; None leaves them as they are.
+
+    Raises:
+        InterpreterError: the interpreter refuses it.
+    """
+    try:
+        details = interpreter.get_input_details()
+        for item, shape in zip(details, shapes or (), strict=shapes is not None):
+            if [int(size) for size in item["shape"]] != list(shape):
+                interpreter.resize_tensor_input(item["index"], list(shape))
+        interpreter.allocate_tensors()
+    except _REFUSALS as error:
+        raise _refused(model, engine, error) from error
+
+
+def _refused(model: str | Path, engine: Engine, error: Exception) -> InterpreterError:
+    return InterpreterError(f"{engine.interpreter} refuses {model}: {one_line(error)}")
 
 
 def prepare_subgraph(interpreter: Any, subgraph: int, signature: str) -> None:

@@ -12,7 +12,9 @@ import numpy as np
 from nmpack.errors import InterpreterError, MissingError, ModelError
 from nmpack.locations import ROOT, named, own_python
 from nmpack.runtime.child import START_SECONDS, ChildProcess, Signature, signature
+from nmpack.runtime.inputs import Inputs
 from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.sizes import Shapes, assumed_sizes, sized
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.lookups import table_rows
 
@@ -26,15 +28,26 @@ class EngineProcess(ChildProcess):
 
     what = "interpreter"
 
-    def __init__(self, model: str | Path, engine: Engine, *, timeout: float = 600.0) -> None:
-        """Start the child and load ``model``.
+    def __init__(
+        self,
+        model: str | Path,
+        engine: Engine,
+        *,
+        timeout: float = 600.0,
+        shapes: Shapes | None = None,
+        inputs: Inputs = 0,
+    ) -> None:
+        """Start the child, load ``model`` and prepare it.
 
         Args:
             model: path of a ``.tflite`` file.
             engine: how to execute it.
             timeout: seconds that one request may take.
+            shapes: of inputs whose sizes the file leaves open.
+            inputs: what it will be fed; arrays say those sizes where ``shapes`` does not.
 
         Raises:
+            NmpackError: a shape does not fit.
             InterpreterError: the model or an option is refused, or the child dies.
             MissingError: the interpreter is not installed, or the model file is absent.
         """
@@ -50,13 +63,26 @@ class EngineProcess(ChildProcess):
             answer = self._ask(
                 max(timeout, START_SECONDS), "load", model=str(model), engine=engine.to_dict()
             )
-            self.inputs = _bounded(self.model, [signature(item) for item in answer["inputs"]])
-            self.outputs = tuple(signature(item) for item in answer["outputs"])
+            stored = _bounded(self.model, [signature(item) for item in answer["inputs"]])
+            self.inputs = sized(stored, shapes, inputs)
+            self.outputs = self._allocate()
             self.versions = {engine.interpreter: answer["version"], "numpy": answer["numpy"]}
             self.memory_before = int(answer["before"]["now"])
         except BaseException:
             self.close()
             raise
+
+    def _allocate(self) -> tuple[Signature, ...]:
+        """Resize the inputs and allocate the tensors; returns the outputs."""
+        shapes = [item.shape for item in self.inputs]
+        try:
+            answer = self._ask(max(self._timeout, START_SECONDS), "allocate", shapes=shapes)
+        except InterpreterError as error:
+            if assumed := assumed_sizes(self.inputs):
+                said = f"{error}; {', '.join(assumed)}: give it another shape"
+                raise InterpreterError(said) from error
+            raise
+        return tuple(signature(item) for item in answer["outputs"])
 
     def _on(self) -> str:
         return f" on {self.model}"
@@ -70,6 +96,14 @@ class EngineProcess(ChildProcess):
             InterpreterError: the interpreter refuses one of them.
         """
         self._ask(self._timeout, "prepare", subgraphs=list(subgraphs))
+
+    def tensor_shapes(self) -> dict[int, tuple[int, ...]]:
+        """Return the shape of each tensor of the first subgraph, by index.
+
+        Those that only a run decides are as they were before it.
+        """
+        answer = self._ask(self._timeout, "shapes")
+        return {index: tuple(shape) for index, shape in answer["shapes"]}
 
     def race(
         self, model: str | Path, engines: Sequence[Engine], rounds: int, seed: int = 0

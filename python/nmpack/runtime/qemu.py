@@ -23,6 +23,7 @@ import numpy.typing as npt
 from nmpack.errors import InterpreterError, MissingError, NmpackError
 from nmpack.locations import LIBRARY, ROOT, cache_folder, named
 from nmpack.refusals import one_line
+from nmpack.runtime.child import Signature
 from nmpack.runtime.interpreter import option_strings
 
 Array = npt.NDArray[Any]
@@ -151,6 +152,7 @@ def run_emulated(
     options: Mapping[str, object] | None = None,
     delegate: bool = True,
     threads: int = 1,
+    resized: Sequence[Signature] = (),
     timeout: float = 600.0,
 ) -> dict[str, Array]:
     """Run ``model`` once on ``target`` and return its outputs by name.
@@ -159,6 +161,7 @@ def run_emulated(
         target: what :func:`find_target` found.
         processor: in QEMU's words: what :func:`cpu` returns, or one of :data:`ARM_PROCESSORS`.
         model, inputs, options, delegate, threads, timeout: as for :func:`run_riscv64`.
+        resized: all inputs, where the file leaves sizes of some open.
 
     Raises:
         InterpreterError: the program refuses, crashes or takes too long.
@@ -173,6 +176,7 @@ def run_emulated(
             values,
         )
         command += ["--num-threads", str(threads), "--output-dir", str(folder)]
+        command += shape_arguments(resized)
         for index, array in enumerate(inputs):
             path = folder / f"input{index}.bin"
             path.write_bytes(np.ascontiguousarray(array).tobytes())
@@ -180,6 +184,13 @@ def run_emulated(
         environment = os.environ | {"QEMU_CPU": processor}
         execute(command, environment, timeout, architecture=target.architecture)
         return _outputs(folder, target.architecture)
+
+
+def shape_arguments(inputs: Sequence[Signature]) -> list[str]:
+    """Return the arguments that resize the inputs whose sizes a file leaves open."""
+    return [
+        f"--shape={item.name}={'x'.join(map(str, item.shape))}" for item in inputs if item.is_open
+    ]
 
 
 def nmpack_run(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nmpack.errors import MismatchError
-from nmpack.runtime.interpreter import Engine, open_interpreter
+from nmpack.runtime.interpreter import Engine, allocate, open_interpreter
 
 _CHUNK_SECONDS = 1e-4
 _TURN_SECONDS = 1e-3
@@ -59,7 +59,8 @@ def race_engines(
     # A delegate is kept as long as its interpreter.
     opened = [open_interpreter(model, engine) for engine in engines]
     outputs: list[list[Any]] = []
-    for interpreter, _ in opened:
+    for engine, (interpreter, _) in zip(engines, opened, strict=True):
+        allocate(interpreter, model, engine)
         generator = np.random.default_rng(seed)
         for item in interpreter.get_input_details():
             interpreter.set_tensor(item["index"], _drawn(generator, item))

@@ -3,30 +3,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nmpack.errors import MismatchError, NmpackError
 from nmpack.files import write_arrays, written_whole
+from nmpack.runtime.child import Signature
+from nmpack.runtime.inputs import Array, Inputs, prepare_inputs, unique_names
 from nmpack.runtime.interpreter import Engine, nmpack_engine
-from nmpack.runtime.process import EngineProcess, Signature
-
-Array = npt.NDArray[Any]
-Inputs = Array | Sequence[Array] | Mapping[str, Array] | int
+from nmpack.runtime.process import EngineProcess
+from nmpack.runtime.sizes import Shapes
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Outputs by name in the model's order, and the seconds spent in the interpreter."""
+    """What a run gave.
+
+    Attributes:
+        outputs: by name in the model's order.
+        seconds: spent in the interpreter.
+        samples: that ran one after the other.
+        inputs: the model's, of the sizes that it ran with.
+    """
 
     outputs: dict[str, Array]
     seconds: float
     samples: int
+    inputs: tuple[Signature, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,12 @@ class Difference:
 
 
 def run(
-    model: str | Path, inputs: Inputs = 0, *, engine: Engine | None = None, timeout: float = 600.0
+    model: str | Path,
+    inputs: Inputs = 0,
+    *,
+    engine: Engine | None = None,
+    shapes: Shapes | None = None,
+    timeout: float = 600.0,
 ) -> Result:
     """Run ``model`` in a process of its own.
 
@@ -55,6 +66,9 @@ def run(
             the leading axis is a multiple of the model's batch, the samples run one after the
             other and the outputs are joined.
         engine: how; our delegate on one thread by default.
+        shapes: of inputs whose sizes the file leaves open, see
+            :data:`nmpack.runtime.sizes.Shapes`; those that are not named are of the arrays'
+            sizes, random ones as they are stored.
         timeout: seconds for the whole run.
 
     Raises:
@@ -62,98 +76,14 @@ def run(
         MissingError: the interpreter or the delegate is absent.
         NmpackError: an input does not fit.
     """
-    with EngineProcess(model, engine or nmpack_engine(), timeout=timeout) as child:
+    with EngineProcess(
+        model, engine or nmpack_engine(), timeout=timeout, shapes=shapes, inputs=inputs
+    ) as child:
         arrays, samples = prepare_inputs(child.inputs, inputs)
         child.feed(arrays)
         results, seconds = child.map(samples)
         names = unique_names(child.outputs)
-    return Result(dict(zip(names, results, strict=True)), seconds, samples)
-
-
-def prepare_inputs(signature: Sequence[Signature], inputs: Inputs) -> tuple[list[Array], int]:
-    """Check or draw the inputs; returns the arrays in the model's order and the sample count.
-
-    Raises:
-        NmpackError: count, name, shape or type do not fit; says what was expected.
-    """
-    if isinstance(inputs, int):
-        generator = np.random.default_rng(inputs)
-        return [_draw(item, generator) for item in signature], 1
-    arrays = [
-        _typed(item, array)
-        for item, array in zip(signature, _ordered(signature, inputs), strict=True)
-    ]
-    counts = set()
-    for item, array in zip(signature, arrays, strict=True):
-        fits = array.shape == item.shape
-        if not fits and array.ndim == len(item.shape) and array.ndim > 0:
-            fits = array.shape[1:] == item.shape[1:] and array.shape[0] % item.shape[0] == 0
-        if not fits or array.size == 0:
-            raise NmpackError(
-                f"input {item.name!r}: expected shape {list(item.shape)} (or a multiple along "
-                f"the first axis), got {list(array.shape)}"
-            )
-        counts.add(array.shape[0] // item.shape[0] if item.shape else 1)
-    if len(counts) > 1:
-        raise NmpackError(f"the inputs hold different numbers of samples: {sorted(counts)}")
-    return arrays, counts.pop() if counts else 1
-
-
-def _ordered(signature: Sequence[Signature], inputs: Inputs) -> list[Array]:
-    if isinstance(inputs, Mapping):
-        names = unique_names(signature)
-        if set(inputs) != set(names):
-            raise NmpackError(f"expected the inputs {names}, got {sorted(inputs)}")
-        return [np.asarray(inputs[name]) for name in names]
-    if isinstance(inputs, np.ndarray):
-        inputs = [inputs]
-    assert not isinstance(inputs, int)
-    if len(inputs) != len(signature):
-        raise NmpackError(f"expected {len(signature)} inputs, got {len(inputs)}")
-    return [np.asarray(item) for item in inputs]
-
-
-def _typed(item: Signature, array: Array) -> Array:
-    """Return ``array`` in the type of ``item``: whole numbers that it can hold become such."""
-    if array.dtype.name == item.dtype:
-        return array
-    kind = np.dtype(item.dtype)
-    if kind.kind not in "iu" or array.dtype.kind not in "iu" or array.size == 0:
-        raise NmpackError(f"input {item.name!r}: expected {item.dtype}, got {array.dtype.name}")
-    bounds, low, high = np.iinfo(kind), int(array.min()), int(array.max())
-    if low < bounds.min or high > bounds.max:
-        raise NmpackError(
-            f"input {item.name!r}: expected {item.dtype}, {bounds.min} to {bounds.max}, got "
-            f"{array.dtype.name} from {low} to {high}"
-        )
-    return array.astype(kind)
-
-
-def _draw(item: Signature, generator: np.random.Generator) -> Array:
-    kind = np.dtype(item.dtype)
-    if kind.kind == "f":
-        return generator.uniform(-1.0, 1.0, item.shape).astype(kind)
-    if kind.kind == "b":
-        return generator.integers(0, 2, item.shape).astype(kind)
-    if kind.kind not in "iu":
-        raise NmpackError(f"input {item.name!r}: random values of type {item.dtype} are not made")
-    bounds = np.iinfo(kind)
-    low, high = int(bounds.min), int(bounds.max) + 1
-    if item.rows or kind.itemsize > 2:  # places in a table, or numbers of things
-        low, high = 0, min(high, item.rows or 100, 100)
-    return generator.integers(low, high, item.shape).astype(kind)
-
-
-def unique_names(signature: Sequence[Signature]) -> list[str]:
-    """Return the names, repeated ones numbered."""
-    names: list[str] = []
-    for item in signature:
-        name, count = item.name or "output", 1
-        while name in names:
-            count += 1
-            name = f"{item.name}#{count}"
-        names.append(name)
-    return names
+        return Result(dict(zip(names, results, strict=True)), seconds, samples, child.inputs)
 
 
 def compare(reference: Mapping[str, Array], other: Mapping[str, Array]) -> Difference:
@@ -207,12 +137,13 @@ def require_stock(
     stock: Engine,
     tolerance: float,
     where: str,
+    shapes: Shapes | None = None,
     timeout: float = 600.0,
 ) -> Difference:
     """Run the interpreter as it is installed, and compare its outputs with others.
 
     Args:
-        model, inputs, timeout: as for :func:`run`.
+        model, inputs, shapes, timeout: as for :func:`run`.
         outputs: what to compare, of the same inputs.
         stock: the interpreter.
         tolerance: largest relative difference.
@@ -222,7 +153,7 @@ def require_stock(
         MismatchError: too far apart.
         InterpreterError, MissingError: as :func:`run` raises them.
     """
-    reference = run(model, inputs, engine=stock, timeout=timeout)
+    reference = run(model, inputs, engine=stock, shapes=shapes, timeout=timeout)
     what = f"{model} on {where} against the stock interpreter"
     return require_close(reference.outputs, outputs, tolerance, what)
 

@@ -19,6 +19,7 @@ import numpy as np
 from nmpack.files import write_arrays
 from nmpack.runtime.interpreter import (
     Engine,
+    allocate,
     open_interpreter,
     package_version,
     prepare_subgraph,
@@ -33,23 +34,34 @@ class Worker:
         """Start without a model."""
         self.interpreter: Any = None
         self.delegate: Any = None
+        self.opened = ("", Engine(""))
         self.samples: list[Any] = []
 
     def load(self, request: Request) -> Request:
-        """Open ``model`` with ``engine``; answers the signature and the memory before and after."""
+        """Open ``model`` with ``engine``; answers its inputs, and the memory before."""
         from nmpack.runtime.interpreter import interpreter_module
 
         engine = Engine(**request["engine"])
         interpreter_module(engine.interpreter)
         before = memory()
-        self.interpreter, self.delegate = open_interpreter(request["model"], engine)
+        self.opened = (request["model"], engine)
+        self.interpreter, self.delegate = open_interpreter(*self.opened)
         return {
-            "inputs": [_tensor(item) for item in self.interpreter.get_input_details()],
-            "outputs": [_tensor(item) for item in self.interpreter.get_output_details()],
+            "inputs": [_input(item) for item in self.interpreter.get_input_details()],
             "version": package_version(engine.interpreter),
             "numpy": np.__version__,
             "before": before,
         }
+
+    def allocate(self, request: Request) -> Request:
+        """Give the inputs ``shapes``, and every tensor its memory; answers the outputs."""
+        allocate(self.interpreter, *self.opened, request["shapes"])
+        return {"outputs": [_tensor(item) for item in self.interpreter.get_output_details()]}
+
+    def shapes(self, _request: Request) -> Request:
+        """Answer the shape of each tensor of the first subgraph by its index, as they are now."""
+        details = self.interpreter.get_tensor_details()
+        return {"shapes": [[int(item["index"]), _tensor(item)["shape"]] for item in details]}
 
     def prepare(self, request: Request) -> Request:
         """Allocate the tensors of ``subgraphs``: pairs of an index and a signature's key."""
@@ -113,11 +125,23 @@ def _tensor(item: Any) -> dict[str, Any]:
     }
 
 
+def _input(item: Any) -> dict[str, Any]:
+    found = _tensor(item)
+    sizes, stated = found["shape"], [int(size) for size in item["shape_signature"]]
+    if len(stated) == len(sizes):  # else the file contradicts itself, and the interpreter says so
+        found["stated"] = [
+            -1 if free == -1 else size for size, free in zip(sizes, stated, strict=True)
+        ]
+    return found
+
+
 def main(descriptor: int) -> None:
     """Answer requests until the other end closes."""
     worker = Worker()
     verbs = {
         "load": worker.load,
+        "allocate": worker.allocate,
+        "shapes": worker.shapes,
         "prepare": worker.prepare,
         "feed": worker.feed,
         "run": worker.run,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -231,6 +231,25 @@ class Subgraph:
     outputs: tuple[int, ...]
     operators: tuple[Operator, ...]
     layers: tuple[LayerInfo, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it leaves the size of an input open."""
+        inputs = [self.tensors[index] for index in self.inputs]
+        return any(-1 in (*tensor.shape, *tensor.shape_signature) for tensor in inputs)
+
+    def resized(self, shapes: Mapping[int, tuple[int, ...]]) -> Subgraph:
+        """Return the same with other shapes of tensors, which are fixed then.
+
+        Args:
+            shapes: by the tensors' indices; others stay as they are.
+        """
+        tensors = tuple(
+            replace(tensor, shape=shapes[index], shape_signature=()) if index in shapes else tensor
+            for index, tensor in enumerate(self.tensors)
+        )
+        layers = tuple(replace(item, output=tensors[item.output.index]) for item in self.layers)
+        return replace(self, tensors=tensors, layers=layers)
 
     @property
     def convolutions(self) -> tuple[LayerInfo, ...]:

@@ -17,6 +17,11 @@ import numpy.typing as npt
 
 from nmpack.element_types import DTYPES, F32, QS8, ElementType, type_of
 from nmpack.errors import ModelError, NmpackError
+from nmpack.runtime.child import Signature
+from nmpack.runtime.inputs import prepare_inputs
+from nmpack.runtime.interpreter import Engine
+from nmpack.runtime.process import EngineProcess
+from nmpack.runtime.sizes import Shapes
 from nmpack.sparsity.detection import detect_pattern
 from nmpack.sparsity.mask import column_density
 from nmpack.tflite.file import TFLiteFile
@@ -54,24 +59,46 @@ class ModelLayer:
 
 @dataclass(frozen=True, slots=True)
 class ModelLayers:
-    """What a model has to tune; ``skipped`` says of other layers why not, by name."""
+    """What a model has to tune.
+
+    Attributes:
+        layers: the distinct ones.
+        skipped: says of other layers why not, by name.
+        inputs: of the first subgraph, where the file leaves sizes of them open: of those sizes
+            that layers follow from.
+    """
 
     layers: tuple[ModelLayer, ...]
     skipped: Mapping[str, str]
+    inputs: tuple[Signature, ...] = ()
 
 
-def layers_of(model: str | Path) -> ModelLayers:
+def layers_of(model: str | Path, *, shapes: Shapes | None = None) -> ModelLayers:
     """List the distinct layers of all subgraphs; depthwise ones have nothing to tune.
+
+    Where the file leaves sizes of the first subgraph's inputs open, an interpreter resizes them and
+    runs once, and says what sizes that subgraph's layers have then.
+
+    Args:
+        model: path of a ``.tflite`` file.
+        shapes: of such inputs.
 
     Raises:
         ModelError: the file is not a usable model.
+        NmpackError: a shape does not fit.
+        MissingError, InterpreterError: sizes are open, and no interpreter runs it.
     """
     file = TFLiteFile(model)
+    graphs = file.subgraphs
+    inputs: tuple[Signature, ...] = ()
+    if shapes is not None or file.primary.is_open:
+        first, inputs = _resized(file, shapes)
+        graphs = (first, *graphs[1:])
     left = _MOST_WEIGHTS
     names: dict[Layer, list[str]] = {}
     densities: dict[Layer, tuple[float, float, float]] = {}
     skipped = {}
-    for graph in file.subgraphs:
+    for graph in graphs:
         wanted = [item for item in graph.layers if not item.depthwise]
         pads = _paddings(file, graph)
         for item, name in zip(wanted, short_names([item.name for item in wanted]), strict=True):
@@ -86,7 +113,19 @@ def layers_of(model: str | Path) -> ModelLayers:
             names.setdefault(layer, []).append(name)
             densities.setdefault(layer, found)
     rows = (ModelLayer(layer, tuple(names[layer]), densities[layer]) for layer in names)
-    return ModelLayers(tuple(rows), skipped)
+    return ModelLayers(tuple(rows), skipped, inputs)
+
+
+def _resized(file: TFLiteFile, shapes: Shapes | None) -> tuple[Subgraph, tuple[Signature, ...]]:
+    """Return the first subgraph as it is at these shapes, and its inputs."""
+    plain = Engine("the interpreter", resolver="plain")
+    with EngineProcess(file.path, plain, shapes=shapes) as child:
+        # Some shapes are known only when others were computed.
+        child.feed(prepare_inputs(child.inputs, 0)[0])
+        child.time(1)
+        found = child.tensor_shapes()
+        inputs = child.inputs
+    return file.primary.resized(found), inputs
 
 
 def _layer(
