@@ -108,6 +108,15 @@ def test_with_numpy_alone_the_system_library_is_the_default(
     assert done.returncode == 0, done.stderr
     assert "agrees with the stock libtensorflow-lite" in done.stdout
     assert "\u2502" not in done.stdout  # lines of rich's tables
+    for shape, status in (("5x8x8x16", 0), ("5x8x8x15", 1)):
+        done = call(
+            python, "-m", "nmpack", "run", folder / "open_batch.tflite", "--compare",
+            "--shape", shape, path=bare, NMPACK_DELEGATE=find_delegate(),
+        )  # fmt: skip
+        assert done.returncode == status, done.stderr
+        assert ("agrees" in done.stdout, "expected ?x8x8x16" in done.stderr) == (
+            status == 0, status == 1
+        )  # fmt: skip
 
 
 def test_without_a_library_the_error_says_what_to_install(bare: Path, folder: Path) -> None:

@@ -146,6 +146,13 @@ def test_profile(target: Target, model: Path) -> None:
             ["--graph", "{model}", "--input", "{image}", "--input", "{image}"],
             "expected --input FILE for each of the model's 1 inputs or for none, got 2",
         ),
+        (
+            ["--graph", "{model}", "--shape", "1x9x8"],
+            "--shape: expected 1x9x9x8 for the input 't0', in which only ? is open, got 1x9x8",
+        ),
+        (["--graph", "{model}", "--shape", "1x0x9x8"], "--shape: expected an integer from 1 to"),
+        (["--graph", "{model}", "--shape", "x=1x9x9x8"], "the inputs 't0' at most, got another of"),
+        (["--graph", "{model}", "--shape=1x9x9x8", "--shape=t0=1x9x9x8"], "got another of 't0'"),
         (["--graph", "{model}", "--runtime", "none.so"], "expected a library with TFLite's C"),
         (["--graph", "{model}", "--output-dir", "{model}/x"], "cannot create the folder"),
     ],

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from open_files import any_image, two_inputs
 
+from nmpack.cli import main
 from nmpack.errors import MissingError
 from nmpack.quantize import Int8, to_int8
 from nmpack.runtime.delegate_profile import read_profile
@@ -115,3 +117,25 @@ def test_the_interpreter_alone_takes_the_model(target: Target, models: Models) -
     stock = run(models("dense"), images(1), engine=Engine("stock"))
     outputs = run_emulated(target, "cortex-a57", models("dense"), [images(1)], delegate=False)
     assert compare(stock.outputs, outputs).relative < 1e-5
+
+
+@pytest.mark.usefixtures("target")
+def test_command_line(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    run_there = ["run", str(models("pruned")), "--target", "aarch64"]
+    for more in ([], ["--cpu", "cortex-a57", "--option", "nm=force"], ["--no-delegate"]):
+        assert main([*run_there, *more, "--compare"]) == 0
+        assert "agrees with the stock" in capsys.readouterr().out
+    assert main([*run_there, "--option", "x=1"]) == 1
+    said = capsys.readouterr().err
+    assert "aarch64: " in said
+    assert "unknown option 'x'" in said
+
+
+@pytest.mark.usefixtures("target")
+def test_open_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = any_image(tmp_path / "one.tflite", valid=True), two_inputs(tmp_path / "two.tflite")
+    for model, *shapes in ((one, "3x9x7x3"), (two, "image=3x9x7x3", "side=3x6")):
+        arguments = [word for shape in shapes for word in ("--shape", shape)]
+        there = [*arguments, "--target", "aarch64", "--compare"]
+        assert main(["run", str(model), *there]) == 0
+        assert "agrees with the stock" in capsys.readouterr().out

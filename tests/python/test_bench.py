@@ -32,7 +32,7 @@ def test_report_schema(models: Models) -> None:
         progress=lambda done, total: seen.append((done, total)),
     )
     value = json.loads(json.dumps(report.to_dict()))
-    assert set(value) == {"schema", "threads", "machine", "versions", "timings", "ratios"}
+    assert set(value) == {"schema", "threads", "machine", "versions", "timings", "ratios", "inputs"}
     assert value["schema"] == 1
     assert value["threads"] == 1
     assert {"processor", "cores", "features", "load_average"} <= set(value["machine"])

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from open_files import any_image
 
+from nmpack.cli import main
 from nmpack.errors import InterpreterError, MissingError, NmpackError
 from nmpack.runtime.interpreter import Engine
 from nmpack.runtime.qemu import Target, _outputs, cpu, find_target, run_riscv64
@@ -63,6 +65,38 @@ def test_command_line(
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "unknown option 'x'" in done.stderr
+
+
+@pytest.mark.riscv64
+@pytest.mark.usefixtures("target")
+def test_open_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of an option and of the inputs, all at once and one after the other."""
+    model, images = any_image(tmp_path / "m.tflite", valid=True), tmp_path / "images.npy"
+    np.save(images, np.random.default_rng(4).normal(size=(3, 9, 7, 3)).astype(np.float32))
+    there = ["run", str(model), "--target", "riscv64", "--compare"]
+    given = ["--input", str(images)]
+    for more in (["--shape", "image=2x9x7x3"], given, [*given, "--shape", "1x9x7x3"]):
+        assert main([*there, *more]) == 0
+        assert "agrees with the stock" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "makes"), [("riscv64", "setup.sh"), ("aarch64", "test_aarch64.sh")]
+)
+def test_what_to_build_first_is_said(
+    target: str,
+    makes: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / f"qemu-{target}").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(f"NMPACK_{target.upper()}_BUILD", str(tmp_path))
+    model = any_image(tmp_path / "m.tflite")
+    assert main(["run", str(model), "--shape", "1x9x9x3", "--target", target]) == 1
+    said = capsys.readouterr().err
+    assert f"nmpack-run is not built: run ./scripts/{makes}, or point NMPACK_" in said
 
 
 def test_processor_strings() -> None:
