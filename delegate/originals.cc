@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "large_conv.h"
+
 namespace nmpack {
 namespace {
 
@@ -42,8 +44,14 @@ TfLiteStatus Originals::Copy(TfLiteContext* context, const TfLiteIntArray& nodes
   return kTfLiteOk;
 }
 
-TfLiteStatus Originals::PrepareNode(TfLiteContext* context, Original* original) {
+TfLiteStatus Originals::PrepareNode(TfLiteContext* context, Original* original, bool for_xnnpack) {
   original->node.temporaries = TfLiteIntArrayCreate(0);
+  if (for_xnnpack && IsLargeConv(*context, original->registration, original->node)) {
+    original->node.user_data = nullptr;
+    original->initialized = true;
+    all_prepared_ = false;
+    return ShapeLargeConv(context, original->node);
+  }
   original->node.user_data =
       original->registration.init == nullptr
           ? nullptr
@@ -53,14 +61,15 @@ TfLiteStatus Originals::PrepareNode(TfLiteContext* context, Original* original) 
                                                    : original->registration.prepare(context, &original->node);
 }
 
-TfLiteStatus Originals::Prepare(TfLiteContext* context) {
+TfLiteStatus Originals::Prepare(TfLiteContext* context, bool for_xnnpack) {
   // What kernels know to have computed once may lie elsewhere from now on: they begin anew. (Nodes of the interpreter
   // have places of their own in its plan. These share one, and what it allocates for one node has no order.)
   Free(context);
+  all_prepared_ = true;
   DelegateContext delegate_context(context, this);
   for (Original& original : nodes_) {
     TfLiteStatus status = delegate_context.MakeScratch();
-    if (status == kTfLiteOk) status = PrepareNode(context, &original);
+    if (status == kTfLiteOk) status = PrepareNode(context, &original, for_xnnpack);
     if (status != kTfLiteOk) {
       context->ReportError(context, "Node number %d failed to prepare.", original.index);
       return status;

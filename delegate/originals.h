@@ -18,8 +18,10 @@ class Originals {
   // Copies the nodes. To be called while the interpreter waits for a delegate to choose.
   TfLiteStatus Copy(TfLiteContext* context, const TfLiteIntArray& nodes);
 
-  // Prepares each node in order. Fails where the interpreter alone would.
-  TfLiteStatus Prepare(TfLiteContext* context);
+  // Prepares each node in order. Fails where the interpreter alone would. If `for_xnnpack`, convolutions that the
+  // interpreter's kernel has no room for only get their shape: then the nodes cannot be invoked, see `all_prepared`.
+  TfLiteStatus Prepare(TfLiteContext* context, bool for_xnnpack);
+  bool all_prepared() const { return all_prepared_; }
 
   TfLiteStatus Invoke(TfLiteContext* context);
 
@@ -48,11 +50,12 @@ class Originals {
  private:
   friend class DelegateContext;
 
-  TfLiteStatus PrepareNode(TfLiteContext* context, Original* original);
+  TfLiteStatus PrepareNode(TfLiteContext* context, Original* original, bool for_xnnpack);
 
   std::vector<Original> nodes_;
   std::unordered_map<int, size_t> positions_;  // in nodes_, by index
   std::vector<int> scratch_;  // tensors that kernels have asked for
+  bool all_prepared_ = true;
 };
 
 // As long as one exists, a context of a kernel answers as it does to a delegate, from the nodes of a partition, and

@@ -98,13 +98,17 @@ void Partition::Borrow(int tensor) {
 }
 
 TfLiteStatus Partition::Prepare(TfLiteContext* context, TfLiteNode* node) {
-  const TfLiteStatus status = originals_.Prepare(context);
+  TfLiteStatus status = originals_.Prepare(context, /*for_xnnpack=*/true);
   if (status != kTfLiteOk) return status;
   std::vector<int> dimensions = originals_.Dimensions(*context);
   if (dimensions != dimensions_) {
     dimensions_.clear();
     plugin_->Publish(Plan(context), &outcome_);
     dimensions_ = std::move(dimensions);
+  }
+  if (!outcome_.planned && !originals_.all_prepared()) {
+    status = originals_.Prepare(context, /*for_xnnpack=*/false);
+    if (status != kTfLiteOk) return status;
   }
   const std::vector<int> inner = InnerTensors(*context);
   TfLiteIntArrayFree(node->temporaries);
