@@ -130,3 +130,17 @@ def int8_batch(path: Path) -> Path:
     y = opened(graph, graph.tensor((1, 6, 6, 8), np.int8, steps), (-1, 6, 6, 8))
     path.write_bytes(graph.model([image], [graph.add("CONV_2D", [image, *constants], y, how)]))
     return path
+
+
+def places(path: Path) -> Path:
+    """Write what tells where numbers are above 50: how many these are follows from them."""
+    graph = Graph()
+    x = named(graph, "x", (-1, 4))
+    limit = graph.constant(np.array(50, np.float32))
+    above = opened(graph, graph.tensor((1, 4), np.bool_), (-1, 4))
+    above = graph.add("GREATER", [x, limit], above, options("GreaterOptions"))
+    found = opened(graph, graph.tensor((0, 2)), (-1, 2))
+    graph.tensors[found].type = schema.TensorType.INT64
+    found = graph.add("WHERE", [above], found, options("WhereOptions"))
+    path.write_bytes(graph.model([x], [found]))
+    return path

@@ -14,6 +14,7 @@ from nmpack.cli.common import (
     positive,
     shapes,
     tell_sizes,
+    tell_stored_sizes,
 )
 from nmpack.cli.progress import console, counter
 from nmpack.cli.tables import bench_table, peer_table
@@ -163,6 +164,7 @@ def _execute_peers(arguments: argparse.Namespace) -> None:
             progress=progress,
         )
     console().print(peer_table(report))
+    tell_stored_sizes(arguments.models[0])
     if arguments.json:
         write_json(arguments.json, report.to_dict())
 

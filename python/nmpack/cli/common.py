@@ -7,16 +7,18 @@ import argparse
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nmpack.cli.progress import console
-from nmpack.errors import NmpackError, PatternError
+from nmpack.errors import ModelError, NmpackError, PatternError
 from nmpack.plans import load_plan
 from nmpack.runtime.child import Signature
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, INTERPRETERS
-from nmpack.runtime.sizes import Shapes, assumed_sizes
+from nmpack.runtime.sizes import Shapes, assumed_sizes, stored
 from nmpack.sources import Source, load_source
 from nmpack.sparsity.selection import Patterns
+from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.names import printable
 
 Subparsers = Any
@@ -162,6 +164,13 @@ def tell_sizes(inputs: Iterable[Signature]) -> None:
     """Print what open sizes were taken as where ``--shape`` said nothing of them."""
     for sentence in dict.fromkeys(assumed_sizes(list(inputs))):
         console().print(printable(f"{sentence}; --shape takes another"))
+
+
+def tell_stored_sizes(model: str) -> None:
+    """Print the same of a ``.tflite`` file that is run as it is stored."""
+    with suppress(ModelError):
+        for sentence in assumed_sizes(stored(TFLiteFile(model).primary)):
+            console().print(printable(sentence))
 
 
 def options(pairs: Sequence[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from nmpack.cli.common import (
     positive,
     shapes,
     tell_sizes,
+    tell_stored_sizes,
 )
 from nmpack.cli.profile_tables import counted_tables, profile_tables
 from nmpack.cli.progress import console, counter, progress
@@ -73,6 +74,7 @@ def execute(arguments: argparse.Namespace) -> None:
         counted = _count(arguments)
         for table in counted_tables(counted):
             console().print(table)
+        tell_stored_sizes(arguments.model)
         if arguments.json:
             write_json(arguments.json, counted.to_dict())
         return
@@ -102,6 +104,11 @@ def execute(arguments: argparse.Namespace) -> None:
 def _count(arguments: argparse.Namespace) -> Report:
     if arguments.threads != 1 or arguments.delegate:
         raise NmpackError("--target riscv64 runs one thread and the riscv64 build's delegate")
+    if arguments.shape:
+        raise NmpackError(
+            "--target riscv64 counts at the sizes in the file: expected no --shape; convert it "
+            "with these sizes"
+        )
     if not Path(arguments.model).is_file():
         raise MissingError(f"{arguments.model} is not a file")
     with progress("profiling") as (shown, task):

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import argparse
 
-from nmpack.cli.common import Subparsers, add_engine, add_verb, options, positive
+from nmpack.cli.common import (
+    Subparsers,
+    add_engine,
+    add_shape,
+    add_verb,
+    options,
+    positive,
+    shapes,
+)
 from nmpack.cli.progress import console, counter
 from nmpack.cli.tables import measured_on, new_table
 from nmpack.files import write_json, write_text
@@ -46,6 +54,7 @@ def add(verbs: Subparsers) -> None:
         "--accuracy", metavar="FILE", help="result.json of finetune, or the JSON of search"
     )
     add_engine(parser)
+    add_shape(parser)
     parser.add_argument(
         "--runs", type=positive, default=30, metavar="N", help="inferences that count (default 30)"
     )
@@ -71,6 +80,7 @@ def execute(arguments: argparse.Namespace) -> None:
             runs=arguments.runs,
             warmup=arguments.warmup,
             seed=arguments.seed,
+            shapes=shapes(arguments.shape),
             progress=shown,
         )
     console().print(_table(report))

@@ -108,7 +108,8 @@ def execute(arguments: argparse.Namespace) -> None:
     for name, array in result.outputs.items():
         top = str(int(np.argmax(array[0]))) if array.ndim == 2 and array.size else ""
         shape = "x".join(map(str, array.shape))
-        low, high = (f"{float(f(array)):.6g}" for f in (np.min, np.max))
+        ends = (array.min(), array.max()) if array.size else ()
+        low, high = [f"{float(end):.6g}" for end in ends] or ["none", "none"]
         table.add_row(name, shape, array.dtype.name, low, high, top)
     if arguments.target == "host":
         each = 1e3 * result.seconds / result.samples

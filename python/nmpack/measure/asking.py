@@ -33,6 +33,10 @@ class Answer:
     inputs: tuple[Signature, ...]
     shapes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
+    def graphs(self, file: TFLiteFile) -> tuple[Subgraph, ...]:
+        """Return the file's subgraphs at the sizes that it was asked about."""
+        return (file.primary.resized(self.shapes), *file.subgraphs[1:])
+
 
 def ask(file: TFLiteFile, engine: Engine, shapes: Shapes | None) -> Answer:
     """Prepare a model, every signature of it.

@@ -154,8 +154,7 @@ def inspect(
             raise NmpackError("shapes are for the delegate: expected none where it is not asked")
         return explain(file, None)
     asked = ask(file, engine or nmpack_engine(alone=True), shapes)
-    graphs = (file.primary.resized(asked.shapes), *file.subgraphs[1:])
-    return replace(explain(file, asked.report, graphs), inputs=asked.inputs)
+    return replace(explain(file, asked.report, asked.graphs(file)), inputs=asked.inputs)
 
 
 def explain(

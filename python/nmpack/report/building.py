@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmpack.errors import NmpackError
+from nmpack.measure.asking import ask
 from nmpack.measure.bandwidth import measure_bandwidth
-from nmpack.measure.inspection import LayerRow, inspect
+from nmpack.measure.inspection import LayerRow, explain
 from nmpack.measure.profile import profile_in_turns
 from nmpack.measure.profile_report import OperatorRow, ProfileReport
 from nmpack.progress import Progress, silent
@@ -18,6 +19,7 @@ from nmpack.report.data import OWN, SPARSE, UPSTREAM, Layer, Report, highest
 from nmpack.report.matching import Places, by_group, joined, require_same
 from nmpack.report.traffic import Traffic
 from nmpack.runtime.interpreter import DEFAULT_INTERPRETER, Engine, nmpack_engine
+from nmpack.runtime.sizes import Shapes, assumed_sizes
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import Subgraph
 
@@ -34,6 +36,7 @@ def build(
     runs: int = 30,
     warmup: int = 3,
     seed: int = 0,
+    shapes: Shapes | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Profile a model, the same file with upstream's dense kernels, and its unpruned baseline.
@@ -43,7 +46,7 @@ def build(
         baseline: path of the unpruned one, which runs on our kernels with all weights.
         accuracy: path of a JSON file, see :func:`read_accuracy`.
         interpreter, library, options, threads: as for :func:`nmpack_engine`; ``nm`` is set here.
-        runs, warmup, seed, progress: as for :func:`nmpack.profile`.
+        runs, warmup, seed, shapes, progress: as for :func:`nmpack.profile`.
 
     Raises:
         ModelError: a file is not a usable model.
@@ -68,11 +71,15 @@ def build(
     places = {way: Places(each) for way, (each, _) in ways.items()}
     if OWN in ways:
         require_same(places[SPARSE], places[OWN])
-    explained = inspect(model, engine=engine("auto", alone=True))
+    asked = ask(file, engine("auto", alone=True), shapes)
+    graphs = asked.graphs(file)
+    explained = explain(file, asked.report, graphs)
     jobs = [(each.path, how) for each, how in ways.values()]
-    found = profile_in_turns(jobs, runs=runs, warmup=warmup, seed=seed, progress=progress)
+    found = profile_in_turns(
+        jobs, runs=runs, warmup=warmup, seed=seed, shapes=shapes, progress=progress
+    )
     profiles = dict(zip(ways, found, strict=True))
-    traffic = tuple(map(Traffic, file.subgraphs))
+    traffic = tuple(map(Traffic, graphs))
     layers = tuple(_Layers(traffic, profiles, places, explained.layers).found())
     return Report(
         model=Path(model).stem,
@@ -83,7 +90,10 @@ def build(
         graphs=tuple((_graph_name(graph), _written(graph)) for graph in file.subgraphs),
         bandwidth=measure_bandwidth(threads),
         accuracy=known,
-        gaps=tuple(_gaps(profiles, layers, known is not None)),
+        gaps=(
+            *_gaps(profiles, layers, known is not None),
+            *(f"{sentence}." for sentence in assumed_sizes(asked.inputs)),
+        ),
     )
 
 

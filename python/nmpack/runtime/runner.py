@@ -107,7 +107,7 @@ def compare(reference: Mapping[str, Array], other: Mapping[str, Array]) -> Diffe
         scale = float(np.max(np.abs(a), initial=0.0))
         largest = max(largest, gap)
         relative = max(relative, gap / scale if scale > 0 else float(gap > 0))
-        if a.ndim == 2 and a.shape[1] > 1:
+        if a.ndim == 2 and a.size and a.shape[1] > 1:
             agreed.append(float(np.mean(a.argmax(axis=1) == b.argmax(axis=1))))
     return Difference(largest, relative, min(agreed) if agreed else None)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from nmpack.errors import NmpackError
 from nmpack.runtime.child import Signature
 from nmpack.runtime.inputs import Array, Inputs, ordered, unique_names
+from nmpack.tflite.model import Subgraph
 
 #: Of inputs by name; or a shape alone, of the only input.
 Shapes = Mapping[str, Sequence[int]] | Sequence[int]
@@ -53,6 +54,22 @@ def sized(
             shape = tuple(max(1, size) if free else size for size, free in _axes(item))
             found.append(replace(item, shape=shape, assumed=item.is_open))
     return tuple(found)
+
+
+def stored(graph: Subgraph) -> tuple[Signature, ...]:
+    """Return the inputs of a file's subgraph, of the sizes that they are stored with."""
+    inputs = []
+    for item in (graph.tensors[index] for index in graph.inputs):
+        stated = stated_shape(item.shape, item.shape_signature)
+        inputs.append(Signature(item.name, item.shape, item.dtype, stated=stated))
+    return sized(inputs, None, 0)
+
+
+def stated_shape(shape: Sequence[int], signature: Sequence[int]) -> tuple[int, ...]:
+    """Return a shape with -1 where its signature has it; one that contradicts it says nothing."""
+    if len(signature) != len(shape):
+        return tuple(shape)
+    return tuple(-1 if free == -1 else size for size, free in zip(shape, signature, strict=True))
 
 
 def assumed_sizes(inputs: Sequence[Signature]) -> list[str]:

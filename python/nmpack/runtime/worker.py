@@ -25,6 +25,7 @@ from nmpack.runtime.interpreter import (
     prepare_subgraph,
 )
 from nmpack.runtime.serving import Request, memory, serve, timed
+from nmpack.runtime.sizes import stated_shape
 
 
 class Worker:
@@ -98,16 +99,15 @@ class Worker:
 
     def map(self, request: Request) -> Request:
         """Run every sample of the inputs and write the joined outputs to the ``.npz`` ``path``."""
-        details = self.interpreter.get_output_details()
-        results: list[list[Any]] = [[] for _ in details]
+        results: list[list[Any]] = [[] for _ in self.interpreter.get_output_details()]
         elapsed = 0
         for sample in range(request["samples"]):
             self._set(sample)
             start = time.perf_counter_ns()
             self.interpreter.invoke()
             elapsed += time.perf_counter_ns() - start
-            for rows, item in zip(results, details, strict=True):
-                rows.append(self.interpreter.get_tensor(item["index"]))
+            for rows, item in zip(results, self.interpreter.get_output_details(), strict=True):
+                rows.append(_value(self.interpreter, item))
         joined = {
             str(index): rows[0] if len(rows) == 1 else np.concatenate(rows)
             for index, rows in enumerate(results)
@@ -115,6 +115,12 @@ class Worker:
         with Path(request["path"]).open("wb") as file:
             write_arrays(file, joined)
         return {"ns": elapsed}
+
+
+def _value(interpreter: Any, item: Any) -> Any:
+    """Return an output; interpreters have none to give where it is empty."""
+    shape = [int(size) for size in item["shape"]]
+    return interpreter.get_tensor(item["index"]) if all(shape) else np.empty(shape, item["dtype"])
 
 
 def _tensor(item: Any) -> dict[str, Any]:
@@ -127,12 +133,8 @@ def _tensor(item: Any) -> dict[str, Any]:
 
 def _input(item: Any) -> dict[str, Any]:
     found = _tensor(item)
-    sizes, stated = found["shape"], [int(size) for size in item["shape_signature"]]
-    if len(stated) == len(sizes):  # else the file contradicts itself, and the interpreter says so
-        found["stated"] = [
-            -1 if free == -1 else size for size, free in zip(sizes, stated, strict=True)
-        ]
-    return found
+    signature = [int(size) for size in item["shape_signature"]]
+    return found | {"stated": stated_shape(found["shape"], signature)}
 
 
 def main(descriptor: int) -> None:
