@@ -16,6 +16,7 @@ from nmpack.errors import InterpreterError, NmpackError
 from nmpack.measure.benchmark import bench
 from nmpack.measure.inspection import inspect
 from nmpack.measure.profile import profile
+from nmpack.quantize.samples import read_batches
 from nmpack.runtime.child import Signature
 from nmpack.runtime.inputs import Inputs
 from nmpack.runtime.interpreter import INTERPRETERS, Engine, nmpack_engine
@@ -136,6 +137,26 @@ def test_a_batch_of_int8_is_the_same_to_the_bit(tmp_path: Path) -> None:
     for nm in ("force", "off"):
         ours = run(model, 3, engine=nmpack_engine(options={"nm": nm}), shapes=(5, 6, 6, 8))
         np.testing.assert_array_equal(*ours.outputs.values(), expected)
+
+
+def test_calibration_takes_images_of_any_size_where_they_are_open() -> None:
+    images = {f"i{size}": drawn(2, size, 5, 3) for size in (4, 7)}
+    for array in images.values():
+        for given in (array, np.moveaxis(array, -1, 1)):  # channels first, too
+            batches = read_batches(given, [IMAGE], 9)
+            np.testing.assert_array_equal(np.concatenate([b["image"] for b in batches]), array)
+    with pytest.raises(NmpackError, match=r"expected shape \[N, \?, \?, 3\], got \[2, 4, 5, 4\]"):
+        read_batches(drawn(2, 4, 5, 4), [IMAGE], 9)
+
+
+def test_calibration_takes_files_of_several_sizes(tmp_path: Path) -> None:
+    for size in (4, 7):
+        np.save(tmp_path / f"{size}.npy", drawn(2, size, 5, 3))
+    batches = read_batches(tmp_path, [IMAGE], 9)
+    assert [b["image"].shape for b in batches] == [(1, 4, 5, 3)] * 2 + [(1, 7, 5, 3)] * 2
+    three = replace(IMAGE, shape=(3, 1, 1, 3), stated=(3, -1, -1, 3))
+    with pytest.raises(NmpackError, match=r"one size in a batch of 3, got \[4, 5, 3\] and \[7"):
+        read_batches(tmp_path, [three], 9)
 
 
 def test_a_flattened_batch_is_planned_and_its_rows_are_known(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from nmpack.quantize.weights import require_finite, require_zeros
 from nmpack.quiet import import_module, silenced
 from nmpack.refusals import said
 from nmpack.runtime.child import Signature
+from nmpack.runtime.sizes import stated_shape
 from nmpack.tflite.builder import drop_unused, packed, unpacked
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tflite.model import Subgraph
@@ -125,7 +126,11 @@ def _ends(file: TFLiteFile) -> tuple[str, list[Signature]]:
         )
     signature = file.signatures[0]
     tensors = file.subgraphs[signature.subgraph].tensors
-    found = [Signature(name, tensors[i].shape, tensors[i].dtype) for name, i in signature.inputs]
+    found = []
+    for name, place in signature.inputs:
+        tensor = tensors[place]
+        stated = stated_shape(tensor.shape, tensor.shape_signature)
+        found.append(Signature(name, tensor.shape, tensor.dtype, stated=stated))
     for item in found:
         if item.dtype not in ("float32", "int32", "int64", "bool"):
             raise ModelError(

@@ -34,8 +34,8 @@ def read_batches(data: Any, inputs: Sequence[Signature], most: int) -> list[Batc
     Args:
         data: :data:`FASHION`; the path of a ``.npy`` or ``.npz`` file or of a folder of them; an
             array; or arrays by the names of inputs. An array holds samples along its first axis,
-            or is a single one; images may have their channels first. Where the model has several
-            inputs, arrays have their names.
+            or is a single one; images may have their channels first. Sizes that the model leaves
+            open may be any. Where the model has several inputs, arrays have their names.
         inputs: of the model, all with the same batch as their first axis.
         most: how many samples are taken, the first ones; those that fill no batch are left out.
 
@@ -56,6 +56,13 @@ def read_batches(data: Any, inputs: Sequence[Signature], most: int) -> list[Batc
             f"{len(samples)} of at most {most}"
         )
     _require_varied(samples, inputs)
+    for item in inputs if batch > 1 else ():
+        sizes = sorted({sample[item.name].shape for sample in samples})
+        if len(sizes) > 1:
+            raise NmpackError(
+                f"calibration data: {item.name}: expected samples of one size in a batch of "
+                f"{batch}, got {list(sizes[0])} and {list(sizes[1])}"
+            )
     return [
         {item.name: np.stack([s[item.name] for s in samples[at : at + batch]]) for item in inputs}
         for at in range(0, len(samples) - batch + 1, batch)
@@ -150,6 +157,14 @@ def _samples(
     return [{name: rows[at] for name, rows in columns.items()} for at in range(count)]
 
 
+def _fits(shape: Sequence[int], stated: Sequence[int]) -> bool:
+    """Return whether a shape is as stated, where -1 is any size but 0."""
+    return len(shape) == len(stated) and all(
+        size == wanted or (wanted == -1 and size > 0)
+        for size, wanted in zip(shape, stated, strict=True)
+    )
+
+
 def _rows(where: str, array: Array, item: Signature, most: int) -> Array:
     """Return at most ``most`` samples of an input, ``[count, *shape of one]``, checked."""
     wanted = np.dtype(item.dtype)
@@ -157,14 +172,14 @@ def _rows(where: str, array: Array, item: Signature, most: int) -> Array:
     if array.dtype.kind not in kinds:
         what = "floating-point values, as the model takes them" if kinds == "f" else item.dtype
         raise NmpackError(f"{where}: {item.name}: expected {what}, got {array.dtype}")
-    one = item.shape[1:]
+    one = item.stated[1:] or item.shape[1:]
     rows = array[None] if array.ndim <= len(one) else array
     rows = rows[:most]
     first = (one[-1], *one[:-1]) if len(one) == 3 and wanted.kind == "f" else one
-    if rows.shape[1:] == first != one:
+    if _fits(rows.shape[1:], first) and not _fits(rows.shape[1:], one):
         rows = np.moveaxis(rows, 1, -1)
-    if rows.shape[1:] != one:
-        shape = ", ".join(map(str, ("N", *one)))
+    if not _fits(rows.shape[1:], one):
+        shape = ", ".join("?" if size == -1 else str(size) for size in ("N", *one))
         raise NmpackError(
             f"{where}: {item.name}: expected shape [{shape}], got {list(array.shape)}"
         )
