@@ -58,8 +58,8 @@ RUNS = 2
 CLOSE = {"model": (1e-4, 1e-5), "f16": (0.1, 0.02)}
 #: Where nobody is in the picture these make much of little: inputs that change by 1e-3 change
 #: outputs by up to 0.65 of the largest. In float32 the interpreter's own XNNPACK is 4e-4 from its
-#: plain kernels, ours up to 1.6e-3.
-ROUGH = "pose_landmark"
+#: plain kernels, ours up to 1.6e-3. In float16 only the heat map can be compared: up to 0.08 off.
+ROUGH, STEADY = "pose_landmark", (64, 64, 39)
 
 
 def _cases() -> Iterator[Any]:
@@ -119,9 +119,11 @@ def assert_close(got: list[Array], expected: list[Array], precision: str, where:
     share, least = CLOSE[precision]
     if ROUGH in where:
         assert all(np.isfinite(ours).all() for ours in got), f"{where}: {got}"
-        if precision == "f16":
-            return
         share = 5e-3
+        if precision == "f16":
+            share = 0.2
+            (at,) = (i for i, one in enumerate(expected) if one.shape[1:] == STEADY)
+            got, expected = got[at : at + 1], expected[at : at + 1]
     for ours, theirs in zip(got, expected, strict=True):
         whole = np.issubdtype(theirs.dtype, np.integer)
         tolerance = 0 if whole else share * float(np.abs(theirs).max()) + least
