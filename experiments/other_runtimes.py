@@ -134,12 +134,12 @@ def run(path: Path, threads: int, provider: str, runs: int, output: Path | None)
 
 def measure(commands: list[str], rounds: int) -> None:
     """Run commands in turns; print quartiles of their medians."""
-    names = [command.partition(":")[0] for command in commands]
+    names = [command.partition(": ")[0] for command in commands]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     load = [os.getloadavg()[0]]
     for _ in range(rounds):
         for name, command in zip(names, commands, strict=True):
-            words = shlex.split(command.partition(":")[2])
+            words = shlex.split(command.partition(": ")[2])
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
             if done.returncode != 0 or not lines:
