@@ -64,6 +64,10 @@ xnn_nm_layer_info Inspect(const Shape& s, const std::vector<float>& filter, uint
   return info;
 }
 
+// Of how many columns one is kept so that it is worth it on this hardware: of more where micro-kernels of ours are scalar
+// and dense ones are not.
+size_t Period() { return xnn_init_nm_costs()->nmconv_percent[0] < 200.0f ? 4 : 16; }
+
 }  // namespace
 
 TEST(CONVOLUTION_NM_CHOSEN_F32, chooses_by_hint_and_weights) {
@@ -75,10 +79,10 @@ TEST(CONVOLUTION_NM_CHOSEN_F32, chooses_by_hint_and_weights) {
   s.group_output_channels = 256;
   s.height = s.width = 24;
   std::vector<float> dense_filter(s.group_output_channels * s.row_size(), 0.5f);
-  // Every channel keeps the same quarter of the columns: any tile of any hardware finds it.
+  // Every channel keeps the same columns: any tile of any hardware finds it.
   std::vector<float> pruned_filter(dense_filter);
   for (size_t i = 0; i < pruned_filter.size(); i++) {
-    if (i % s.row_size() % 4 != 0) pruned_filter[i] = 0.0f;
+    if (i % s.row_size() % Period() != 0) pruned_filter[i] = 0.0f;
   }
 
   EXPECT_EQ(xnn_nm_reason_disabled, Inspect(s, pruned_filter, 0).reason);
@@ -97,8 +101,8 @@ TEST(CONVOLUTION_NM_CHOSEN_F32, chooses_by_hint_and_weights) {
   }
   const xnn_nm_layer_info info = Inspect(s, pruned_filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
   EXPECT_EQ(xnn_nm_reason_chosen, info.reason);
-  EXPECT_FLOAT_EQ(0.25f, info.element_density);
-  EXPECT_FLOAT_EQ(0.25f, info.column_density);
+  EXPECT_FLOAT_EQ(1.0f / Period(), info.element_density);
+  EXPECT_FLOAT_EQ(1.0f / Period(), info.column_density);
   EXPECT_GT(info.tile_height, 0);
   EXPECT_GT(info.predicted_speedup, 1.5f);
   EXPECT_EQ(32, info.group_input_channels);
@@ -139,10 +143,10 @@ TEST(CONVOLUTION_NM_CHOSEN_F32, says_that_other_types_have_no_such_operator) {
 TEST(CONVOLUTION_NM_CHOSEN_F32, small_images_gain_less) {
   ASSERT_EQ(xnn_status_success, xnn_initialize(nullptr));
   Shape s;
-  s.group_input_channels = 16;
+  s.group_input_channels = 4 * Period();
   s.group_output_channels = 32;
   std::vector<float> filter(s.group_output_channels * s.row_size(), 0.0f);
-  for (size_t i = 0; i < filter.size(); i += 4) filter[i] = 0.5f;
+  for (size_t i = 0; i < filter.size(); i += Period()) filter[i] = 0.5f;
   s.height = s.width = 64;
   const xnn_nm_layer_info large = Inspect(s, filter, XNN_FLAG_HINT_NM_SPARSE_INFERENCE);
   EXPECT_EQ(xnn_nm_reason_chosen, large.reason);
@@ -173,7 +177,7 @@ TEST(CONVOLUTION_NM_CHOSEN_F32, computes_the_same_with_and_without_the_hint) {
   std::uniform_real_distribution<float> dist(-1.0f, 1.0f);
   std::vector<float> filter(s.group_output_channels * s.row_size());
   for (size_t i = 0; i < filter.size(); i++) {
-    filter[i] = i % s.row_size() % 4 == 1 ? dist(rng) : 0.0f;
+    filter[i] = i % s.row_size() % Period() == 1 ? dist(rng) : 0.0f;
   }
   std::vector<float> input(s.height * s.width * s.input_stride() + XNN_EXTRA_BYTES / sizeof(float));
   std::generate(input.begin(), input.end(), [&] { return dist(rng); });

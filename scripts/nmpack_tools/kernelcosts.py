@@ -11,6 +11,7 @@ from .specrows import bad, check_keys, text
 
 # The costs that others fall back on.
 BASE = "scalar"
+_MICRO_KERNELS = ("nmconv_percent", "nmspmm_percent")
 _MAX_COST = 1e9
 
 
@@ -43,10 +44,12 @@ Cost = float | list[float] | list[Slot]
 class Costs:
     """Every member of struct xnn_nm_costs, and the kernels that are this table's own, by slot.
 
-    ``like`` names the table that has what this one does not state.
+    ``like`` names the table that has what this one does not state. ``of_scalar`` names the members
+    that state what the base's micro-kernels, which run here, too, cost beside this unit.
     """
 
     like: str
+    of_scalar: tuple[str, ...]
     measured: tuple[str, ...]
     members: dict[str, Cost]
     nmconv: list[Slot]
@@ -61,8 +64,11 @@ def width(where: str, value: object) -> Width:
 
 
 def read_costs(where: str, row: dict[str, Any], bounds: dict[str, list[int]]) -> Costs:
-    check_keys(where, row, ("measured",), ("like", *bounds))
+    check_keys(where, row, ("measured",), ("like", "of_scalar", *bounds))
     like = text(f"{where}.like", row.get("like", BASE))
+    shared = row.get("of_scalar", [])
+    if not isinstance(shared, list) or any(name not in _MICRO_KERNELS for name in shared):
+        bad(f"{where}.of_scalar", f"a list of some of {', '.join(_MICRO_KERNELS)}", shared)
     if not isinstance(row["measured"], list):
         bad(f"{where}.measured", "a list of lines of text", row["measured"])
     measured = tuple(text(f"{where}.measured", line) for line in row["measured"])
@@ -71,7 +77,7 @@ def read_costs(where: str, row: dict[str, Any], bounds: dict[str, list[int]]) ->
     nmspmm: list[Slot] = []
     for name, value in row.items():
         here, limits = f"{where}.{name}", bounds.get(name)
-        if limits is None:  # measured, like
+        if limits is None:  # measured, like, of_scalar
             continue
         if not limits:
             members[name] = _number(here, value)
@@ -84,7 +90,7 @@ def read_costs(where: str, row: dict[str, Any], bounds: dict[str, list[int]]) ->
             members[name] = [_number(here, item) for item in _list(here, value, limits)]
     if like != BASE and (nmconv or nmspmm):
         bad(f"{where}.like", "it where no micro-kernels are stated", like)
-    return Costs(like, measured, members, nmconv, nmspmm)
+    return Costs(like, tuple(shared), measured, members, nmconv, nmspmm)
 
 
 def _number(where: str, value: object) -> float:
@@ -157,5 +163,17 @@ def complete(
             if name != "nmconv_percent" and length != slots:
                 expected = f"{slots} entries, as nmspmm_percent has"
                 bad(f"{section}.{isa}.{name}", expected, members[name])
-        result[isa] = replace(costs, members=members)
+        result[isa] = replace(_own(section, isa, costs, tables[BASE]), members=members)
     return result
+
+
+def _own(section: str, isa: str, costs: Costs, base: Costs) -> Costs:
+    """Without the micro-kernels that are the base's; checks that they are."""
+    stated = dict(zip(_MICRO_KERNELS, (costs.nmconv, costs.nmspmm), strict=True))
+    theirs = dict(zip(_MICRO_KERNELS, (base.nmconv, base.nmspmm), strict=True))
+    for name in costs.of_scalar:
+        tiles, expected = ([[str(t) for t in slot] for slot in of[name]] for of in (stated, theirs))
+        if isa == BASE or tiles != expected:
+            bad(f"{section}.{isa}.{name}", f"the tiles of {BASE}, {expected}", tiles)
+    nmconv, nmspmm = ([] if name in costs.of_scalar else stated[name] for name in _MICRO_KERNELS)
+    return replace(costs, nmconv=nmconv, nmspmm=nmspmm)

@@ -18,6 +18,7 @@
 #include "xnnpack/config.h"
 #include "xnnpack/gemm.h"
 #include "xnnpack/hardware-config.h"
+#include "xnnpack/nm-costs.h"
 #include "xnnpack/nmconv.h"
 
 extern "C" void nmpack_limit_isa(struct cpuinfo_x86_isa* isa);
@@ -114,6 +115,12 @@ int main(int argc, char** argv) {
   for (const Expected& one : {expected, got}) {
     std::printf("%s: %sgemm %s, nmconv %llx, %s\n", argv[1], one.taken.c_str(), one.gemm.c_str(),
                 static_cast<unsigned long long>(one.nmconv), one.name.c_str());
+  }
+  // Beside dense vectors a scalar micro-kernel costs more than beside scalar ones, which is 110 %.
+  const float percent = xnn_init_nm_costs()->nmconv_percent[0];
+  if (got.nmconv == 0 && percent < 200) {
+    std::fprintf(stderr, "a weight of the scalar micro-kernel is predicted to cost %g %% of a dense one\n", percent);
+    return 1;
   }
   const bool is_same = got.taken == expected.taken && got.gemm == expected.gemm && got.nmconv == expected.nmconv &&
                        got.name == expected.name;

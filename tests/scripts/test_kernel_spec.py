@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from nmpack_tools.console import ToolError
+from nmpack_tools.kernelcosts import Costs
 from nmpack_tools.kernelfiles import TABLES, kernels, texts
 from nmpack_tools.kernelspec import load_spec
-from nmpack_tools.kerneltypes import F32, QS8
+from nmpack_tools.kerneltypes import F32, QS8, TYPES, ElementType
 from patching import HEADER, NMCONV_HEADER, SPEC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +87,25 @@ def test_costs_that_are_not_said_are_those_of_scalar(overlay: Path) -> None:
     table = text[text.index("// By a model.\n// Of what?\n") : text.index("#endif")]
     assert ".addition = 20.0f,\n  .nmconv_percent = {118.0f, 120.0f},\n" in table
     assert "nmspmm_rvv" not in text
+
+
+def test_a_table_states_what_kernels_of_scalar_cost_there(overlay: Path) -> None:
+    assert "f32_nmconv_rvv" in texts(load_spec(overlay))[TABLES]
+    say_scalar_costs(overlay)
+    spec = load_spec(overlay)
+    assert spec.types[F32].costs["rvv"].members["nmconv_percent"] == [440]
+    assert {str(kernel.template) for kernel in kernels(spec)} == {
+        f"src/{family}/scalar.c.in" for family in ("f32-nmconv", "f32-nmspmm", "x32-packim2col")
+    }
+    made = texts(spec)[TABLES]
+    assert ".nmconv_percent = {440.0f},\n" in made
+    assert "f32_nmconv_rvv" not in made
+
+
+def say_scalar_costs(overlay: Path) -> None:
+    change(overlay, "[{ 7x4v = 118 }, { 14x2v = 120 }]", "[{ 1x4 = 440 }]")
+    change(overlay, "[costs.rvv]", '[costs.rvv]\nof_scalar = ["nmconv_percent"]')
+    change(overlay, "scalable = true", "scalable = false")
 
 
 def test_a_new_cost_takes_the_struct_and_a_number(overlay: Path) -> None:
@@ -282,6 +302,31 @@ def test_no_two_kernels_of_the_project_have_one_name_and_each_has_a_template() -
         assert (ROOT / "kernels" / kernel.template).is_file()
 
 
+@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: str(kind.name))
+def test_kernels_of_scalar_cost_more_beside_dense_vectors(kind: ElementType) -> None:
+    """The unit of scalar's own table is a scalar dense kernel; all others have vectors."""
+    tables = load_spec(ROOT / "kernels").types[kind].costs
+    assert len(tables) > 1
+    for name, own in (("nmconv_percent", "nmconv"), ("nmspmm_percent", "nmspmm")):
+        usual = cheapest(tables["scalar"], name)
+        for isa, costs in tables.items():
+            of = costs if costs.like == "scalar" else tables[costs.like]
+            if isa != "scalar" and not getattr(of, own):
+                cost = cheapest(costs, name)
+                assert cost >= 2 * usual, f"{kind.costs}.{isa} has {name} of scalar's table"
+
+
+def cheapest(costs: Costs, name: str) -> float:
+    """Of some kernels, beside a weight of the dense one, in percent."""
+    found = costs.members[name]
+    assert isinstance(found, list)
+    numbers = [n for item in found for n in (item.values() if isinstance(item, dict) else [item])]
+    dense, percent = costs.members["dense_weight"], costs.members["gemm_percent"]
+    assert isinstance(dense, float)
+    assert isinstance(percent, float)
+    return min(numbers) / (dense * percent / 100)
+
+
 # Mistakes
 
 
@@ -299,8 +344,23 @@ def test_no_two_kernels_of_the_project_have_one_name_and_each_has_a_template() -
         ('"64"', "64", "vector registers as '4v', got 64"),
         ('pack = "scalar"', 'pack = "rvv"', "f32-nmspmm.scalar.pack: expected a table of [x32-"),
         ('"scalar" }', '"scalar", granularity = 0 }', "expected a number of pixels, at least 1"),
-        ("[costs.scalar]", "[costs.scalar]\nadition = 1", "only the keys measured, like, addition"),
+        ("[costs.scalar]", "[costs.scalar]\nadition = 1", "only the keys measured, like, of_scala"),
         ("addition = 20", "addition = true", "costs.scalar.addition: expected a number, got True"),
+        (
+            "[costs.rvv]",
+            "[costs.rvv]\nof_scalar = 1",
+            "rvv.of_scalar: expected a list of s",
+        ),
+        (
+            "[costs.rvv]",
+            '[costs.rvv]\nof_scalar = ["addition"]',
+            "of_scalar: expected a list of",
+        ),
+        (
+            "[costs.rvv]",
+            '[costs.rvv]\nof_scalar = ["nmconv_percent"]',
+            "nmconv_percent: expected the tiles of scalar, [['1x4']], got [['7x4v'], ['14x2v']]",
+        ),
         ("addition = 20", "addition = inf", "expected a number from 0 to 1e+09, got inf"),
         ("addition = 20", "addition = nan", "expected a number from 0 to 1e+09, got nan"),
         ("addition = 20\n", "", "every member of struct xnn_nm_costs, addition too, got ['nmc"),

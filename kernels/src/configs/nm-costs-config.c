@@ -25,12 +25,12 @@ static size_t nm_vector_length = 0;
 XNN_INIT_ONCE_GUARD(nm_costs);
 
 #if XNN_ARCH_X86 || XNN_ARCH_X86_64
-// The costs of micro-kernels of CNHW images, which are scalar ones: see nmspmm-config.c.
+// The costs of micro-kernels of CNHW images, which are scalar ones beside dense vectors: see nmspmm-config.c.
 static void take_scalar_nmspmm_costs(void) {
-  memcpy(nm_costs.nmspmm_percent, nm_costs_scalar.nmspmm_percent, sizeof(nm_costs.nmspmm_percent));
-  memcpy(nm_costs.pack_percent, nm_costs_scalar.pack_percent, sizeof(nm_costs.pack_percent));
-  memcpy(nm_costs.strided_pack_percent, nm_costs_scalar.strided_pack_percent, sizeof(nm_costs.strided_pack_percent));
-  nm_costs.cache_size = nm_costs_scalar.cache_size;
+  memcpy(nm_costs.nmspmm_percent, nm_costs_sse2.nmspmm_percent, sizeof(nm_costs.nmspmm_percent));
+  memcpy(nm_costs.pack_percent, nm_costs_sse2.pack_percent, sizeof(nm_costs.pack_percent));
+  memcpy(nm_costs.strided_pack_percent, nm_costs_sse2.strided_pack_percent, sizeof(nm_costs.strided_pack_percent));
+  nm_costs.cache_size = nm_costs_sse2.cache_size;
 }
 #endif
 
@@ -53,6 +53,8 @@ static void init_nm_costs_config(void) {
   #if XNN_ARCH_X86 || XNN_ARCH_X86_64
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
+    // Scalar micro-kernels of ours, and dense ones of SSE or AVX.
+    take(&nm_costs_sse2, "scalar");
     if (!XNN_PLATFORM_MOBILE && hardware_config->use_x86_avx512f) {
       take(&nm_costs_avx512f, "avx512f");
     } else if (hardware_config->use_x86_fma3) {
