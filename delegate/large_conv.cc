@@ -32,7 +32,8 @@ Sizes OutputOf(const TfLiteContext& context, const TfLiteNode& node) {
 }  // namespace
 
 bool IsLargeConv(const TfLiteContext& context, const TfLiteRegistration& registration, const TfLiteNode& node) {
-  if (registration.builtin_code != kTfLiteBuiltinConv2d || node.inputs->size < 2 || node.outputs->size != 1) return false;
+  if (registration.builtin_code != kTfLiteBuiltinConv2d) return false;
+  if (node.inputs->size < 2 || node.outputs->size != 1) return false;
   const auto* params = static_cast<const TfLiteConvParams*>(node.builtin_data);
   if (params == nullptr || params->stride_height < 1 || params->stride_width < 1 ||
       params->dilation_height_factor < 1 || params->dilation_width_factor < 1) {

@@ -98,6 +98,7 @@ void Partition::Borrow(int tensor) {
 }
 
 TfLiteStatus Partition::Prepare(TfLiteContext* context, TfLiteNode* node) {
+  originals_ready_ = false;
   TfLiteStatus status = originals_.Prepare(context, /*for_xnnpack=*/true);
   if (status != kTfLiteOk) return status;
   std::vector<int> dimensions = originals_.Dimensions(*context);
@@ -114,6 +115,7 @@ TfLiteStatus Partition::Prepare(TfLiteContext* context, TfLiteNode* node) {
   TfLiteIntArrayFree(node->temporaries);
   node->temporaries = TfLiteIntArrayCreate(static_cast<int>(inner.size()));
   std::copy(inner.begin(), inner.end(), node->temporaries->data);
+  originals_ready_ = !outcome_.planned;
   if (place_ + 1 == graph_->num_partitions) plugin_->WriteReport();
   return kTfLiteOk;
 }
@@ -206,6 +208,11 @@ bool Partition::RuntimeCreated(TfLiteContext* context, xnn_runtime* runtime, con
 TfLiteStatus Partition::Invoke(TfLiteContext* context) {
   if (plugin_->report_is_stale()) plugin_->WriteReport();
   if (!outcome_.planned) {
+    if (!originals_ready_) {
+      context->ReportError(context, "nmpack: cannot run until tensors are allocated again: %s",
+                           outcome_.why_left.c_str());
+      return kTfLiteError;
+    }
     for (const Unpacker& unpacker : borrowed_) {
       const TfLiteStatus status = unpacker.owner->originals_.InvokeNode(context, unpacker.position);
       if (status != kTfLiteOk) return status;
@@ -239,7 +246,7 @@ TfLiteStatus Partition::ChangeThreadPool(TfLiteContext* context, pthreadpool_t t
   // A runtime is planned for a number of threads, and there are fewer now.
   plugin_->Publish(Plan(context), &outcome_);
   if (outcome_.planned) return kTfLiteOk;
-  // Nor is there memory for the interpreter's kernels: nobody asked for it.
+  // Nor is there memory for the interpreter's kernels: nobody asked for it. Later runs fail, too.
   context->ReportError(context, "nmpack: cannot plan anew in a child process: %s", outcome_.why_left.c_str());
   dimensions_.clear();
   return kTfLiteError;

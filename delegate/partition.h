@@ -95,6 +95,7 @@ class Partition {
 
   std::vector<int> dimensions_;      // that the outcome is for
   Outcome outcome_;                  // changed by Plugin::Publish alone
+  bool originals_ready_ = false;     // the interpreter's kernels are all prepared, and their tensors have memory
   PartitionReport* filling_ = nullptr;  // while it is planned
   Precision precision_ = Precision::kModel;  // that it is, or was last, planned in
   xnn_runtime* runtime_ = nullptr;
