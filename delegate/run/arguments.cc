@@ -2,6 +2,8 @@
 #include "arguments.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 
 #include "failure.h"
 
@@ -41,13 +43,13 @@ Exit status: 0 if all went well, 1 with one sentence on standard error otherwise
 namespace {
 
 int Count(const std::string& option, const std::string& text, int min, int max) {
-  const bool digits = !text.empty() && text.size() <= 9 && text.find_first_not_of("0123456789") == std::string::npos;
-  const int value = digits ? std::stoi(text) : -1;
+  const bool digits = !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == std::string::npos;
+  const int64_t value = digits ? std::stoll(text) : -1;
   if (!digits || value < min || value > max) {
     throw Failure(option + ": expected an integer from " + std::to_string(min) + " to " + std::to_string(max) +
                   ", got '" + text + "'");
   }
-  return value;
+  return static_cast<int>(value);
 }
 
 InputShape Shape(const std::string& text) {
@@ -56,9 +58,11 @@ InputShape Shape(const std::string& text) {
   result.named = equals != std::string::npos;
   if (result.named) result.name = text.substr(0, equals);
   const std::string sizes = result.named ? text.substr(equals + 1) : text;
+  if (result.named && sizes.empty()) return result;  // a single value, which has no axes
   for (size_t begin = 0; begin <= sizes.size();) {
     const size_t end = std::min(sizes.find('x', begin), sizes.size());
-    result.sizes.push_back(Count("--shape", sizes.substr(begin, end - begin), 1, 999999999));
+    const std::string size = sizes.substr(begin, end - begin);
+    result.sizes.push_back(Count("--shape", size, 1, std::numeric_limits<int32_t>::max()));
     begin = end + 1;
   }
   return result;

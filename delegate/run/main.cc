@@ -38,6 +38,20 @@ void Check(TfLiteStatus status, const char* what) {
   }
 }
 
+// A model may name no tensor as an input or output: interpreters take that, and have none then.
+void RequireTensors(const TfLite& tflite, const TfLiteInterpreter* interpreter) {
+  const auto fail = [](const char* what, int place) {
+    throw Failure(std::string("expected a tensor as ") + what + " #" + std::to_string(place) +
+                  " of the model, found none");
+  };
+  for (int i = 0; i < tflite.TfLiteInterpreterGetInputTensorCount(interpreter); i++) {
+    if (tflite.TfLiteInterpreterGetInputTensor(interpreter, i) == nullptr) fail("input", i);
+  }
+  for (int i = 0; i < tflite.TfLiteInterpreterGetOutputTensorCount(interpreter); i++) {
+    if (tflite.TfLiteInterpreterGetOutputTensor(interpreter, i) == nullptr) fail("output", i);
+  }
+}
+
 void ReadInputs(const TfLite& tflite, const TfLiteInterpreter* interpreter, const std::vector<std::string>& files) {
   const int count = tflite.TfLiteInterpreterGetInputTensorCount(interpreter);
   if (!files.empty() && files.size() != static_cast<size_t>(count)) {
@@ -88,6 +102,7 @@ void Run(const Arguments& arguments) {
   if (interpreter == nullptr) {
     throw Said("the interpreter cannot be created for '" + arguments.graph + "'");
   }
+  RequireTensors(tflite, interpreter);
   Resize(tflite, interpreter, file, arguments.shapes);
   Check(tflite.TfLiteInterpreterAllocateTensors(interpreter), "allocate the model's tensors");
   const double load = Microseconds() - start;

@@ -9,14 +9,19 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import parity
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from sound_models import small_network
+from tflite_graph import Graph
 
 from nmpack.errors import MissingError
 from nmpack.runtime.delegate_profile import read_profile
 from nmpack.runtime.elf import read_functions
-from nmpack.runtime.qemu import Target, cpu, find_target
+from nmpack.runtime.inputs import prepare_inputs
+from nmpack.runtime.qemu import Target, cpu, find_target, run_emulated
+from nmpack.runtime.sizes import sized, stored
+from nmpack.tflite.file import TFLiteFile
 
 pytestmark = pytest.mark.riscv64
 IMAGE = (np.arange(9 * 9 * 8) % 11 - 5).reshape(1, 9, 9, 8).astype(np.float32)
@@ -151,6 +156,10 @@ def test_profile(target: Target, model: Path) -> None:
             "--shape: expected 1x9x9x8 for the input 't0', in which only ? is open, got 1x9x8",
         ),
         (["--graph", "{model}", "--shape", "1x0x9x8"], "--shape: expected an integer from 1 to"),
+        (["--graph", "{model}", "--shape", "2147483648"], "from 1 to 2147483647, got '2147483648'"),
+        (["--graph", "{model}", "--shape", "2147483647"], "only ? is open, got 2147483647"),
+        (["--graph", "{nothing}"], "expected a tensor as input #1 of the model, found none"),
+        (["--graph", "{nowhere}"], "expected a tensor as output #0 of the model, found none"),
         (["--graph", "{model}", "--shape", "x=1x9x9x8"], "the inputs 't0' at most, got another of"),
         (["--graph", "{model}", "--shape=1x9x9x8", "--shape=t0=1x9x9x8"], "got another of 't0'"),
         (["--graph", "{model}", "--runtime", "none.so"], "expected a library with TFLite's C"),
@@ -166,7 +175,14 @@ def test_bad_input_is_one_sentence(
         "cut": model.parent / "cut.tflite",
         "empty": model.parent / "empty",
         "delegate": target.library,
+        "nothing": model.parent / "nothing.tflite",
+        "nowhere": model.parent / "nowhere.tflite",
     }
+    graph = Graph()
+    x = graph.tensor((1, 4))
+    y = graph.add("RELU", [x], graph.tensor((1, 4)))
+    names["nothing"].write_bytes(graph.model([x, -1], [y]))
+    names["nowhere"].write_bytes(graph.model([x], [-1]))
     names["cut"].write_bytes(model.read_bytes()[:700])
     names["empty"].touch()
     before = sorted(model.parent.iterdir())
@@ -177,6 +193,21 @@ def test_bad_input_is_one_sentence(
     assert lines[0].startswith("nmpack-run: ")
     assert says in lines[0]
     assert sorted(model.parent.iterdir()) == before
+
+
+def test_of_inputs_with_one_name_the_open_one_is_resized(target: Target, tmp_path: Path) -> None:
+    path, graph = tmp_path / "model.tflite", Graph()
+    inputs = [graph.tensor(shape) for shape in ((2, 6), (), (1, 3))]
+    for index in inputs:
+        graph.tensors[index].name = "x"
+    graph.tensors[inputs[2]].shapeSignature = [-1, 3]
+    path.write_bytes(graph.model(inputs, [graph.add("RELU", [inputs[2]], graph.tensor((1, 3)))]))
+    resized = sized(stored(TFLiteFile(path).primary), {"x#3": (5, 3)}, 0)
+    arrays, _ = prepare_inputs(resized, parity.SEED)
+    (output,) = run_emulated(
+        target, cpu(256), path, arrays, delegate=False, resized=resized
+    ).values()
+    np.testing.assert_array_equal(output, np.maximum(arrays[2], 0))
 
 
 def test_help_teaches(target: Target) -> None:

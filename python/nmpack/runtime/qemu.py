@@ -187,10 +187,13 @@ def run_emulated(
 
 
 def shape_arguments(inputs: Sequence[Signature]) -> list[str]:
-    """Return the arguments that resize the inputs whose sizes a file leaves open."""
-    return [
-        f"--shape={item.name}={'x'.join(map(str, item.shape))}" for item in inputs if item.is_open
-    ]
+    """Return the arguments that resize the inputs whose sizes a file leaves open.
+
+    If there are such, all inputs are named: of several with one name each takes the next shape.
+    """
+    if not any(item.is_open for item in inputs):
+        return []
+    return [f"--shape={item.name}={'x'.join(map(str, item.shape))}" for item in inputs]
 
 
 def nmpack_run(
