@@ -6,6 +6,7 @@ XNNPACK runs them, built into the interpreter and as our delegate.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegat
 from tflite_graph import Graph, options
 
 from nmpack.runtime.interpreter import find_delegate
+from nmpack.tune.layers import layers_of
 
 pytestmark = pytest.mark.delegate
 KERNEL, CHANNELS = 31, 22
@@ -27,6 +29,7 @@ def large(size: int) -> bytes:
     weights.reshape(4, -1)[:, np.arange(weights[0].size) % 4 != 0] = 0
     graph = Graph()
     x = graph.tensor((1, size, size, CHANNELS))
+    graph.tensors[x].shapeSignature = [1, -1, -1, CHANNELS]
     constants = [graph.constant(weights), graph.constant(np.ones(4, np.float32))]
     how = options("Conv2DOptions", padding=0, strideH=1, strideW=1, dilationHFactor=1,
                   dilationWFactor=1, fusedActivationFunction=0)  # fmt: skip
@@ -66,6 +69,13 @@ def test_it_runs_as_in_the_interpreters_own_xnnpack(nm: str) -> None:
     assert not parity.difference(got, expected, 1e-4)
     with pytest.raises(RuntimeError, match="im2col"):
         opened(model, delegated=None, plain=True).allocate_tensors()
+
+
+def test_it_is_tuned_where_its_size_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(large(8))
+    (found,) = layers_of(path, shapes=(1, 320, 320, CHANNELS)).layers
+    assert (found.layer.input_height, found.layer.input_width) == (320, 320)
 
 
 def test_where_xnnpack_has_no_room_either_the_kernel_says_why() -> None:

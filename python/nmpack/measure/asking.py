@@ -27,11 +27,13 @@ class Answer:
         report: its report, of every signature.
         inputs: of the first subgraph, of the sizes that it was asked about.
         shapes: of that subgraph's tensors by index, where sizes are open and these are known.
+        failure: why they are not, where the network had to run for it and did not.
     """
 
     report: DelegateReport
     inputs: tuple[Signature, ...]
     shapes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    failure: NmpackError | None = None
 
     def graphs(self, file: TFLiteFile) -> tuple[Subgraph, ...]:
         """Return the file's subgraphs at the sizes that it was asked about."""
@@ -60,12 +62,14 @@ def ask(file: TFLiteFile, engine: Engine, shapes: Shapes | None) -> Answer:
         with EngineProcess(file.path, asking, timeout=120.0, shapes=shapes) as child:
             if signed:
                 child.prepare(signed)
-            known = _is_planned(file.primary, read_report(path)) or _runs(child)
+            failure = None
+            if not _is_planned(file.primary, read_report(path)):
+                failure = _run(child)
             found: Mapping[int, tuple[int, ...]] = {}
             # Where the interpreter has a delegate of its own, that hides what is within it.
-            if known and file.primary.is_open and engine.resolver == "plain":
+            if failure is None and file.primary.is_open and engine.resolver == "plain":
                 found = child.tensor_shapes()
-        return Answer(read_report(path), child.inputs, found)
+        return Answer(read_report(path), child.inputs, found, failure)
 
 
 def _is_planned(graph: Subgraph, report: DelegateReport) -> bool:
@@ -77,11 +81,11 @@ def _is_planned(graph: Subgraph, report: DelegateReport) -> bool:
     return not told or len(told) >= len(graph.operators)
 
 
-def _runs(child: EngineProcess) -> bool:
-    """Run once; what fails then is no matter of what was asked."""
+def _run(child: EngineProcess) -> NmpackError | None:
+    """Run once, and return what fails then: it may be no matter of what was asked."""
     try:
         child.feed(prepare_inputs(child.inputs, 0)[0])
         child.time(1)
-    except NmpackError:
-        return False
-    return True
+    except NmpackError as error:
+        return error
+    return None

@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from nmpack.element_types import DTYPES, F32, QS8, ElementType, type_of
 from nmpack.errors import ModelError, NmpackError
+from nmpack.measure.asking import ask
 from nmpack.runtime.child import Signature
-from nmpack.runtime.inputs import prepare_inputs
-from nmpack.runtime.interpreter import Engine
-from nmpack.runtime.process import EngineProcess
+from nmpack.runtime.interpreter import nmpack_engine
 from nmpack.runtime.sizes import Shapes
 from nmpack.sparsity.detection import detect_pattern
 from nmpack.sparsity.mask import column_density
@@ -76,8 +75,8 @@ class ModelLayers:
 def layers_of(model: str | Path, *, shapes: Shapes | None = None) -> ModelLayers:
     """List the distinct layers of all subgraphs; depthwise ones have nothing to tune.
 
-    Where the file leaves sizes of the first subgraph's inputs open, an interpreter resizes them and
-    runs once, and says what sizes that subgraph's layers have then.
+    Where the file leaves sizes of the first subgraph's inputs open, the delegate is asked which its
+    layers have then. (The interpreter's own kernels refuse images that XNNPACK takes.)
 
     Args:
         model: path of a ``.tflite`` file.
@@ -86,7 +85,8 @@ def layers_of(model: str | Path, *, shapes: Shapes | None = None) -> ModelLayers
     Raises:
         ModelError: the file is not a usable model.
         NmpackError: a shape does not fit.
-        MissingError, InterpreterError: sizes are open, and no interpreter runs it.
+        MissingError, InterpreterError: sizes are open, and the delegate or interpreter is absent or
+            refuses the model.
     """
     file = TFLiteFile(model)
     graphs = file.subgraphs
@@ -118,14 +118,10 @@ def layers_of(model: str | Path, *, shapes: Shapes | None = None) -> ModelLayers
 
 def _resized(file: TFLiteFile, shapes: Shapes | None) -> tuple[Subgraph, tuple[Signature, ...]]:
     """Return the first subgraph as it is at these shapes, and its inputs."""
-    plain = Engine("the interpreter", resolver="plain")
-    with EngineProcess(file.path, plain, shapes=shapes) as child:
-        # Some shapes are known only when others were computed.
-        child.feed(prepare_inputs(child.inputs, 0)[0])
-        child.time(1)
-        found = child.tensor_shapes()
-        inputs = child.inputs
-    return file.primary.resized(found), inputs
+    asked = ask(file, nmpack_engine(alone=True), shapes)
+    if asked.failure is not None:
+        raise asked.failure
+    return asked.graphs(file)[0], asked.inputs
 
 
 def _layer(
