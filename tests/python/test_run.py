@@ -21,6 +21,7 @@ import nmpack.torch
 from nmpack.convert import torch_to_tflite
 from nmpack.errors import InterpreterError, MismatchError, MissingError, ModelError, NmpackError
 from nmpack.models import fashion_resnet
+from nmpack.runtime.child import Signature
 from nmpack.runtime.interpreter import Engine, load_delegate, nmpack_engine, option_strings
 from nmpack.runtime.process import EngineProcess
 from nmpack.runtime.runner import (
@@ -93,6 +94,53 @@ def test_engines_agree(models: Models, engine: Engine) -> None:
     one = run(models("pruned"), 7, engine=STOCK)
     two = run(models("pruned"), 7, engine=engine)
     assert compare(one.outputs, two.outputs).relative < 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int32", "uint8", "bool"])
+def test_random_values_of_any_number_are_one_stream(dtype: str) -> None:
+    """They are drawn piece by piece, which changes none of them."""
+    (drawn,), _ = prepare_inputs([Signature("x", (3, 700_001), dtype)], 7)
+    generator, kind = np.random.default_rng(7), np.dtype(dtype)
+    if kind.kind == "f":
+        expected = generator.uniform(-1.0, 1.0, drawn.shape)
+    else:
+        low, high = {"int8": (-128, 128), "int32": (0, 100), "uint8": (0, 256), "bool": (0, 2)}[
+            dtype
+        ]
+        expected = generator.integers(low, high, drawn.shape)
+    np.testing.assert_array_equal(drawn, expected.astype(kind))
+
+
+def test_inputs_that_no_memory_holds_are_one_error() -> None:
+    with pytest.raises(NmpackError, match=r"'x': no memory for random values of 2x17592186044416 "):
+        prepare_inputs([Signature("x", (2, 1 << 44), "float64")], 0)
+
+
+def test_a_child_that_is_left_while_it_loads_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere a profiled one may take as long to end as a request: it writes its times then."""
+    slow, ended = tmp_path / "python", tmp_path / "ended"
+    slow.write_text(
+        f"#!{sys.executable}\nimport pathlib, time\ntime.sleep(10)\n"
+        f"pathlib.Path({str(ended)!r}).touch()\n"
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("NMPACK_TFLITE_RUNTIME_PYTHON", str(slow))
+    engine = Engine("slow", "tflite-runtime", options={"profile": str(tmp_path / "p.json")})
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            EngineProcess(slow, engine)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not ended.exists()
 
 
 def test_a_seed_gives_the_same_inputs(models: Models) -> None:

@@ -101,6 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"nmpack {arguments.verb}: error: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        print(f"nmpack {arguments.verb}: error: no memory left: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         # The reader of our output went away, as head does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -45,7 +45,7 @@ class Signature:
         shape: of its values.
         dtype: numpy's name of their type.
         rows: of the table in which an input's whole numbers are looked up; 0 where they are not.
-        stated: the shape with -1 for those sizes that the file leaves open.
+        stated: the shape with -1 for those sizes that the file leaves open; none by default.
         assumed: whether open sizes have their placeholders, because nobody said what they are.
     """
 
@@ -55,6 +55,11 @@ class Signature:
     rows: int = 0
     stated: tuple[int, ...] = ()
     assumed: bool = False
+
+    def __post_init__(self) -> None:
+        """Take what is stated nowhere for fixed."""
+        if not self.stated:
+            object.__setattr__(self, "stated", self.shape)
 
     @property
     def is_open(self) -> bool:

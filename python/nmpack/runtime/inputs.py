@@ -14,6 +14,8 @@ from nmpack.runtime.child import Signature
 
 Array = npt.NDArray[Any]
 Inputs = Array | Sequence[Array] | Mapping[str, Array] | int
+#: Random values that are drawn at once.
+_SLICE = 1 << 20
 
 
 def prepare_inputs(signature: Sequence[Signature], inputs: Inputs) -> tuple[list[Array], int]:
@@ -54,7 +56,7 @@ def ordered(
         NmpackError: there are more or fewer, or a name is another.
     """
     if isinstance(inputs, Mapping):
-        names = unique_names(signature)
+        names = unique_names(signature, "input")
         if set(inputs) != set(names):
             raise NmpackError(f"expected the inputs {names}, got {sorted(inputs)}")
         return [np.asarray(inputs[name]) for name in names]
@@ -83,26 +85,45 @@ def _typed(item: Signature, array: Array) -> Array:
 
 def _draw(item: Signature, generator: np.random.Generator) -> Array:
     kind = np.dtype(item.dtype)
-    if kind.kind == "f":
-        return generator.uniform(-1.0, 1.0, item.shape).astype(kind)
-    if kind.kind == "b":
-        return generator.integers(0, 2, item.shape).astype(kind)
-    if kind.kind not in "iu":
+    if kind.kind not in "fbiu":
         raise NmpackError(f"input {item.name!r}: random values of type {item.dtype} are not made")
+    try:
+        drawn = np.empty(item.shape, kind)
+        # Generators give wider types, which need more memory.
+        flat = drawn.reshape(-1)
+        for begin in range(0, flat.size, _SLICE):
+            part = flat[begin : begin + _SLICE]
+            part[:] = _values(item, kind, part.size, generator)
+    except (MemoryError, ValueError) as error:
+        sizes = "x".join(map(str, item.shape))
+        raise NmpackError(
+            f"input {item.name!r}: no memory for random values of {sizes} {item.dtype}: {error}"
+        ) from error
+    return drawn
+
+
+def _values(
+    item: Signature, kind: np.dtype[Any], count: int, generator: np.random.Generator
+) -> Array:
+    if kind.kind == "f":
+        return generator.uniform(-1.0, 1.0, count)
+    if kind.kind == "b":
+        return generator.integers(0, 2, count)
     bounds = np.iinfo(kind)
     low, high = int(bounds.min), int(bounds.max) + 1
     if item.rows or kind.itemsize > 2:  # places in a table, or numbers of things
         low, high = 0, min(high, item.rows or 100, 100)
-    return generator.integers(low, high, item.shape).astype(kind)
+    return generator.integers(low, high, count)
 
 
-def unique_names(signature: Sequence[Signature]) -> list[str]:
-    """Return the names, repeated ones numbered."""
+def unique_names(signature: Sequence[Signature], unnamed: str) -> list[str]:
+    """Return the names, repeated ones numbered; ``unnamed`` is what has none."""
     names: list[str] = []
     for item in signature:
-        name, count = item.name or "output", 1
+        given = item.name or unnamed
+        name, count = given, 1
         while name in names:
             count += 1
-            name = f"{item.name}#{count}"
+            name = f"{given}#{count}"
         names.append(name)
     return names

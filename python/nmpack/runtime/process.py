@@ -69,6 +69,7 @@ class EngineProcess(ChildProcess):
             self.versions = {engine.interpreter: answer["version"], "numpy": answer["numpy"]}
             self.memory_before = int(answer["before"]["now"])
         except BaseException:
+            self.kill()  # it has nothing to write yet
             self.close()
             raise
 

@@ -82,7 +82,7 @@ def run(
         arrays, samples = prepare_inputs(child.inputs, inputs)
         child.feed(arrays)
         results, seconds = child.map(samples)
-        names = unique_names(child.outputs)
+        names = unique_names(child.outputs, "output")
         return Result(dict(zip(names, results, strict=True)), seconds, samples, child.inputs)
 
 

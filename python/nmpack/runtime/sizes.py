@@ -39,7 +39,7 @@ def sized(
         NmpackError: a shape is of no input or of several, or of a size that the file does not leave
             open or no tensor can have; arrays are more or fewer than the inputs.
     """
-    names = unique_names(inputs)
+    names = unique_names(inputs, "input")
     wanted = _by_name(names, shapes)
     given: Sequence[Array | None] = [None] * len(inputs)
     if not isinstance(arrays, int):
@@ -77,20 +77,27 @@ def assumed_sizes(inputs: Sequence[Signature]) -> list[str]:
     return [
         f"input {name!r} is of the open size {_text(item.stated)} and was taken as "
         f"{_text(item.shape)}"
-        for name, item in zip(unique_names(inputs), inputs, strict=True)
+        for name, item in zip(unique_names(inputs, "input"), inputs, strict=True)
         if item.assumed
     ]
 
 
 def shapes_of(inputs: Sequence[Signature]) -> dict[str, list[int]]:
     """Return the shape of each input by name, for reports."""
-    return {name: list(item.shape) for name, item in zip(unique_names(inputs), inputs, strict=True)}
+    return {
+        name: list(item.shape)
+        for name, item in zip(unique_names(inputs, "input"), inputs, strict=True)
+    }
 
 
 def _by_name(names: Sequence[str], shapes: Shapes | None) -> dict[str, Sequence[int]]:
     if shapes is None:
         return {}
     if not isinstance(shapes, Mapping):
+        if not hasattr(shapes, "__len__"):
+            raise NmpackError(
+                f"expected a shape, or shapes by the inputs' names, got {shapes!r:.80}"
+            )
         if len(names) != 1:
             raise NmpackError(
                 f"expected a shape with the name of its input, one of {', '.join(names)}, got "
