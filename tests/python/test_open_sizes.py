@@ -20,8 +20,9 @@ from nmpack.quantize.samples import read_batches
 from nmpack.runtime.child import Signature
 from nmpack.runtime.inputs import Inputs
 from nmpack.runtime.interpreter import INTERPRETERS, Engine, nmpack_engine
+from nmpack.runtime.qemu import shape_arguments
 from nmpack.runtime.runner import compare, run
-from nmpack.runtime.sizes import Shapes, assumed_sizes, sized, stored
+from nmpack.runtime.sizes import Shapes, assumed_sizes, shapes_of, sized, stored
 from nmpack.tflite.file import TFLiteFile
 from nmpack.tune.layers import layers_of
 
@@ -78,12 +79,35 @@ def test_who_says_the_sizes(
         ((1, 1 << 17, 1 << 14, 3), r"expected at most 2147483647 values, got 1x131072x16384x3"),
         ((1, 8.0, 8, 3), r"expected whole numbers as its shape, got \(1, 8\.0, 8, 3\)"),
         ("1x8x8x3", r"expected whole numbers as its shape, got '1x8x8x3'"),
+        (5, r"expected a shape, or shapes by the inputs' names, got 5"),
         ({"img": (1, 8, 8, 3)}, r"expected a shape of the inputs image, got one of 'img'"),
     ],
 )
 def test_shapes_that_do_not_fit_are_one_sentence(shapes: Shapes, says: str) -> None:
     with pytest.raises(NmpackError, match=says):
         sized([IMAGE], shapes, 0)
+
+
+def test_what_says_nothing_of_its_sizes_is_fixed() -> None:
+    fixed = Signature("fixed", (2, 3), "float32")
+    assert sized([fixed], None, 0) == (replace(fixed, stated=(2, 3)),)
+    with pytest.raises(NmpackError, match="expected 2x3, which the file fixes, got 4x3"):
+        sized([fixed], (4, 3), 0)
+
+
+def test_inputs_without_a_name_are_numbered_as_inputs() -> None:
+    nameless = replace(IMAGE, name="")
+    assert list(shapes_of([nameless, nameless, SIDE])) == ["input", "input#2", "side"]
+
+
+def test_nmpack_run_is_told_every_shape_where_one_is_open() -> None:
+    """It gives a name's first shape to the first input that has it."""
+    one = Signature("", (), "float32")
+    same = [replace(FIXED, name="image"), IMAGE, one]
+    assert shape_arguments(same) == [
+        "--shape=image=2x6", "--shape=image=1x1x1x3", "--shape=="
+    ]  # fmt: skip
+    assert shape_arguments([FIXED, one]) == []
 
 
 def test_what_a_file_fixes_or_has_not_cannot_be_said() -> None:
@@ -241,6 +265,16 @@ def test_every_command_takes_a_shape_and_says_what_it_assumed(
     assert error.count("\n") == 1
 
 
+def test_what_holds_of_several_models_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [str(any_image(tmp_path / name)) for name in ("a.tflite", "b.tflite")]
+    assert main(["bench", *models, "--rounds", "1"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("is of the open size") == 1
+    assert TOLD in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -253,6 +287,12 @@ def test_every_command_takes_a_shape_and_says_what_it_assumed(
         ("tune --export x.jsonl --shape 1x2", "name no model and no shape"),
         ("run M --vlen 128", "--vlen is for --target riscv64, got --target host"),
         ("run M --target riscv64 --cpu max", "--cpu is for --target aarch64, got --target risc"),
+        ("run M --target riscv64 --delegate M", "--delegate is for --target host, got --target ri"),
+        ("run M --target aarch64 --alone", "--alone is for --target host, got --target aarch64"),
+        ("run M --target riscv64 --no-delegate --option nm=off", "takes neither --delegate nor --"),
+        ("run M --no-delegate --option nm=off", "--no-delegate takes neither --delegate nor --opt"),
+        ("profile M --vlen 256", "--vlen is for --target riscv64, got --target host"),
+        ("tune M --vlen 512", "--vlen is for --target qemu, got --target native"),
     ],
 )
 def test_shapes_that_nobody_takes(

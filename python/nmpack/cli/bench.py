@@ -129,7 +129,7 @@ def _execute_engines(arguments: argparse.Namespace) -> None:
             progress=progress,
         )
     console().print(bench_table(report))
-    tell_sizes(item for inputs in report.inputs.values() for item in inputs)
+    tell_sizes(*report.inputs.values())
     if arguments.json:
         write_json(arguments.json, report.to_dict())
 

@@ -160,17 +160,46 @@ def shapes(given: Sequence[tuple[str | None, tuple[int, ...]]]) -> Shapes | None
     return found
 
 
-def tell_sizes(inputs: Iterable[Signature]) -> None:
-    """Print what open sizes were taken as where ``--shape`` said nothing of them."""
-    for sentence in dict.fromkeys(assumed_sizes(list(inputs))):
-        console().print(printable(f"{sentence}; --shape takes another"))
+def tell_sizes(*models: Sequence[Signature]) -> None:
+    """Print what open sizes were taken as where ``--shape`` said nothing of them.
+
+    Args:
+        models: the inputs of each; what holds of several is said once.
+    """
+    _tell(models, "; --shape takes another")
 
 
-def tell_stored_sizes(model: str) -> None:
-    """Print the same of a ``.tflite`` file that is run as it is stored."""
-    with suppress(ModelError):
-        for sentence in assumed_sizes(stored(TFLiteFile(model).primary)):
-            console().print(printable(sentence))
+def tell_stored_sizes(*models: str) -> None:
+    """Print the same of ``.tflite`` files that are run as they are stored."""
+    found = []
+    for model in models:
+        with suppress(ModelError):
+            found.append(stored(TFLiteFile(model).primary))
+    _tell(found, "")
+
+
+def _tell(models: Iterable[Sequence[Signature]], more: str) -> None:
+    sentences = (sentence for inputs in models for sentence in assumed_sizes(inputs))
+    for sentence in dict.fromkeys(sentences):
+        console().print(printable(sentence + more))
+
+
+def require_target(arguments: argparse.Namespace, **targets: str) -> None:
+    """Check that options are given for their targets alone.
+
+    Args:
+        arguments: their defaults are None or False.
+        targets: by the options' names, the ``--target`` that each is for.
+
+    Raises:
+        NmpackError: one is given for another.
+    """
+    for option, target in targets.items():
+        given = getattr(arguments, option)
+        if given is not None and given is not False and arguments.target != target:
+            raise NmpackError(
+                f"--{option} is for --target {target}, got --target {arguments.target:.80}"
+            )
 
 
 def options(pairs: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from nmpack.cli.common import (
     add_verb,
     options,
     positive,
+    require_target,
     shapes,
     tell_sizes,
     tell_stored_sizes,
@@ -26,6 +27,8 @@ from nmpack.runtime.interpreter import nmpack_engine
 from nmpack.runtime.qemu import VLENS
 from nmpack.rvv.report import Report, build
 from nmpack.rvv.variants import as_it_is
+
+_VLEN = 256
 
 
 def add(verbs: Subparsers) -> None:
@@ -63,13 +66,14 @@ def add(verbs: Subparsers) -> None:
     )
     parser.add_argument("--target", choices=("host", "riscv64"), default="host")
     parser.add_argument(
-        "--vlen", type=int, choices=VLENS, default=256, help="riscv64 vector bits (default 256)"
+        "--vlen", type=int, choices=VLENS, help=f"riscv64 vector bits (default {_VLEN})"
     )
     parser.add_argument("--json", metavar="FILE", help="write the report there")
 
 
 def execute(arguments: argparse.Namespace) -> None:
     """Measure, or count, and print."""
+    require_target(arguments, vlen="riscv64")
     if arguments.target == "riscv64":
         counted = _count(arguments)
         for table in counted_tables(counted):
@@ -115,7 +119,7 @@ def _count(arguments: argparse.Namespace) -> Report:
         return build(
             [(Path(arguments.model).stem, arguments.model)],
             as_it_is(upstream=False),
-            vlen=arguments.vlen,
+            vlen=arguments.vlen or _VLEN,
             options=options(arguments.option),
             progress=lambda what: shown.update(task, description=f"running {what}"),
         )

@@ -13,6 +13,7 @@ from nmpack.cli.common import (
     add_shape,
     add_verb,
     options,
+    require_target,
     shapes,
     tell_sizes,
 )
@@ -93,11 +94,9 @@ def add(verbs: Subparsers) -> None:
 
 def execute(arguments: argparse.Namespace) -> None:
     """Run, save, compare."""
-    for option, target in (("vlen", "riscv64"), ("cpu", "aarch64")):
-        if getattr(arguments, option) is not None and arguments.target != target:
-            raise NmpackError(
-                f"--{option} is for --target {target}, got --target {arguments.target}"
-            )
+    require_target(arguments, vlen="riscv64", cpu="aarch64", delegate="host", alone="host")
+    if arguments.no_delegate and (arguments.option or arguments.delegate):
+        raise NmpackError("--no-delegate takes neither --delegate nor --option")
     inputs, sizes = load_inputs(arguments.input), shapes(arguments.shape)
     with progress(f"running {arguments.model} on {arguments.target}"):
         result = _run(arguments, inputs, sizes)
@@ -148,15 +147,12 @@ def _run(arguments: argparse.Namespace, inputs: Inputs, sizes: Shapes | None) ->
 
 
 def _engine(arguments: argparse.Namespace) -> Engine:
-    given = options(arguments.option)
     if arguments.no_delegate:
-        if given or arguments.delegate:
-            raise NmpackError("--no-delegate takes neither --delegate nor --option")
         return Engine("built-in", arguments.interpreter, threads=arguments.threads)
     return nmpack_engine(
         interpreter=arguments.interpreter,
         library=arguments.delegate,
-        options=given,
+        options=options(arguments.option),
         threads=arguments.threads,
         alone=arguments.alone,
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nmpack.cli.common import Subparsers, add_verb, options, positive
+from nmpack.cli.common import Subparsers, add_verb, options, positive, tell_stored_sizes
 from nmpack.cli.progress import console, progress
 from nmpack.element_types import DTYPES, F32, QS8
 from nmpack.errors import MissingError, NmpackError
@@ -121,6 +121,7 @@ def execute(arguments: argparse.Namespace) -> None:
     report = _build(arguments, settings)
     for table in report_tables(report):
         console().print(table)
+    tell_stored_sizes(*arguments.models)
     if arguments.json:
         write_json(arguments.json, report.to_dict())
     if arguments.write_baseline:

@@ -16,6 +16,7 @@ from nmpack.cli.common import (
     add_shape,
     add_verb,
     positive,
+    require_target,
     shapes,
     tell_sizes,
 )
@@ -39,6 +40,7 @@ from nmpack.tune.targets import NativeTarget, Target, native_target, qemu_target
 from nmpack.tune.tuner import TuneReport, tune
 
 _BUDGET = 120.0
+_VLEN = 256
 _SHOWN_BAD_LINES = 5
 _DURATION = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)(ms|s|m|h|)")
 _UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -95,7 +97,7 @@ def add(verbs: Subparsers) -> None:
     parser.add_argument("--embed", action="store_true", help="put the table into the model's file")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     parser.add_argument(
-        "--vlen", type=int, choices=VLENS, default=256, help="vector bits under QEMU (default 256)"
+        "--vlen", type=int, choices=VLENS, help=f"vector bits under QEMU (default {_VLEN})"
     )
     add_plan(parser)
     _add_board(parser)
@@ -134,6 +136,7 @@ def duration(text: str) -> float:
 
 def execute(arguments: argparse.Namespace) -> None:
     """Tune, print, write; or move records."""
+    require_target(arguments, vlen="qemu")
     database = arguments.database or default_database()
     if arguments.export or arguments.source:
         if arguments.model or arguments.shape:
@@ -208,7 +211,7 @@ def _target(arguments: argparse.Namespace) -> Target:
     if arguments.target == "native":
         return NativeTarget(program) if program else native_target()
     if arguments.target == "qemu":
-        target = qemu_target(arguments.vlen)
+        target = qemu_target(arguments.vlen or _VLEN)
         return replace(target, program=program) if program else target
     raise NmpackError(f"expected --target native, qemu or ssh:HOST, got {arguments.target!r:.80}")
 
