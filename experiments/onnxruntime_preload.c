@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-// Lets an ONNX Runtime that finds XNNPACK in a shared library, as Debian's does, run on our XNNPACK, with N:M operators:
+// Lets an ONNX Runtime that finds XNNPACK in a shared library, as Debian's, run on our XNNPACK with N:M operators:
 // docs/other-runtimes.md says how. It is preloaded before the library that it calls. A convolution that is created with
 // zeros in a quarter of its columns becomes an N:M one; what is asked of it later, too.
 
@@ -53,19 +53,19 @@ enum xnn_status xnn_create_convolution2d_nhwc_f32(
   uint32_t flags, xnn_code_cache_t code_cache, xnn_weights_cache_t weights_cache, xnn_operator_t* op_out)
 {
   xnn_operator_t* place = find(NULL);
-  if (place == NULL || groups != 1 || !has_zero_columns(kernel, outputs, (size_t) height * width * inputs)) {
-    return NEXT(xnn_create_convolution2d_nhwc_f32)(
+  if (place != NULL && groups == 1 && has_zero_columns(kernel, outputs, (size_t) height * width * inputs)) {
+    const enum xnn_status status = NEXT(xnn_create_convolution2d_nm_nhwc_f32)(
       top, right, bottom, left, height, width, step_y, step_x, dilation_y, dilation_x, groups, inputs, outputs,
-      input_stride, output_stride, kernel, bias, low, high, flags, code_cache, weights_cache, op_out);
+      input_stride, output_stride, /*tile_height=*/0, kernel, bias, low, high, flags, code_cache, weights_cache, op_out);
+    if (status == xnn_status_success) {
+      *place = *op_out;
+      fprintf(stderr, "XNNPACK: N:M, %ux%u, %zu to %zu channels\n", height, width, inputs, outputs);
+      return status;
+    }
   }
-  const enum xnn_status status = NEXT(xnn_create_convolution2d_nm_nhwc_f32)(
+  return NEXT(xnn_create_convolution2d_nhwc_f32)(
     top, right, bottom, left, height, width, step_y, step_x, dilation_y, dilation_x, groups, inputs, outputs,
-    input_stride, output_stride, /*tile_height=*/0, kernel, bias, low, high, flags, code_cache, weights_cache, op_out);
-  if (status == xnn_status_success) {
-    *place = *op_out;
-    fprintf(stderr, "XNNPACK: N:M, %ux%u, %zu to %zu channels\n", height, width, inputs, outputs);
-  }
-  return status;
+    input_stride, output_stride, kernel, bias, low, high, flags, code_cache, weights_cache, op_out);
 }
 
 enum xnn_status xnn_reshape_convolution2d_nhwc_f32(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs a pruned ResNet-18 in ExecuTorch and ONNX Runtime: what docs/other-runtimes.md tells.
 
-  other_runtimes.py export FOLDER           write pruned.pte, sigmoid.pte, pruned.onnx, dense.onnx
+  other_runtimes.py export FOLDER           write pruned, dense and sigmoid, .pte and .onnx
   other_runtimes.py run FILE --threads 2    run one, compare with PyTorch, print a line of JSON
   other_runtimes.py time 'NAME: COMMAND' …  run such commands in turns, print the table
 
@@ -162,13 +162,13 @@ def main() -> int:
     verbs.add_parser("export").add_argument("folder", type=Path)
     one = verbs.add_parser("run")
     one.add_argument("file", type=Path, help=".pte or .onnx, beside it what export wrote")
-    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--threads", type=int, choices=range(1, 257), metavar="N", default=1)
     one.add_argument("--provider", choices=("xnnpack", "cpu"), default="xnnpack")
-    one.add_argument("--runs", type=int, default=20)
+    one.add_argument("--runs", type=int, choices=range(1, 10001), metavar="N", default=20)
     one.add_argument("--output", type=Path, metavar="FILE.npy", help="what the network gave")
     many = verbs.add_parser("time")
     many.add_argument("commands", nargs="+", metavar="'NAME: COMMAND'")
-    many.add_argument("--rounds", type=int, default=7)
+    many.add_argument("--rounds", type=int, choices=range(2, 1001), metavar="N", default=7)
     arguments = parser.parse_args()
     if arguments.verb == "export":
         export(arguments.folder)

@@ -35,9 +35,6 @@ from nmpack_tools.tomlfile import read_toml
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv/bin/python"
 SUITE = "trixie"
-#: The interpreter, and the suite that has it.
-WANTED = read_toml(ROOT / "third_party/sysroot.toml", "sysroot.toml", "it names the interpreter")
-PACKAGE, LATER = WANTED["package"], WANTED["suite"]
 INCLUDED = ("ca-certificates", "python3-numpy", "python3-pip", "python3-pytest", "python3-venv")
 STAMP = "etc/nmpack-board"
 #: Newest glibc of SUITE, as manylinux tags count.
@@ -137,11 +134,14 @@ class Board:
 
 def make_system(root: Path, kind: Kind, mirror: str | None) -> None:
     """Make the system, unless it is whole already."""
-    stamp = f"{SUITE} {LATER} {PACKAGE}\n"
+    sysroot = ROOT / "third_party/sysroot.toml"
+    wanted = read_toml(sysroot, sysroot.name, "it names the interpreter")
+    package, later = wanted["package"], wanted["suite"]
+    stamp = f"{SUITE} {later} {package}\n"
     if (root / STAMP).is_file() and (root / STAMP).read_text(encoding="utf-8") == stamp:
         return
     if root.exists() and any(root.iterdir()):
-        raise ToolError(f"{root} is there and no whole system with {PACKAGE}: delete it")
+        raise ToolError(f"{root} is there and no whole system with {package}: delete it")
     debian_root.require(("mmdebstrap",))
     mirror = distribution.mirror_of(SUITE, mirror)
     say(f"making a Debian {SUITE} for {kind.machine} in {root}")
@@ -149,18 +149,18 @@ def make_system(root: Path, kind: Kind, mirror: str | None) -> None:
     arch, processor = distribution.ARCHITECTURES[kind.machine], kind.processor.format(vlen=256)
     debian_root.make_root(part, SUITE, arch, mirror, INCLUDED, processor)
     apt = part / "etc/apt"
-    (apt / f"sources.list.d/{LATER}.list").write_text(f"deb {mirror} {LATER} main\n")
-    pin = f"Package: *\nPin: release n={LATER}\nPin-Priority: 100\n"
-    (apt / f"preferences.d/{LATER}").write_text(pin)
+    (apt / f"sources.list.d/{later}.list").write_text(f"deb {mirror} {later} main\n")
+    pin = f"Package: *\nPin: release n={later}\nPin-Priority: 100\n"
+    (apt / f"preferences.d/{later}").write_text(pin)
     shutil.copyfile("/etc/resolv.conf", part / "etc/resolv.conf")
     if kind.cpuinfo and arch != distribution.OWN:
         cores = range(os.cpu_count() or 1)
         text = "".join(f"processor\t: {core}\n{kind.cpuinfo}\n" for core in cores)
         (part / debian_root.CPUINFO).write_text(text, encoding="ascii")
-    say(f"installing {PACKAGE} of {LATER}")
+    say(f"installing {package} of {later}")
     board = Board(part, processor)
     board.run("apt-get update -q")
-    install = f"apt-get install -y -q --no-install-recommends {PACKAGE}"
+    install = f"apt-get install -y -q --no-install-recommends {package}"
     board.run(install, DEBIAN_FRONTEND="noninteractive")
     (part / STAMP).write_text(stamp, encoding="utf-8")
     part.rename(root)
@@ -255,7 +255,7 @@ def main() -> int:
     parser.add_argument("--arch", default="riscv64", choices=tuple(KINDS))
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="the system's folder")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="of nmpack for ARCH")
-    parser.add_argument("--mirror", metavar="URL", help=f"of Debian, with {SUITE} and {LATER}")
+    parser.add_argument("--mirror", metavar="URL", help="of Debian; it has to have trixie and sid")
     parser.add_argument("--vlen", type=int, default=256, choices=(128, 256, 512, 1024))
     parser.add_argument("--transcript", type=Path, metavar="FILE", help="written at the end")
     parser.add_argument("--no-checks", action="store_true", help="without tests/board there")
