@@ -29,7 +29,9 @@ def add(verbs: Subparsers) -> None:
         "Explain every convolution and fully connected layer of a .tflite file: its shape, how\n"
         "many of its weights are not zero, the N:M pattern and tile that fit them, and which\n"
         "operator the delegate chooses, with its reason. Where a file has several subgraphs\n"
-        "(signatures, bodies of control flow), each row says which one it belongs to.",
+        "(signatures, bodies of control flow), each row says which one it belongs to.\n\n"
+        "The delegate plans the network in a process of its own. Where it does not tell of every\n"
+        "operator then, the network runs once on random inputs, for two minutes at most.",
         """
         nmpack inspect r50.tflite
         nmpack inspect r50.tflite --json report.json --option nm=force
