@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from int8_samples import int8_network
+from open_files import int8_batch
 
 from nmpack.errors import MissingError, ModelError, NmpackError
 from nmpack.locations import cache_folder
@@ -306,6 +307,14 @@ def test_nothing_executes_more_than_the_committed_baseline(nmpack_command: Comma
     done = nmpack_command("rvv-report", "--baseline", BASELINE)
     assert done.returncode == 0, done.stderr
     assert "no row is worse than in" in done.stdout
+
+
+@pytest.mark.riscv64
+def test_open_sizes_are_counted_at_what_is_stored(nmpack_command: Command, tmp_path: Path) -> None:
+    done = nmpack_command("rvv-report", int8_batch(tmp_path / "m.tflite"), "--no-upstream")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "input 'image' is of the open size ?x6x6x8 and was taken as 1x6x6x8" in said
 
 
 @pytest.mark.riscv64
