@@ -43,6 +43,8 @@ static void init_f32_nmconv_config(void) {
     } else if (hardware_config->use_x86_fma3) {
       entries = f32_nmconv_fma3;
     }
+  #elif XNN_ARCH_ARM64
+    entries = f32_nmconv_neonfma;
   #elif XNN_ARCH_RISCV && XNN_ENABLE_RISCV_VECTOR
     const struct xnn_hardware_config* hardware_config = xnn_init_hardware_config();
     assert(hardware_config != NULL);
