@@ -172,7 +172,7 @@ def run_riscv64(buildah: Buildah, container: Container, arguments: argparse.Name
         for vlen in VLENS:
             say(f"  running it on riscv64 with vectors of {vlen} bits")
             started = time.monotonic()
-            processor = f"QEMU_CPU=rv64,v=true,vext_spec=v1.0,vlen={vlen},elen=64"
+            processor = f"QEMU_CPU={debian_root.RISCV64.format(vlen=vlen)}"
             options = [*volumes, "--volume", f"{folder}:/data", "--env", processor]
             output = f"vlen{vlen}.npz"
             run(

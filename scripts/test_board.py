@@ -73,7 +73,7 @@ class Kind:
 
 KINDS = {
     "riscv64": Kind(
-        "riscv64", "rv64,v=true,vext_spec=v1.0,vlen={vlen},elen=64", "", PLAIN,
+        "riscv64", debian_root.RISCV64, "", PLAIN,
         ("libtensorflow-lite",), "nm",
     ),
     "aarch64": Kind(

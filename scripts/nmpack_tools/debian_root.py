@@ -17,6 +17,8 @@ from pathlib import Path
 from .console import ToolError
 from .distribution import ARCHITECTURES, OWN
 
+#: QEMU's riscv64 processor with vectors of so many bits.
+RISCV64 = "rv64,v=true,vext_spec=v1.0,vlen={vlen},elen=64"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _VALID_UNTIL = "Acquire::Check-Valid-Until"
 #: What /proc/cpuinfo says in a system, where there is such a file in it: an emulator may show it

@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(Path(__file__).parent)]
 
 from fetching import Place, Server, serve  # noqa: E402
 from machines import make_machine  # noqa: E402
-from patching import Project  # noqa: E402
+from patching import Project, make_overlay  # noqa: E402
 from script_process import Result, own_environment, run_script  # noqa: E402
 
 
@@ -30,6 +30,11 @@ def run(environment: dict[str, str]) -> Callable[..., Result]:
         return run_script(environment | extra, script, *args)
 
     return call
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    return make_overlay(tmp_path)
 
 
 @pytest.fixture

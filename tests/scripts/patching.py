@@ -96,6 +96,26 @@ TRAILERS = "Why-a-patch: no hook exists\nOrigin: vendor\nForwarded: no\nLast-Upd
 MAIN_C = "".join(f"line {n}\n" for n in range(1, 41))
 
 
+def make_overlay(folder: Path) -> Path:
+    """The smallest kernels/ that a specification of kernels is read from."""
+    texts = {
+        "include/xnnpack-nm.h": HEADER,
+        "src/xnnpack/nmconv.h": NMCONV_HEADER,
+        "kernels.toml": SPEC,
+    }
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def change(overlay: Path, old: str, new: str, name: str = "kernels.toml") -> None:
+    """Replace ``old``, which has to be there, in a file of an overlay."""
+    text = (overlay / name).read_text()
+    assert old in text
+    (overlay / name).write_text(text.replace(old, new))
+
+
 class Project:
     """Two sources under third_party/, empty series; everything a run of apply_patches.py needs."""
 
